@@ -1,0 +1,80 @@
+"""Face-MoGLE in the browser: `python app.py`, and the entry point of a Hugging Face Space."""
+
+import argparse
+import os
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio is imported
+
+import spaces  # before torch, on which it acts where there is a ZeroGPU
+
+from facemogle.checkpoints import available, describe, load_pipeline
+from facemogle.ui import layout
+from facemogle.ui.examples import load_examples
+from facemogle.ui.provider import PipelineProvider
+
+EXAMPLES = Path(__file__).parent / "assets" / "examples"
+ON_ZERO_GPU = bool(os.environ.get("SPACES_ZERO_GPU"))
+FLUX_MEMORY = 38e9  # bytes: 34 GB of weights, and what a step needs
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    arguments = parse_arguments(argv)
+    parts = {"adapter": arguments.adapter, "mogle": arguments.mogle}
+    name = arguments.checkpoint or choose_checkpoint(**parts)
+    provider = PipelineProvider(
+        describe_parts(name, **parts),
+        partial(load_pipeline, name, **parts),
+        in_thread=not ON_ZERO_GPU,  # which emulates CUDA in the main thread, before the launch
+    )
+    page = layout.build(provider, load_examples(EXAMPLES), on_gpu=spaces.GPU(duration=gpu_seconds))
+    page.launch(
+        server_name=arguments.host, server_port=arguments.port, share=arguments.share, **layout.launch_options()
+    )
+
+
+def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Paint a label map, type a prompt, see the face.")
+    add = parser.add_argument
+    add("--checkpoint", default=os.environ.get("FACEMOGLE_CHECKPOINT"), metavar="mini|flux|PATH",
+        help="a name, a folder or a Hub id (default: FACEMOGLE_CHECKPOINT; else flux where its weights and a GPU "
+        "of 40 GB are, and on a Space with ZeroGPU and HF_TOKEN; else mini)")  # fmt: skip
+    add("--adapter", metavar="FILE", help="LoRA weights in place of the checkpoint's")
+    add("--mogle", metavar="FILE", help="MoGLE weights in place of the checkpoint's")
+    add("--share", action="store_true", help="also serve at a public address, through Gradio's server")
+    add("--host", help="address to listen on (default: 127.0.0.1; 0.0.0.0 for the local network)")
+    add("--port", type=int, help="port to listen on (default: the first free one from 7860)")
+    return parser.parse_args(argv)
+
+
+def choose_checkpoint(*, adapter: str | None, mogle: str | None) -> str:
+    """flux on a ZeroGPU Space that may download it, or where its files are and a GPU holds them; else mini.
+
+    The environment variable FACEMOGLE_CHECKPOINT overrides it.
+    """
+    if ON_ZERO_GPU and os.environ.get("HF_TOKEN"):
+        return "flux"
+    if not available("flux", adapter=adapter, mogle=mogle):
+        return "mini"
+    import torch
+
+    fits = torch.cuda.is_available() and torch.cuda.get_device_properties(0).total_memory >= FLUX_MEMORY
+    return "flux" if fits else "mini"
+
+
+def describe_parts(name: str, *, adapter: str | None, mogle: str | None) -> str:
+    """One line on the checkpoint, and on what stands in place of its own parts."""
+    own = [f"{part} {path}" for part, path in (("adapter", adapter), ("MoGLE", mogle)) if path]
+    return f"{describe(name)}, with {' and '.join(own)}" if own else describe(name)
+
+
+def gpu_seconds(label_map, prompt: str, seed: int, steps: int) -> int:
+    """How long a Space's GPU is wanted for one picture, at most: FLUX takes about a third of a second a step."""
+    return 15 + steps
+
+
+if __name__ == "__main__":
+    main()
+    os._exit(0)  # the threads of a download would hold up the exit until it is done

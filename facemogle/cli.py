@@ -1,0 +1,233 @@
+"""`python -m facemogle generate` and `python -m facemogle gating`."""
+
+import argparse
+import os
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from facemogle import figures
+from facemogle.checkpoints import CheckpointError, load_pipeline
+from facemogle.gating import inside_outside, load_gating, save_gating
+from facemogle.label_files import read_label_map
+from facemogle.labels import NAMES
+
+_CLASSES = "\n".join(
+    "".join(f"{class_id:>5} {NAMES[class_id]:<11}" for class_id in range(row, min(row + 5, len(NAMES)))).rstrip()
+    for row in range(0, len(NAMES), 5)
+)
+_LABEL_MAP_HELP = f"""\
+a label map is a picture that says what each pixel of the face is. It may be a palette or greyscale PNG whose values
+are class ids, or an RGB picture in the palette's colours. `left` is the subject's left: right in the picture.
+{_CLASSES}
+"""
+_GENERATE_HELP = f"""\
+{_LABEL_MAP_HELP}
+examples:
+  text and map:   python -m facemogle generate --prompt "a woman with red hair" --label-map map.png --out face.png
+  map only:       python -m facemogle generate --label-map map.png --out face.png
+  text only:      python -m facemogle generate --prompt "a man with a black hat" --out face.png
+  four seeds:     python -m facemogle generate --label-map map.png --num-images 4 --seed 7 --out face.png
+  and the why:    python -m facemogle generate --label-map map.png --out face.png --gating gating.npz
+                  python -m facemogle gating gating.npz --face face.png --out grid.png
+  FLUX.1-dev:     python -m facemogle generate --checkpoint flux --label-map map.png --out face.png
+"""
+_GATING_HELP = f"""\
+{_LABEL_MAP_HELP}
+examples:
+  all steps in one:  python -m facemogle gating gating.npz --out grid.png
+  over the face:     python -m facemogle gating gating.npz --face face.png --label-map map.png --out grid.png
+  first step:        python -m facemogle gating gating.npz --step 0 --out grid.png
+  as a film:         python -m facemogle gating gating.npz --animate --out gating.gif
+  over time:         python -m facemogle gating gating.npz --curves --out curves.png
+"""
+_PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".gif")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command -> the exit code: 0, 2 after an error of the user's (one line on stderr), 130 after Ctrl+C."""
+    arguments = parse_arguments(argv)
+    try:
+        arguments.run(arguments)
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        return 130
+    except (CheckpointError, ValueError, IndexError, OSError, FloatingPointError) as error:
+        return _failed(str(error))
+    except RuntimeError as error:
+        if "out of memory" not in str(error):
+            raise
+        return _failed(f"{error} Make a smaller --size, fewer --num-images, or run with --device cpu.")
+    return 0
+
+
+def _failed(message: str) -> int:
+    print(f"facemogle: {' '.join(message.split())}", file=sys.stderr)
+    return 2
+
+
+def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line; argparse itself exits with code 2 on what it cannot read."""
+    parser = argparse.ArgumentParser(prog="python -m facemogle", description="Face-MoGLE: a face from a label map.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_generate(commands)
+    _add_gating(commands)
+    return parser.parse_args(argv)
+
+
+def _add_generate(commands) -> None:
+    summary = "a face from a prompt, a label map or both"
+    command = _add_command(commands, "generate", run_generate, summary, _GENERATE_HELP)
+    add = command.add_argument
+    add("--prompt", default="", help="what the face looks like; empty: the label map alone decides")
+    add("--label-map", type=Path, metavar="PNG", help="where things are (see below); none: the text alone decides")
+    add("--out", type=_picture_path, required=True, metavar="PNG", help="the picture to write")
+    add("--gating", type=_output_path, metavar="NPZ", help="also write the gating weights of every step")
+    add("--seed", type=_seed, default=0, help="same seed, same picture (default: %(default)s)")
+    add("--num-images", type=_positive, default=1, metavar="N", help="over 1: written as NAME-0.png, NAME-1.png, ...")
+    add("--steps", type=_positive, metavar="N", help="denoising steps (default: the checkpoint's)")
+    add("--guidance-scale", type=float, metavar="S", help="how strongly the text guides (default: the checkpoint's)")
+    add("--size", type=_size, default=(None, None), metavar="HxW", help="as 512 or 512x768 (default: the checkpoint's)")
+    add("--checkpoint", default="mini", metavar="NAME", help="mini, flux, a folder or a Hub id (default: %(default)s)")
+    add("--adapter", metavar="FILE", help="LoRA weights in place of the checkpoint's")
+    add("--mogle", metavar="FILE", help="MoGLE weights in place of the checkpoint's")
+    add("--device", type=_device, help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
+
+
+def _add_gating(commands) -> None:
+    command = _add_command(commands, "gating", run_gating, "figures of recorded gating weights", _GATING_HELP)
+    add = command.add_argument
+    add("record", type=Path, metavar="NPZ", help="what `generate --gating` wrote")
+    add("--out", type=_picture_path, required=True, metavar="PNG", help="the figure to write")
+    add("--face", type=Path, metavar="PNG", help="draw the maps over this picture")
+    add("--label-map", type=Path, metavar="PNG", help="outline each class, and print the weights inside and outside it")
+    add("--image", type=int, default=0, metavar="N", help="which image of the run (default: %(default)s)")
+    what = command.add_mutually_exclusive_group()
+    what.add_argument("--step", type=int, metavar="N", help="draw one step, from 0 (default: the mean over the steps)")
+    what.add_argument("--animate", action="store_true", help="draw every step, as a GIF")
+    what.add_argument("--curves", action="store_true", help="draw each expert's mean weight over the steps")
+
+
+def _add_command(commands, name: str, run, summary: str, epilog: str) -> argparse.ArgumentParser:
+    command = commands.add_parser(
+        name, help=summary, description=summary, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    command.set_defaults(run=run)
+    return command
+
+
+def run_generate(arguments: argparse.Namespace) -> None:
+    label_map = None if arguments.label_map is None else _read_and_report(arguments.label_map)
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it asks for torchvision, which nothing here needs
+    pipeline = load_pipeline(
+        arguments.checkpoint, adapter=arguments.adapter, mogle=arguments.mogle, device=arguments.device
+    )
+    import torch
+
+    height, width = arguments.size
+    result = pipeline(
+        arguments.prompt,
+        label_map=label_map,
+        height=height,
+        width=width,
+        num_inference_steps=arguments.steps,
+        guidance_scale=arguments.guidance_scale,
+        num_images_per_prompt=arguments.num_images,
+        generator=torch.Generator().manual_seed(arguments.seed),
+        record_gating=arguments.gating is not None,
+    )
+    for index, image in enumerate(result.images):
+        number = "" if len(result.images) == 1 else f"-{index}"
+        path = arguments.out.with_stem(arguments.out.stem + number)
+        image.save(path)
+        print(path)
+    if result.gating is not None:
+        save_gating(arguments.gating, result.gating)
+        print(arguments.gating)
+
+
+def run_gating(arguments: argparse.Namespace) -> None:
+    if arguments.animate and arguments.out.suffix.lower() != ".gif":
+        raise ValueError(f"--animate writes a GIF, got --out {arguments.out}. Name it {arguments.out.stem}.gif.")
+    record = load_gating(arguments.record)
+    weights = record.at(arguments.step, image=arguments.image)
+    label_map = None if arguments.label_map is None else _read_and_report(arguments.label_map)
+    face = None if arguments.face is None else Image.open(arguments.face)
+    if label_map is not None:
+        print(ratio_table(weights, label_map))
+    if arguments.curves:
+        figures.curves(record.expert_means(image=arguments.image), record.timesteps).save(arguments.out)
+    elif arguments.animate:
+        run = record.weights[:, arguments.image]
+        figures.save_animation(
+            arguments.out, figures.step_frames(run, record.timesteps, face=face, label_map=label_map)
+        )
+    else:
+        step = "mean over the steps" if arguments.step is None else f"step {arguments.step}"
+        figures.expert_grid(weights, face=face, label_map=label_map, title=step).save(arguments.out)
+    print(arguments.out)
+
+
+def ratio_table(weights: np.ndarray, label_map: np.ndarray) -> str:
+    """(E, h, w), (H, W) -> a table of each present class's mean weight inside its region, outside it, and the ratio."""
+    rows = [f"{'class':<12} {'inside':>8} {'outside':>8} {'ratio':>7}"]
+    for name, (inside, outside) in zip(NAMES, inside_outside(weights, label_map), strict=True):
+        if np.isfinite(inside) and np.isfinite(outside):
+            rows.append(f"{name:<12} {inside:8.4f} {outside:8.4f} {inside / max(outside, 1e-9):7.2f}")
+    return "\n".join(rows)
+
+
+def _read_and_report(path: Path) -> np.ndarray:
+    label_map, off_palette = read_label_map(path)
+    if off_palette:
+        share = off_palette / label_map.size
+        print(
+            f"{path}: {off_palette} pixels ({share:.1%}) are not in the palette's colours; took the nearest class.",
+            file=sys.stderr,
+        )
+    return label_map
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1, got {text!r}")
+    return int(text)
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal() or int(text) >= 2**64:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 0 and below 2**64, got {text!r}")
+    return int(text)
+
+
+def _device(text: str) -> str:
+    if not re.fullmatch(r"(cpu|cuda|mps|xpu)(:\d+)?", text):
+        raise argparse.ArgumentTypeError(f"expected cpu, cuda, mps or xpu, with or without a number, got {text!r}")
+    return text
+
+
+def _size(text: str) -> tuple[int, int]:
+    """`512` or `512x768` -> height, width."""
+    sides = text.lower().split("x")
+    if len(sides) > 2:
+        raise argparse.ArgumentTypeError(f"expected HEIGHTxWIDTH such as 512x768, got {text!r}")
+    return _positive(sides[0]), _positive(sides[-1])
+
+
+def _output_path(text: str) -> Path:
+    """Checked before the run, so that a typing error does not cost one."""
+    path = Path(text)
+    if path.is_dir() or not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"{text} cannot be written: expected a file in a folder that exists")
+    return path
+
+
+def _picture_path(text: str) -> Path:
+    path = _output_path(text)
+    if path.suffix.lower() not in _PICTURE_ENDINGS:
+        raise argparse.ArgumentTypeError(f"{text} does not end in one of {' '.join(_PICTURE_ENDINGS)}")
+    return path

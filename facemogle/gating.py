@@ -1,0 +1,122 @@
+"""The gating weights of a run: which expert speaks where, and when.
+
+S steps, B images, E = 20 experts (the global one, then the 19 classes in order), (h, w) token grid.
+"""
+
+import os
+from dataclasses import dataclass
+
+import numpy as np
+
+from facemogle.labels import NAMES, NUM_CLASSES
+from facemogle.masks import resize_nearest
+
+EXPERTS = ("global", *NAMES)
+NUM_EXPERTS = len(EXPERTS)
+# A label map is sampled this finely within a token, per side, to tell how much of the token a class covers.
+SAMPLES_PER_TOKEN = 16
+
+
+@dataclass(frozen=True, eq=False)
+class GatingRecord:
+    """Gating weights of every denoising step; over the experts they sum to 1.
+
+    `weights` (S, B, E, h, w) float32, `timesteps` (S,) float32 in 1000..0, in the order the steps were taken.
+    Raises ValueError on other shapes or on weights that are not finite.
+    """
+
+    weights: np.ndarray
+    timesteps: np.ndarray
+
+    def __post_init__(self):
+        for field in ("weights", "timesteps"):
+            object.__setattr__(self, field, np.asarray(getattr(self, field), dtype=np.float32))
+        if self.weights.ndim != 5 or self.weights.shape[2] != NUM_EXPERTS or self.weights.size == 0:
+            raise ValueError(
+                f"Gating weights must be (steps, images, {NUM_EXPERTS}, h, w), got {self.weights.shape}. "
+                "Record them with pipeline(..., record_gating=True)."
+            )
+        if self.timesteps.shape != self.weights.shape[:1]:
+            raise ValueError(
+                f"One timestep per step is needed: got {self.timesteps.shape} for {len(self.weights)} steps."
+            )
+        if not np.isfinite(self.weights).all():
+            raise ValueError("Gating weights hold NaN or infinity. The run diverged: try float32 or another seed.")
+
+    def expert_map(self, expert: int | str, *, step: int | None = None, image: int = 0) -> np.ndarray:
+        """(h, w) weights of one expert, by number or name, at one step (None: mean over the steps)."""
+        if isinstance(expert, str):
+            expert = EXPERTS.index(expert)
+        return self.at(step, image=image)[expert]
+
+    def at(self, step: int | None, *, image: int = 0) -> np.ndarray:
+        """(E, h, w) weights of one image at one step (None: mean over the steps). IndexError names the range."""
+        steps, images = self.weights.shape[:2]
+        if not 0 <= image < images:
+            raise IndexError(f"This run has images 0 to {images - 1}, got image {image}.")
+        if step is None:
+            return self.weights[:, image].mean(0)
+        if not 0 <= step < steps:
+            raise IndexError(f"This run has steps 0 to {steps - 1}, got step {step}.")
+        return self.weights[step, image]
+
+    def expert_means(self, *, image: int = 0) -> np.ndarray:
+        """(S, E) weights averaged over the picture: how much each expert says as the image forms."""
+        return self.weights[:, image].mean((-2, -1))
+
+
+def winners(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(E, h, w) -> the expert of largest weight (h, w), and its lead over the second (h, w) in 0..1."""
+    order = np.sort(weights, axis=0)
+    return weights.argmax(0), order[-1] - order[-2]
+
+
+def entropy(weights: np.ndarray) -> np.ndarray:
+    """(E, h, w) -> (h, w) in nats: 0 where one expert speaks alone, log(20) = 3.0 where all speak alike."""
+    return -(weights * np.log(np.maximum(weights, np.finfo(np.float32).tiny))).sum(0)
+
+
+def coverage(label_map: np.ndarray, h: int, w: int) -> np.ndarray:
+    """(H, W) class ids -> (19, h, w): the share of each token that each class covers.
+
+    The map is brought to 16 samples per token and side with nearest, then counted. A thin class such as a necklace
+    so keeps its true share, where nearest on the token grid itself would lose it.
+    """
+    samples = resize_nearest(label_map, h * SAMPLES_PER_TOKEN, w * SAMPLES_PER_TOKEN)
+    samples = samples.reshape(h, SAMPLES_PER_TOKEN, w, SAMPLES_PER_TOKEN)
+    return (samples == np.arange(NUM_CLASSES)[:, None, None, None, None]).mean((2, 4))
+
+
+def inside_outside(weights: np.ndarray, label_map: np.ndarray) -> np.ndarray:
+    """Does an expert speak where its class is? (E, h, w) weights, (H, W) class ids -> (19, 2) inside, outside.
+
+    With c the coverage of class i and g the weight of its local expert, per token:
+    inside = sum(g c) / sum(c), outside = sum(g (1 - c)) / sum(1 - c).
+    NaN for a class that is absent (inside) or that fills the picture (outside). Their quotient is the gating ratio.
+    """
+    local = weights[1:]
+    covered = coverage(label_map, *weights.shape[-2:])
+    with np.errstate(invalid="ignore"):
+        return np.stack(
+            [(local * share).sum((-2, -1)) / share.sum((-2, -1)) for share in (covered, 1 - covered)], axis=1
+        )
+
+
+def save_gating(path: str | os.PathLike, record: GatingRecord) -> None:
+    """Write a compressed `.npz` with `weights` and `timesteps`, float32: reading it back is exact."""
+    with open(path, "wb") as file:  # an open file, since numpy appends .npz to other names
+        np.savez_compressed(file, weights=record.weights, timesteps=record.timesteps)
+
+
+def load_gating(path: str | os.PathLike) -> GatingRecord:
+    """Read what save_gating wrote. FileNotFoundError, or ValueError that says what is wrong with the file."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return GatingRecord(weights=file["weights"], timesteps=file["timesteps"])
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # numpy parses the file's own headers: broken ones raise errors of a dozen kinds
+        raise ValueError(
+            f"{os.fspath(path)} is not a gating record ({error}). "
+            "Write one with `python -m facemogle generate --gating gating.npz`."
+        ) from error

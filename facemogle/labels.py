@@ -1,0 +1,64 @@
+"""The 19 classes of a face label map: names, palette, left/right pairs; colours <-> class ids.
+
+Names and order are those of CelebAMask-HQ. `left` is the subject's left: on the right side of the picture.
+"""
+
+import numpy as np
+
+NAMES = (
+    "background", "skin", "nose", "eyeglasses", "left_eye", "right_eye", "left_brow", "right_brow", "left_ear",
+    "right_ear", "mouth", "upper_lip", "lower_lip", "hair", "hat", "earring", "necklace", "neck", "cloth",
+)  # fmt: skip
+NUM_CLASSES = len(NAMES)
+CLASS_ID = {name: class_id for class_id, name in enumerate(NAMES)}
+
+PALETTE = np.array(
+    [
+        (0, 0, 0), (204, 0, 0), (76, 153, 0), (204, 204, 0), (51, 51, 255), (204, 0, 204), (0, 255, 255),
+        (255, 204, 204), (102, 51, 0), (255, 0, 0), (102, 204, 0), (255, 255, 0), (0, 0, 153), (0, 0, 204),
+        (255, 51, 153), (0, 204, 204), (0, 51, 0), (255, 153, 51), (0, 204, 0),
+    ],
+    dtype=np.uint8,
+)  # fmt: skip
+# One published variant of the palette; accepted on reading, never written.
+ALTERNATIVE_COLOURS = {(51, 255, 255): CLASS_ID["right_brow"]}
+
+LEFT_RIGHT_PAIRS = tuple((CLASS_ID[f"left_{part}"], CLASS_ID[f"right_{part}"]) for part in ("eye", "brow", "ear"))
+
+
+def to_colours(label_map: np.ndarray) -> np.ndarray:
+    """(H, W) class ids -> (H, W, 3) uint8 palette colours."""
+    return PALETTE[label_map]
+
+
+def from_colours(picture: np.ndarray) -> tuple[np.ndarray, int]:
+    """(H, W, 3) uint8 palette colours -> (H, W) uint8 class ids, and how many pixels were off the palette.
+
+    A pixel off the palette takes the class of the nearest colour (Euclidean in RGB).
+    """
+    if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8:
+        raise ValueError(
+            f"A colour mask must be (H, W, 3) uint8, got {picture.dtype} of shape {picture.shape}. "
+            "A map of class ids needs no conversion."
+        )
+    # Each colour once, as one number: a photo opened by mistake has millions of pixels, and as many colours.
+    codes, inverse = np.unique(
+        picture.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32), return_inverse=True
+    )
+    colours = np.stack([codes >> 16, codes >> 8 & 255, codes & 255], axis=1).astype(np.int32)
+    known = [*enumerate(PALETTE), *((class_id, colour) for colour, class_id in ALTERNATIVE_COLOURS.items())]
+    nearest, smallest = np.zeros(len(codes), np.uint8), np.full(len(codes), np.iinfo(np.int32).max, np.int32)
+    for class_id, colour in known:
+        distance = ((colours - np.array(colour, np.int32)) ** 2).sum(1, dtype=np.int32)
+        closer = distance < smallest
+        nearest[closer], smallest[closer] = class_id, distance[closer]
+    inverse = inverse.reshape(picture.shape[:2])
+    return nearest[inverse], int((smallest > 0)[inverse].sum())
+
+
+def mirror(label_map: np.ndarray) -> np.ndarray:
+    """Flip a label map (..., H, W) left to right and swap the left and right classes with it."""
+    swapped = np.arange(NUM_CLASSES)
+    for left, right in LEFT_RIGHT_PAIRS:
+        swapped[left], swapped[right] = right, left
+    return swapped.astype(label_map.dtype)[label_map[..., ::-1]]

@@ -1,0 +1,58 @@
+"""Label map -> global mask and local masks, the 20 condition images; validation; nearest resize.
+
+H, W: pixels. All masks are (3, H, W) float32 in 0..1.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from facemogle.labels import NUM_CLASSES, to_colours
+
+
+def check_label_map(label_map: Any) -> np.ndarray:
+    """(H, W) integers 0..18, as an array or anything numpy reads -> uint8 array. ValueError on all else."""
+    array = np.asarray(label_map)
+    if array.ndim != 2:
+        raise ValueError(
+            f"label_map must be (H, W) class ids, got shape {array.shape}. "
+            "Convert a colour mask with labels.from_colours() first; pass several label maps as a list."
+        )
+    if array.size == 0:
+        raise ValueError(f"label_map is empty, got shape {array.shape}. Pass None to generate without a label map.")
+    if not np.issubdtype(array.dtype, np.integer):
+        raise ValueError(
+            f"label_map must hold integer class ids, got {array.dtype}. Convert it with .astype(numpy.uint8)."
+        )
+    if array.min() < 0 or array.max() >= NUM_CLASSES:
+        unknown = [int(value) for value in np.unique(array) if not 0 <= value < NUM_CLASSES]
+        raise ValueError(
+            f"label_map must hold class ids 0 to {NUM_CLASSES - 1}, got {unknown[:5]}. "
+            "Set unlabelled pixels (often 255) to 0, the background; convert grey levels or colours to class ids first."
+        )
+    return array.astype(np.uint8)
+
+
+def resize_nearest(label_map: np.ndarray, height: int, width: int) -> np.ndarray:
+    """(H, W) -> (height, width), each pixel the class at its centre."""
+    rows, columns = (
+        ((np.arange(new) + 0.5) * old / new).astype(int)
+        for new, old in zip((height, width), label_map.shape, strict=True)
+    )
+    return label_map[rows[:, None], columns]
+
+
+def global_mask(label_map: np.ndarray) -> np.ndarray:
+    """(H, W) class ids -> (3, H, W) palette colours."""
+    return np.ascontiguousarray(to_colours(label_map).transpose(2, 0, 1), dtype=np.float32) / 255
+
+
+def local_mask(label_map: np.ndarray, class_id: int) -> np.ndarray:
+    """(H, W) class ids -> (3, H, W): 1 where the class is, else 0."""
+    return np.broadcast_to(label_map == class_id, (3, *label_map.shape)).astype(np.float32)
+
+
+def condition_images(label_map: np.ndarray, class_ids: Iterable[int] = range(NUM_CLASSES)) -> np.ndarray:
+    """(H, W) class ids -> (1 + classes, 3, H, W): the global mask, then the local masks of the given classes."""
+    return np.stack([global_mask(label_map), *(local_mask(label_map, class_id) for class_id in class_ids)])

@@ -1,0 +1,91 @@
+"""Mixture of global and local experts: 20 sets of condition tokens -> one, token by token.
+
+arXiv 2509.00428, section 3.2. B batch, E experts (the global one first, then one per class), N tokens, C channels.
+"""
+
+import torch
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.models.embeddings import TimestepEmbedding, Timesteps
+from diffusers.models.modeling_utils import ModelMixin
+from torch import Tensor, nn
+
+from facemogle.labels import NUM_CLASSES
+
+
+class Expert(nn.Module):
+    """Two linear layers; the tokens of one condition image in, the same number out."""
+
+    def __init__(self, channels: int, hidden: int):
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(channels, hidden), nn.ReLU(), nn.Linear(hidden, channels))
+
+
+class GatingNetwork(nn.Module):
+    """How much each expert says at each token, given the global mask, the noisy latents and the time."""
+
+    def __init__(self, channels: int, num_experts: int):
+        super().__init__()
+        self.time_proj = Timesteps(channels, flip_sin_to_cos=True, downscale_freq_shift=0)
+        self.timestep_embedding = TimestepEmbedding(channels, channels)
+        self.noise_proj = nn.Linear(channels, channels)
+        self.gate = nn.Sequential(nn.Linear(channels, channels), nn.ReLU(), nn.Linear(channels, num_experts))
+
+    def forward(self, global_tokens: Tensor, latents: Tensor, timestep: Tensor) -> Tensor:
+        """(B, N, C), (B, N, C), (B,) -> (B, N, E), positive and summing to 1 over the experts."""
+        time = self.timestep_embedding(self.time_proj(timestep).to(latents.dtype))
+        return self.gate(global_tokens + self.noise_proj(latents) + time[:, None]).softmax(-1)
+
+
+class MoGLE(ModelMixin, ConfigMixin):
+    """Blend the expert outputs into one sequence of condition tokens.
+
+    `timestep_scale` multiplies the timestep (0..1) before its embedding. It is 1000 for the published weights; weights
+    trained with another scale must be run with the same one.
+    """
+
+    # Below half a megabyte: always where the work is done, since the experts run outside `forward`.
+    _supports_group_offloading = False
+
+    @register_to_config
+    def __init__(
+        self,
+        num_local_experts: int = NUM_CLASSES,
+        channels: int = 64,
+        hidden: int = 32,
+        timestep_scale: float = 1000.0,
+    ):
+        super().__init__()
+        self.global_expert = Expert(channels, hidden)
+        self.local_experts = nn.ModuleList(Expert(channels, hidden) for _ in range(num_local_experts))
+        self.gating = GatingNetwork(channels, num_local_experts + 1)
+
+    def expert_outputs(self, condition_tokens: Tensor) -> Tensor:
+        """(B, E, N, C) -> (B, E, N, C). They know neither latents nor time: once a run is enough."""
+        nets = [expert.net for expert in (self.global_expert, *self.local_experts)]
+
+        def linear(x: Tensor, layer: int) -> Tensor:
+            weight = torch.stack([net[layer].weight for net in nets])
+            bias = torch.stack([net[layer].bias for net in nets])
+            return x @ weight.mT + bias[:, None]
+
+        return linear(linear(condition_tokens, 0).relu(), 2)
+
+    def forward(
+        self,
+        condition_tokens: Tensor,
+        latents: Tensor,
+        timestep: Tensor,
+        expert_outputs: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Condition tokens (B, E, N, C), latents (B, N, C), timestep (B,) in 0..1 -> (B, N, C), gating (B, N, E).
+
+        In a sampling loop pass `expert_outputs`, computed once before it.
+        """
+        if expert_outputs is None:
+            expert_outputs = self.expert_outputs(condition_tokens)
+        gating_weights = self.gating(condition_tokens[:, 0], latents, timestep * self.config.timestep_scale)
+        return torch.einsum("bne,benc->bnc", gating_weights, expert_outputs), gating_weights
+
+    def enable_group_offload(self, onload_device: torch.device | str, **kwargs) -> None:
+        """Stay on `onload_device`: see `_supports_group_offloading`."""
+        self.to(onload_device)

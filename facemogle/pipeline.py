@@ -1,0 +1,412 @@
+"""FaceMoGLEPipeline: encode the prompt and the label map, denoise, decode.
+
+B images, E = 20 experts (the global one, then the 19 classes), N = h * w image tokens, C channels, T text tokens.
+"""
+
+import json
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from diffusers import AutoencoderKL, DiffusionPipeline, FlowMatchEulerDiscreteScheduler
+from diffusers.image_processor import VaeImageProcessor
+from diffusers.loaders import FluxLoraLoaderMixin
+from diffusers.pipelines.flux.pipeline_flux import calculate_shift
+from diffusers.utils.torch_utils import randn_tensor
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from transformers import CLIPTextModel, CLIPTokenizer, T5EncoderModel, T5TokenizerFast
+
+from facemogle.gating import GatingRecord
+from facemogle.labels import NUM_CLASSES
+from facemogle.masks import check_label_map, condition_images, resize_nearest
+from facemogle.mogle import MoGLE
+from facemogle.transformer import FaceMoGLETransformer2DModel
+
+ADAPTER_FILE = "pytorch_lora_weights.safetensors"
+OUTPUT_TYPES = ("pil", "np", "pt", "latent")
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class FaceMoGLEPipelineOutput:
+    """`images` as asked for by `output_type`; `gating` only with `record_gating`."""
+
+    images: Any
+    gating: GatingRecord | None = None
+
+
+class FaceMoGLEPipeline(DiffusionPipeline, FluxLoraLoaderMixin):
+    """Faces from a label map, a prompt, or both (arXiv 2509.00428).
+
+    Size, steps, guidance and text length default to what the checkpoint was made for; they are saved with it.
+    """
+
+    model_cpu_offload_seq = "text_encoder->text_encoder_2->transformer->vae"
+    # A tenth of a million parameters, used outside `forward`: it stays on the device.
+    _exclude_from_cpu_offload = ["mogle"]  # noqa: RUF012
+    _callback_tensor_inputs = ["latents", "prompt_embeds"]  # noqa: RUF012
+
+    def __init__(
+        self,
+        scheduler: FlowMatchEulerDiscreteScheduler,
+        vae: AutoencoderKL,
+        text_encoder: CLIPTextModel,
+        tokenizer: CLIPTokenizer,
+        text_encoder_2: T5EncoderModel,
+        tokenizer_2: T5TokenizerFast,
+        transformer: FaceMoGLETransformer2DModel,
+        mogle: MoGLE,
+        height: int = 512,
+        width: int = 512,
+        num_inference_steps: int = 28,
+        guidance_scale: float = 3.5,
+        max_sequence_length: int = 512,
+    ):
+        super().__init__()
+        self.register_modules(
+            scheduler=scheduler,
+            vae=vae,
+            text_encoder=text_encoder,
+            tokenizer=tokenizer,
+            text_encoder_2=text_encoder_2,
+            tokenizer_2=tokenizer_2,
+            transformer=transformer,
+            mogle=mogle,
+        )
+        self.register_to_config(
+            height=height,
+            width=width,
+            num_inference_steps=num_inference_steps,
+            guidance_scale=guidance_scale,
+            max_sequence_length=max_sequence_length,
+        )
+        self.vae_scale_factor = 2 ** (len(vae.config.block_out_channels) - 1)
+        # Latents are packed 2x2 into tokens.
+        self.pixels_per_token = 2 * self.vae_scale_factor
+        self.image_processor = VaeImageProcessor(vae_scale_factor=self.pixels_per_token)
+        self._interrupt = False
+
+    @property
+    def interrupt(self) -> bool:
+        """Set `_interrupt` in a callback, or from another thread, to stop after the current step."""
+        return self._interrupt
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        prompt: str | Sequence[str] | None = None,
+        *,
+        label_map: Any = None,
+        height: int | None = None,
+        width: int | None = None,
+        num_inference_steps: int | None = None,
+        guidance_scale: float | None = None,
+        condition_scale: float = 1.0,
+        num_images_per_prompt: int = 1,
+        generator: torch.Generator | list[torch.Generator] | None = None,
+        latents: Tensor | None = None,
+        prompt_embeds: Tensor | None = None,
+        pooled_prompt_embeds: Tensor | None = None,
+        condition_tokens: Tensor | None = None,
+        max_sequence_length: int | None = None,
+        output_type: str = "pil",
+        callback_on_step_end: Callable[[Any, int, Tensor, dict], dict] | None = None,
+        callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
+        record_gating: bool = False,
+    ) -> FaceMoGLEPipelineOutput:
+        """Generate `num_images_per_prompt` images for each pair of prompt and label map.
+
+        One prompt meets many label maps, or many prompts one label map, or as many of each.
+
+        prompt: text, or several; None or "" for the label map alone.
+        label_map: (H, W) class ids 0..18 at any size, or a list of them; None for the prompt alone.
+        height, width: of the image in pixels, rounded down to whole tokens (16 pixels in FLUX).
+        guidance_scale: what FLUX.1-dev was distilled to take; in a base without that, over 1, classifier-free guidance
+            of the prompt against no prompt, at two forward passes a step.
+        condition_scale: 0 ignores the condition tokens, 1 is as trained.
+        generator: source of the initial noise, or one for each image. None: a fresh seed, unlike any other call's.
+        latents: (B, N, C) initial noise, packed. prompt_embeds (., T, D) with pooled_prompt_embeds (., P): instead of a
+            prompt. condition_tokens (., E, N, C): instead of a label map, as from `encode_label_map`.
+        output_type: "pil", "np" (B, H, W, 3) in 0..1, "pt" (B, 3, H, W) in 0..1, or "latent" (B, N, C).
+        callback_on_step_end: called as in diffusers, may return replaced tensors.
+
+        Raises ValueError for arguments that do not fit together, FloatingPointError when the run diverges.
+        """
+        self._interrupt = False
+        config, device = self.config, self._execution_device
+        height, width = self._whole_tokens(
+            config.height if height is None else height, config.width if width is None else width
+        )
+        grid = height // self.pixels_per_token, width // self.pixels_per_token
+        num_inference_steps = config.num_inference_steps if num_inference_steps is None else num_inference_steps
+        guidance_scale = config.guidance_scale if guidance_scale is None else guidance_scale
+        if num_inference_steps < 1 or num_images_per_prompt < 1 or condition_scale < 0:
+            raise ValueError(
+                "num_inference_steps and num_images_per_prompt must be at least 1 and condition_scale at least 0, got "
+                f"{num_inference_steps}, {num_images_per_prompt} and {condition_scale}."
+            )
+        if output_type not in OUTPUT_TYPES:
+            raise ValueError(f"output_type must be one of {OUTPUT_TYPES}, got {output_type!r}.")
+        if unknown := set(callback_on_step_end_tensor_inputs) - set(self._callback_tensor_inputs):
+            raise ValueError(f"Callbacks can take {self._callback_tensor_inputs}, got {sorted(unknown)}.")
+
+        # 1. Encode the label maps and the prompts, each once.
+        if condition_tokens is None:
+            label_maps = label_map if isinstance(label_map, (list, tuple)) else [label_map]
+            if not label_maps:
+                raise ValueError("label_map is an empty list. Pass None to generate without a label map.")
+            checked = [None if one is None else check_label_map(one) for one in label_maps]
+            condition_tokens = torch.stack([self.encode_label_map(one, height, width) for one in checked])
+        elif label_map is not None:
+            raise ValueError("Got both label_map and condition_tokens. Pass one of them.")
+        if prompt_embeds is None:
+            prompts = [prompt or ""] if prompt is None or isinstance(prompt, str) else list(prompt)
+            prompt_embeds, pooled_prompt_embeds = self.encode_prompt(
+                prompts, max_sequence_length=max_sequence_length or config.max_sequence_length
+            )
+        elif prompt is not None or pooled_prompt_embeds is None:
+            raise ValueError("prompt_embeds go with pooled_prompt_embeds and without a prompt.")
+
+        # 2. One row for each image.
+        num_pairs = max(len(prompt_embeds), len(condition_tokens))
+
+        def rows(tensor: Tensor, name: str) -> Tensor:
+            if len(tensor) not in (1, num_pairs):
+                raise ValueError(f"Got {len(tensor)} {name} for {num_pairs} images. Pass one, or one for each.")
+            tensor = tensor.to(device, self.transformer.dtype)
+            return tensor.expand(num_pairs, *tensor.shape[1:]).repeat_interleave(num_images_per_prompt, dim=0)
+
+        prompt_embeds, pooled_prompt_embeds = rows(prompt_embeds, "prompts"), rows(pooled_prompt_embeds, "prompts")
+        distilled = self.transformer.config.guidance_embeds
+        without_prompt = None
+        if guidance_scale > 1 and not distilled:
+            embeds = self.encode_prompt([""], max_sequence_length=prompt_embeds.shape[1])
+            # An empty prompt guides nowhere, and need not cost a second pass.
+            if not torch.equal(rows(embeds[0], "prompts"), prompt_embeds):
+                without_prompt = [rows(each, "prompts") for each in embeds]
+        condition_tokens = rows(condition_tokens, "label maps").to(self.mogle.dtype)
+        latents = self._initial_latents(len(prompt_embeds), grid, generator, latents)
+        if condition_tokens.shape != (expected := (len(latents), NUM_CLASSES + 1, *latents.shape[1:])):
+            raise ValueError(
+                f"condition_tokens must be {expected[1:]} for each image at this size, got "
+                f"{tuple(condition_tokens.shape[1:])}. Encode the label map at the image's height and width."
+            )
+        expert_outputs = self.mogle.expert_outputs(condition_tokens)
+        img_ids, txt_ids = image_ids(*grid).to(device), torch.zeros(prompt_embeds.shape[1], 3, device=device)
+        guidance = None
+        if distilled:
+            guidance = torch.full([len(latents)], guidance_scale, device=device, dtype=torch.float32)
+
+        # 3. Denoise.
+        self.scheduler.set_timesteps(
+            sigmas=np.linspace(1.0, 1 / num_inference_steps, num_inference_steps),
+            mu=self._schedule_shift(latents.shape[1]),
+            device=device,
+        )
+        self.scheduler.set_begin_index(0)
+        # A run that was broken off may have left a step cache behind.
+        self.transformer._reset_stateful_cache()
+        gating_history: list[Tensor] = []
+        with self.progress_bar(total=num_inference_steps) as progress_bar:
+            for i, t in enumerate(self.scheduler.timesteps):
+                if self.interrupt:
+                    break
+                timestep = t.expand(len(latents))
+                condition_hidden_states, gating_weights = self.mogle(
+                    condition_tokens, latents.to(self.mogle.dtype), timestep / 1000, expert_outputs
+                )
+                arguments = {
+                    "hidden_states": latents,
+                    "timestep": timestep.to(latents.dtype) / 1000,
+                    "img_ids": img_ids,
+                    "txt_ids": txt_ids,
+                    "guidance": guidance,
+                    "condition_hidden_states": condition_hidden_states.to(latents.dtype),
+                    "condition_scale": condition_scale,
+                    "return_dict": False,
+                }
+                with self.transformer.cache_context("cond"):
+                    velocity = self.transformer(
+                        encoder_hidden_states=prompt_embeds, pooled_projections=pooled_prompt_embeds, **arguments
+                    )[0]
+                if without_prompt is not None:
+                    with self.transformer.cache_context("uncond"):
+                        unguided = self.transformer(
+                            encoder_hidden_states=without_prompt[0], pooled_projections=without_prompt[1], **arguments
+                        )[0]
+                    velocity = unguided + guidance_scale * (velocity - unguided)
+                latents = self.scheduler.step(velocity, t, latents, return_dict=False)[0]
+                if record_gating:
+                    gating_history.append(gating_weights.mT.unflatten(2, grid).float().cpu())
+                if callback_on_step_end is not None:
+                    tensors = {"latents": latents, "prompt_embeds": prompt_embeds}
+                    chosen = {name: tensors[name] for name in callback_on_step_end_tensor_inputs}
+                    tensors |= callback_on_step_end(self, i, t, chosen) or {}
+                    latents, prompt_embeds = tensors["latents"], tensors["prompt_embeds"]
+                progress_bar.update()
+
+        # 4. Decode.
+        if not latents.isfinite().all():
+            self.maybe_free_model_hooks()
+            raise FloatingPointError(
+                f"The latents became NaN or infinite while sampling in {latents.dtype}. "
+                "Use bfloat16 or float32, and check the weights and any LoRA that was loaded."
+            )
+        images = latents if output_type == "latent" else self.decode_latents(latents, height, width, output_type)
+        self.maybe_free_model_hooks()
+        gating = None
+        if gating_history:
+            timesteps = self.scheduler.timesteps[: len(gating_history)].cpu()
+            gating = GatingRecord(weights=torch.stack(gating_history).numpy(), timesteps=timesteps.numpy())
+        return FaceMoGLEPipelineOutput(images=images, gating=gating)
+
+    @torch.no_grad()
+    def encode_prompt(self, prompts: Sequence[str], *, max_sequence_length: int) -> tuple[Tensor, Tensor]:
+        """Prompts -> T5 embeddings (B, T, D), CLIP's pooled embedding (B, P). Long ones are cut, with a warning."""
+
+        def token_ids(tokenizer, max_length: int) -> Tensor:
+            longest = max(len(ids) for ids in tokenizer(list(prompts)).input_ids)
+            if longest > max_length:
+                logger.warning(f"A prompt of {longest} tokens was cut to {max_length} for {type(tokenizer).__name__}.")
+            padded = tokenizer(
+                list(prompts), padding="max_length", max_length=max_length, truncation=True, return_tensors="pt"
+            )
+            return padded.input_ids.to(self._execution_device)
+
+        if not prompts or not all(isinstance(prompt, str) for prompt in prompts):
+            raise ValueError(f"prompt must be a string or a list of strings, got {prompts!r}.")
+        if unknown := self._unknown_words(prompts):
+            logger.warning(f"The model does not know: {', '.join(unknown[:5])}.")
+        pooled = self.text_encoder(token_ids(self.tokenizer, self.tokenizer.model_max_length)).pooler_output
+        return self.text_encoder_2(token_ids(self.tokenizer_2, max_sequence_length))[0], pooled
+
+    def _unknown_words(self, prompts: Sequence[str]) -> list[str]:
+        """The words of which T5's tokenizer makes, at least in part, its unknown token."""
+        words = dict.fromkeys(word.strip(".,;:!?") for prompt in prompts for word in prompt.split())
+        tokens = self.tokenizer_2(list(words), add_special_tokens=False).input_ids if words else []
+        unknown = self.tokenizer_2.unk_token_id
+        return [word for word, ids in zip(words, tokens, strict=True) if unknown in ids]
+
+    @torch.no_grad()
+    def encode_images(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) in 0..1 -> packed latents (B, N, C): the mode of the VAE's posterior, so that it repeats."""
+        # In the layout of pictures, channels last, torch's group norm on CPU is a thousand times less exact.
+        pixels = images.to(self._execution_device, self.vae.dtype).contiguous() * 2 - 1
+        # A few at a time: at FLUX's sizes, twenty masks at once would be the run's largest use of memory.
+        latents = [self.vae.encode(few).latent_dist.mode() for few in pixels.split(4)]
+        return self.pack_latents(torch.cat(latents))
+
+    def encode_label_map(self, label_map: np.ndarray | None, height: int, width: int) -> Tensor:
+        """(H, W) class ids, or None for black masks -> condition tokens (E, N, C) for an image of that size.
+
+        The masks of absent classes are black: they share one encoding.
+        """
+        black = np.zeros((3, height, width), np.float32)
+        if label_map is None:
+            return self.encode_images(torch.from_numpy(black[None])).repeat(NUM_CLASSES + 1, 1, 1)
+        label_map = resize_nearest(label_map, height, width)
+        present = [int(class_id) for class_id in np.unique(label_map)]
+        encoded = self.encode_images(torch.from_numpy(np.stack([black, *condition_images(label_map, present)])))
+        condition_tokens = encoded[:1].repeat(NUM_CLASSES + 1, 1, 1)
+        condition_tokens[[0, *(1 + class_id for class_id in present)]] = encoded[1:]
+        return condition_tokens
+
+    def pack_latents(self, latents: Tensor) -> Tensor:
+        """VAE latents (B, c, 2h, 2w) -> normalised tokens (B, h * w, 4c)."""
+        normalised = (latents - self.vae.config.shift_factor) * self.vae.config.scaling_factor
+        return F.pixel_unshuffle(normalised, 2).flatten(2).mT.contiguous()
+
+    @torch.no_grad()
+    def decode_latents(self, latents: Tensor, height: int, width: int, output_type: str = "pil") -> Any:
+        """Packed latents (B, N, C) -> images. Also what a callback needs to show a preview."""
+        grid = height // self.pixels_per_token, width // self.pixels_per_token
+        latents = F.pixel_shuffle(latents.mT.unflatten(2, grid), 2)
+        latents = latents / self.vae.config.scaling_factor + self.vae.config.shift_factor
+        images = self.vae.decode(latents.to(self._execution_device, self.vae.dtype), return_dict=False)[0]
+        return self.image_processor.postprocess(images, output_type=output_type)
+
+    def save_pretrained(self, save_directory, **kwargs) -> None:
+        """Write every component, and the adapter with its alpha, into one folder that `from_pretrained` reads."""
+        super().save_pretrained(save_directory, **kwargs)
+        if self.transformer.adapter_config is not None:
+            metadata = {"format": "pt", "alpha": json.dumps(self.transformer.adapter_config.alpha)}
+            save_file(
+                self.transformer.condition_adapter_state_dict(), Path(save_directory) / ADAPTER_FILE, metadata=metadata
+            )
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path, **kwargs) -> "FaceMoGLEPipeline":
+        """As in diffusers, from a local folder, with the adapter when the folder holds its file."""
+        if not Path(pretrained_model_name_or_path).is_dir():
+            raise ValueError(
+                f"{pretrained_model_name_or_path} is not a folder. "
+                "facemogle.load_pipeline() loads from the Hub, the adapter included."
+            )
+        pipeline = super().from_pretrained(pretrained_model_name_or_path, **kwargs)
+        adapter = Path(pretrained_model_name_or_path) / ADAPTER_FILE
+        if adapter.is_file():
+            pipeline.load_condition_adapter(adapter)
+        return pipeline
+
+    def load_condition_adapter(self, path: str | Path) -> None:
+        """Load the adapter of the condition tokens from a safetensors file; without an alpha in it, alpha = rank."""
+        with safe_open(path, framework="pt") as file:
+            alpha = (file.metadata() or {}).get("alpha")
+            state_dict = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        self.transformer.load_condition_adapter(state_dict, alpha=None if alpha is None else json.loads(alpha))
+
+    def _whole_tokens(self, height: int, width: int) -> tuple[int, int]:
+        size = self.pixels_per_token
+        if height < size or width < size:
+            raise ValueError(f"Images must be at least {size} pixels a side, got {height}x{width}.")
+        rounded = height // size * size, width // size * size
+        if rounded != (height, width):
+            logger.warning(f"{height}x{width} is not a multiple of {size}: making {rounded[0]}x{rounded[1]} instead.")
+        return rounded
+
+    def _initial_latents(
+        self,
+        batch_size: int,
+        grid: tuple[int, int],
+        generator: torch.Generator | list[torch.Generator] | None,
+        latents: Tensor | None,
+    ) -> Tensor:
+        """(B, N, C): those given, checked, or noise, drawn in float32 so that a seed means the same in every dtype."""
+        device, dtype = self._execution_device, self.transformer.dtype
+        channels = self.transformer.config.in_channels
+        if latents is not None:
+            if latents.shape != (expected := (batch_size, grid[0] * grid[1], channels)):
+                raise ValueError(f"latents must be packed, {expected} here, got {tuple(latents.shape)}.")
+            if not latents.isfinite().all():
+                raise ValueError("latents hold NaN or infinity. Pass finite noise, or a generator instead.")
+            return latents.to(device, dtype)
+        if generator is None:
+            generator = torch.Generator()
+            generator.seed()
+        if isinstance(generator, list) and len(generator) != batch_size:
+            raise ValueError(f"Got {len(generator)} generators for {batch_size} images. Pass one, or one for each.")
+        shape = batch_size, channels // 4, 2 * grid[0], 2 * grid[1]
+        noise = randn_tensor(shape, generator=generator, device=device, dtype=torch.float32)
+        return F.pixel_unshuffle(noise, 2).flatten(2).mT.contiguous().to(dtype)
+
+    def _schedule_shift(self, num_tokens: int) -> float:
+        config = self.scheduler.config
+        return calculate_shift(
+            num_tokens, config.base_image_seq_len, config.max_image_seq_len, config.base_shift, config.max_shift
+        )
+
+
+def image_ids(height: int, width: int) -> Tensor:
+    """Token grid -> (h * w, 3) position ids: 0, row, column."""
+    ids = torch.zeros(height, width, 3)
+    ids[..., 1] = torch.arange(height)[:, None]
+    ids[..., 2] = torch.arange(width)
+    return ids.flatten(0, 1)

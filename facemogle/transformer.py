@@ -1,0 +1,388 @@
+"""FLUX's transformer with condition tokens: one fused forward over text | image | condition.
+
+Condition tokens pass through the image stream's own layers, sit at the image tokens' positions, are modulated as if at
+timestep 0, and alone feel the adapter. Everything is built from diffusers' Flux classes and keeps their block
+interface, so that caching, attention backends, regional compilation and offloading work on it.
+
+B batch, T text tokens, N image tokens, S streams (1: image; 2: image and condition), R = S * N rows, D width, r rank.
+"""
+
+import functools
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from diffusers.hooks._helpers import (
+    AttentionProcessorRegistry,
+    TransformerBlockMetadata,
+    TransformerBlockRegistry,
+)
+from diffusers.models.attention import FeedForward
+from diffusers.models.attention_dispatch import dispatch_attention_fn
+from diffusers.models.embeddings import apply_rotary_emb
+from diffusers.models.modeling_outputs import Transformer2DModelOutput
+
+# Unused here: diffusers asks the module of a saved component for the base class, to know how to load it.
+from diffusers.models.modeling_utils import ModelMixin  # noqa: F401
+from diffusers.models.normalization import AdaLayerNormZero, AdaLayerNormZeroSingle
+from diffusers.models.transformers.transformer_flux import (
+    FluxAttention,
+    FluxAttnProcessor,
+    FluxSingleTransformerBlock,
+    FluxTransformer2DModel,
+    FluxTransformerBlock,
+)
+from diffusers.utils import apply_lora_scale
+from torch import Tensor, nn
+
+ADAPTED_IN_DOUBLE_BLOCK = ("norm1.linear", "attn.to_q", "attn.to_k", "attn.to_v", "attn.to_out.0", "ff.net.2")
+ADAPTED_IN_SINGLE_BLOCK = ("norm.linear", "attn.to_q", "attn.to_k", "attn.to_v", "proj_mlp", "proj_out")
+
+
+@dataclass(frozen=True)
+class AdapterConfig:
+    """Low-rank adapter W + (alpha / rank) B A."""
+
+    rank: int = 4
+    alpha: float = 4.0
+
+
+class ConditionLinear(nn.Linear):
+    """A linear layer, plus (alpha / rank) B A x on the last `num_condition_rows` rows alone."""
+
+    # Not called lora_*, which peft takes for its own when a style LoRA is loaded beside this adapter.
+    adapter_A: nn.Parameter | None
+    adapter_B: nn.Parameter | None
+
+    def __init__(self, in_features: int, out_features: int, bias: bool = True):
+        super().__init__(in_features, out_features, bias)
+        self.register_parameter("adapter_A", None)
+        self.register_parameter("adapter_B", None)
+        self.adapter_scale = 1.0
+
+    def forward(self, rows: Tensor, num_condition_rows: int = 0) -> Tensor:
+        """(B, rows, in) -> (B, rows, out)."""
+        output = super().forward(rows)
+        if num_condition_rows and self.adapter_A is not None and self.adapter_B is not None:
+            low_rank = F.linear(rows[:, -num_condition_rows:], self.adapter_A.to(rows.dtype))
+            output[:, -num_condition_rows:] += self.adapter_scale * F.linear(low_rank, self.adapter_B.to(rows.dtype))
+        return output
+
+    def set_adapter(self, adapter_A: Tensor, adapter_B: Tensor, scale: float) -> None:
+        """(r, in), (out, r), at this layer's device and dtype."""
+        self.adapter_A = nn.Parameter(adapter_A.to(self.weight))
+        self.adapter_B = nn.Parameter(adapter_B.to(self.weight))
+        self.adapter_scale = scale
+
+
+class ConditionFeedForward(FeedForward):
+    def forward(self, hidden_states: Tensor, num_condition_rows: int = 0) -> Tensor:
+        for module in self.net[:-1]:
+            hidden_states = module(hidden_states)
+        return self.net[-1](hidden_states, num_condition_rows)
+
+
+class ConditionAttnProcessor(FluxAttnProcessor):
+    """Joint attention over text | image | condition; without `encoder_hidden_states` they arrive as one sequence."""
+
+    def __call__(
+        self,
+        attn: FluxAttention,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        image_rotary_emb: tuple[Tensor, Tensor] | None = None,
+        num_condition_rows: int = 0,
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        def heads(projected: Tensor) -> Tensor:
+            return projected.unflatten(-1, (-1, attn.head_dim))
+
+        query = attn.norm_q(heads(attn.to_q(hidden_states, num_condition_rows)))
+        key = attn.norm_k(heads(attn.to_k(hidden_states, num_condition_rows)))
+        value = heads(attn.to_v(hidden_states, num_condition_rows))
+        if encoder_hidden_states is not None:
+            query = torch.cat([attn.norm_added_q(heads(attn.add_q_proj(encoder_hidden_states))), query], dim=1)
+            key = torch.cat([attn.norm_added_k(heads(attn.add_k_proj(encoder_hidden_states))), key], dim=1)
+            value = torch.cat([heads(attn.add_v_proj(encoder_hidden_states)), value], dim=1)
+
+        attended = dispatch_attention_fn(
+            apply_rotary_emb(query, image_rotary_emb, sequence_dim=1),
+            apply_rotary_emb(key, image_rotary_emb, sequence_dim=1),
+            value,
+            attn_mask=attention_mask,
+            backend=self._attention_backend,
+            parallel_config=self._parallel_config,
+        )
+        attended = attended.flatten(2, 3).to(query.dtype)
+        if encoder_hidden_states is None:
+            return attended
+        text, rows = attended.tensor_split([encoder_hidden_states.shape[1]], dim=1)
+        return attn.to_out[0](rows.contiguous(), num_condition_rows), attn.to_add_out(text.contiguous())
+
+
+def modulation(norm: AdaLayerNormZero | AdaLayerNormZeroSingle, temb: Tensor, count: int) -> tuple[Tensor, ...]:
+    """The `count` shifts, scales and gates of an AdaLayerNormZero: (B, S, D) -> each (B, S, 1, D)."""
+    return norm.linear(norm.silu(temb), temb.shape[1] - 1)[:, :, None].chunk(count, dim=-1)
+
+
+def by_stream(rows: Tensor, like: Tensor) -> Tensor:
+    """(B, R, D) -> (B, S, N, D), to meet a modulation `like` (B, S, 1, D)."""
+    return rows.unflatten(1, (like.shape[1], -1))
+
+
+def modulate(rows: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+    """(B, R, D) rows, (B, S, 1, D) shift and scale -> (B, R, D)."""
+    return (by_stream(rows, scale) * (1 + scale) + shift).flatten(1, 2)
+
+
+def gated(rows: Tensor, gate: Tensor) -> Tensor:
+    """(B, R, D) rows, (B, S, 1, D) gate -> (B, R, D)."""
+    return (gate * by_stream(rows, gate)).flatten(1, 2)
+
+
+def clip_float16(hidden_states: Tensor) -> Tensor:
+    return hidden_states.clip(-65504, 65504) if hidden_states.dtype == torch.float16 else hidden_states
+
+
+class FaceMoGLETransformerBlock(FluxTransformerBlock):
+    """Double-stream block: text, and image | condition.
+
+    `hidden_states` (B, R, D), `encoder_hidden_states` (B, T, D), `temb` (B, S, D): the modulation embedding of the
+    image stream, then of the condition stream if there is one. Returns text and rows, as in FLUX.
+    """
+
+    def __init__(self, dim: int, num_attention_heads: int, attention_head_dim: int):
+        super().__init__(dim, num_attention_heads, attention_head_dim)
+        self.ff = ConditionFeedForward(dim=dim, dim_out=dim, activation_fn="gelu-approximate")
+        make_condition_aware(self, ADAPTED_IN_DOUBLE_BLOCK)
+
+    def forward(self, hidden_states, encoder_hidden_states, temb, image_rotary_emb=None, joint_attention_kwargs=None):
+        num_condition_rows = hidden_states.shape[1] // temb.shape[1] * (temb.shape[1] - 1)
+        shift_msa, scale_msa, gate_msa, shift_mlp, scale_mlp, gate_mlp = modulation(self.norm1, temb, 6)
+        text, text_gate_msa, text_shift_mlp, text_scale_mlp, text_gate_mlp = self.norm1_context(
+            encoder_hidden_states, emb=temb[:, 0]
+        )
+        attended, attended_text = self.attn(
+            hidden_states=modulate(self.norm1.norm(hidden_states), shift_msa, scale_msa),
+            encoder_hidden_states=text,
+            image_rotary_emb=image_rotary_emb,
+            num_condition_rows=num_condition_rows,
+            **(joint_attention_kwargs or {}),
+        )
+
+        hidden_states = hidden_states + gated(attended, gate_msa)
+        feed_forward = self.ff(modulate(self.norm2(hidden_states), shift_mlp, scale_mlp), num_condition_rows)
+        hidden_states = hidden_states + gated(feed_forward, gate_mlp)
+
+        encoder_hidden_states = encoder_hidden_states + text_gate_msa[:, None] * attended_text
+        text = self.norm2_context(encoder_hidden_states) * (1 + text_scale_mlp[:, None]) + text_shift_mlp[:, None]
+        encoder_hidden_states = encoder_hidden_states + text_gate_mlp[:, None] * self.ff_context(text)
+        return clip_float16(encoder_hidden_states), hidden_states
+
+
+class FaceMoGLESingleTransformerBlock(FluxSingleTransformerBlock):
+    """Single-stream block over text | image | condition; arguments and results as in the double block."""
+
+    def __init__(self, dim: int, num_attention_heads: int, attention_head_dim: int):
+        super().__init__(dim, num_attention_heads, attention_head_dim)
+        make_condition_aware(self, ADAPTED_IN_SINGLE_BLOCK)
+
+    def forward(self, hidden_states, encoder_hidden_states, temb, image_rotary_emb=None, joint_attention_kwargs=None):
+        num_condition_rows = hidden_states.shape[1] // temb.shape[1] * (temb.shape[1] - 1)
+        shift, scale, gate = modulation(self.norm, temb, 3)
+        text = modulate(self.norm.norm(encoder_hidden_states), shift[:, :1], scale[:, :1])
+        rows = torch.cat([text, modulate(self.norm.norm(hidden_states), shift, scale)], dim=1)
+        mlp = self.act_mlp(self.proj_mlp(rows, num_condition_rows))
+        attended = self.attn(
+            hidden_states=rows,
+            image_rotary_emb=image_rotary_emb,
+            num_condition_rows=num_condition_rows,
+            **(joint_attention_kwargs or {}),
+        )
+        output = self.proj_out(torch.cat([attended, mlp], dim=2), num_condition_rows)
+
+        text, rows = output.tensor_split([encoder_hidden_states.shape[1]], dim=1)
+        encoder_hidden_states = encoder_hidden_states + gated(text, gate[:, :1])
+        return clip_float16(encoder_hidden_states), clip_float16(hidden_states + gated(rows, gate))
+
+
+def make_condition_aware(block: FluxTransformerBlock | FluxSingleTransformerBlock, adapted: tuple[str, ...]) -> None:
+    """Give a Flux block layers that take the number of condition rows."""
+    block.attn.set_processor(ConditionAttnProcessor())
+    for name in adapted:
+        linear = block.get_submodule(name)
+        condition_linear = ConditionLinear(linear.in_features, linear.out_features, linear.bias is not None)
+        block.set_submodule(name, condition_linear)
+
+
+class FaceMoGLETransformer2DModel(FluxTransformer2DModel):
+    """FLUX that takes condition tokens beside the noisy latents.
+
+    Same configuration and weight keys as `FluxTransformer2DModel`, whose folders load unchanged, and the same output to
+    the last bit when no condition tokens are given.
+    """
+
+    _no_split_modules = ["FaceMoGLETransformerBlock", "FaceMoGLESingleTransformerBlock"]  # noqa: RUF012
+    _repeated_blocks = _no_split_modules
+
+    @functools.wraps(FluxTransformer2DModel.__init__)  # type: ignore[misc]
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        config = self.config
+        shape = (self.inner_dim, config.num_attention_heads, config.attention_head_dim)
+        self.x_embedder = ConditionLinear(config.in_channels, self.inner_dim)
+        self.transformer_blocks = nn.ModuleList(FaceMoGLETransformerBlock(*shape) for _ in range(config.num_layers))
+        self.single_transformer_blocks = nn.ModuleList(
+            FaceMoGLESingleTransformerBlock(*shape) for _ in range(config.num_single_layers)
+        )
+        self.adapter_config: AdapterConfig | None = None
+
+    @apply_lora_scale("joint_attention_kwargs")
+    def forward(
+        self,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor,
+        pooled_projections: Tensor,
+        timestep: Tensor,
+        img_ids: Tensor,
+        txt_ids: Tensor,
+        guidance: Tensor | None = None,
+        joint_attention_kwargs: dict[str, Any] | None = None,
+        condition_hidden_states: Tensor | None = None,
+        condition_scale: float = 1.0,
+        return_dict: bool = True,
+    ) -> Transformer2DModelOutput | tuple[Tensor]:
+        """Velocity of the image tokens (B, N, C). Arguments as in `FluxTransformer2DModel`, and further:
+
+        condition_hidden_states: (B, N, C) condition tokens, one for each image token; None for plain FLUX.
+        condition_scale: s >= 0 biases the attention between condition tokens and all others by log(s), both ways.
+        """
+        num_tokens, num_text_tokens = hidden_states.shape[1], encoder_hidden_states.shape[1]
+        num_streams = 1
+        if condition_hidden_states is not None:
+            if condition_hidden_states.shape != hidden_states.shape:
+                raise ValueError(
+                    f"Condition tokens must have the latents' shape {tuple(hidden_states.shape)}, got "
+                    f"{tuple(condition_hidden_states.shape)}. Encode the label map at the image's size."
+                )
+            num_streams = 2
+            hidden_states = torch.cat([hidden_states, condition_hidden_states], dim=1)
+        num_condition_rows = num_tokens * (num_streams - 1)
+        hidden_states = self.x_embedder(hidden_states, num_condition_rows)
+        encoder_hidden_states = self.context_embedder(encoder_hidden_states)
+
+        temb = self.modulation_embedding(timestep, guidance, pooled_projections, hidden_states.dtype, num_streams)
+        rotary = self.pos_embed(torch.cat([txt_ids, *[img_ids] * num_streams]))
+        attention_kwargs = dict(joint_attention_kwargs or {})
+        if num_condition_rows and condition_scale != 1:
+            num_rows = num_text_tokens + hidden_states.shape[1]
+            attention_kwargs["attention_mask"] = attention_bias(
+                num_rows, num_condition_rows, condition_scale, like=hidden_states
+            )
+
+        for block in (*self.transformer_blocks, *self.single_transformer_blocks):
+            arguments = (hidden_states, encoder_hidden_states, temb, rotary, attention_kwargs)
+            if torch.is_grad_enabled() and self.gradient_checkpointing:
+                encoder_hidden_states, hidden_states = self._gradient_checkpointing_func(block, *arguments)
+            else:
+                encoder_hidden_states, hidden_states = block(*arguments)
+
+        output = self.proj_out(self.norm_out(hidden_states[:, :num_tokens], temb[:, 0]))
+        return Transformer2DModelOutput(sample=output) if return_dict else (output,)
+
+    def modulation_embedding(
+        self, timestep: Tensor, guidance: Tensor | None, pooled: Tensor, dtype: torch.dtype, num_streams: int
+    ) -> Tensor:
+        """Timestep (B,) in 0..1, guidance (B,), pooled text (B, P) -> (B, S, D)."""
+        # Condition tokens are a clean signal, so they are modulated as if at timestep 0. One matmul serves both rows.
+        timesteps = F.pad(timestep[:, None].to(dtype) * 1000, (0, num_streams - 1)).flatten()
+        further = [] if guidance is None else [(guidance.to(dtype) * 1000).repeat_interleave(num_streams)]
+        temb = self.time_text_embed(timesteps, *further, pooled.repeat_interleave(num_streams, dim=0))
+        return temb.unflatten(0, (-1, num_streams))
+
+    def _condition_linears(self) -> Iterator[tuple[str, ConditionLinear]]:
+        for name, module in self.named_modules():
+            if isinstance(module, ConditionLinear):
+                yield name.removesuffix(".base_layer"), module
+
+    def add_condition_adapter(self, config: AdapterConfig, *, generator: torch.Generator | None = None) -> None:
+        """A new adapter that changes nothing yet: A normal with deviation 1 / rank, B zero. It requires gradients."""
+        for _, linear in self._condition_linears():
+            adapter_A = torch.randn(config.rank, linear.in_features, generator=generator) / config.rank
+            adapter_B = torch.zeros(linear.out_features, config.rank)
+            linear.set_adapter(adapter_A, adapter_B, config.alpha / config.rank)
+        self.adapter_config = config
+
+    def condition_adapter_state_dict(self) -> dict[str, Tensor]:
+        """The adapter in diffusers' LoRA keys, empty without one. Multiply (B A) by alpha / rank to apply it."""
+        return {
+            f"transformer.{name}.lora_{letter}.weight": matrix.detach()
+            for name, linear in self._condition_linears()
+            for letter, matrix in (("A", linear.adapter_A), ("B", linear.adapter_B))
+            if matrix is not None
+        }
+
+    def load_condition_adapter(self, state_dict: Mapping[str, Tensor], *, alpha: float | None = None) -> None:
+        """Load an adapter of any one rank, strictly. `alpha` None: equal to the rank, as in the published file.
+
+        ValueError for missing or unexpected keys, mixed ranks, or matrices of another base.
+        """
+        linears = {f"transformer.{name}": linear for name, linear in self._condition_linears()}
+        expected = {f"{name}.lora_{letter}.weight" for name in linears for letter in "AB"}
+        if wrong := sorted(expected ^ set(state_dict)):
+            raise ValueError(
+                f"The adapter's keys do not fit this transformer: {len(expected - set(state_dict))} missing, "
+                f"{len(set(state_dict) - expected)} unexpected, such as {wrong[0]}. "
+                "It was trained on another base; a style LoRA is loaded with load_lora_weights instead."
+            )
+        ranks = {matrix.shape[0 if ".lora_A." in key else 1] for key, matrix in state_dict.items()}
+        if len(ranks) != 1:
+            raise ValueError(f"The adapter's matrices must share one rank, got ranks {sorted(ranks)}. Export it again.")
+        (rank,) = ranks
+        config = AdapterConfig(rank, rank if alpha is None else alpha)
+        for name, linear in linears.items():
+            for letter, expected_shape in (("A", (rank, linear.in_features)), ("B", (linear.out_features, rank))):
+                shape = tuple(state_dict[f"{name}.lora_{letter}.weight"].shape)
+                if shape != expected_shape:
+                    raise ValueError(
+                        f"{name}.lora_{letter}.weight must be {expected_shape}, got {shape}. "
+                        "The adapter was trained on a base of another width."
+                    )
+        for name, linear in linears.items():
+            adapter_A, adapter_B = (state_dict[f"{name}.lora_{letter}.weight"] for letter in "AB")
+            linear.set_adapter(adapter_A, adapter_B, config.alpha / config.rank)
+        self.adapter_config = config
+
+    # diffusers reads the signature to tell which options it may pass.
+    @functools.wraps(FluxTransformer2DModel.save_pretrained)
+    def save_pretrained(self, *args, **kwargs):
+        """Write the base alone, as any `FluxTransformer2DModel`; the adapter has a file of its own."""
+        hook = self.register_state_dict_post_hook(_without_adapter)
+        try:
+            super().save_pretrained(*args, **kwargs)
+        finally:
+            hook.remove()
+
+
+def _without_adapter(module: nn.Module, state_dict: dict[str, Tensor], prefix: str, local_metadata: dict) -> None:
+    for key in [key for key in state_dict if ".adapter_" in key]:
+        del state_dict[key]
+
+
+def attention_bias(num_rows: int, num_condition_rows: int, scale: float, *, like: Tensor) -> Tensor:
+    """(1, 1, rows, rows) additive bias: log(scale) between condition rows (the last) and all others, else 0."""
+    is_condition = torch.arange(num_rows, device=like.device) >= num_rows - num_condition_rows
+    between = is_condition[:, None] != is_condition[None, :]
+    bias = torch.zeros(num_rows, num_rows, dtype=like.dtype, device=like.device)
+    return bias.masked_fill_(between, math.log(scale) if scale > 0 else -math.inf)[None, None]
+
+
+# diffusers' step caches look a block or processor up by its class.
+for _block in (FaceMoGLETransformerBlock, FaceMoGLESingleTransformerBlock):
+    TransformerBlockRegistry.register(
+        _block, TransformerBlockMetadata(return_hidden_states_index=1, return_encoder_hidden_states_index=0)
+    )
+AttentionProcessorRegistry.register(ConditionAttnProcessor, AttentionProcessorRegistry.get(FluxAttnProcessor))

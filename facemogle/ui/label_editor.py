@@ -1,0 +1,164 @@
+"""A label map editor for Gradio: exact class ids in the page and in Python.
+
+The page holds a Uint8Array of class ids and paints it on a canvas; it never reads pixels back. Between page and Python
+travels a `LabelMapData`: run lengths of class ids, row by row, small enough to be encoded at the end of every stroke.
+"""
+
+import base64
+import io
+from abc import ABCMeta
+from pathlib import Path
+from typing import Any, TypedDict
+
+import gradio as gr
+import numpy as np
+from gradio.component_meta import ComponentMeta, updateable
+
+from facemogle.label_files import read_label_map, write_label_map
+from facemogle.labels import NAMES, NUM_CLASSES, PALETTE
+from facemogle.masks import resize_nearest
+
+MAX_SIDE = 1024
+MAX_FILE_BYTES = 32 * 2**20
+_HERE = Path(__file__).parent
+
+
+class LabelMapData(TypedDict):
+    """A label map as JSON: `runs` is [class id, length, class id, length, ...] over the rows."""
+
+    height: int
+    width: int
+    runs: list[int]
+
+
+class _WithoutStub(ComponentMeta):
+    """Gradio's own writes a .pyi file beside a component's source, which type checkers then read in place of it."""
+
+    def __new__(cls, name: str, bases: tuple[type, ...], attributes: dict[str, Any]):
+        attributes["__init__"] = updateable(attributes["__init__"])
+        return ABCMeta.__new__(cls, name, bases, attributes)
+
+
+class LabelEditor(gr.HTML, metaclass=_WithoutStub):
+    """Paint, fill, open and save a label map. Its value in Python is an (H, W) uint8 array of class ids, or None."""
+
+    def __init__(self, value: np.ndarray | None = None, *, label: str = "Label map", elem_id: str | None = None):
+        super().__init__(
+            value,
+            label=label,
+            elem_id=elem_id,
+            html_template=(_HERE / "label_editor.html").read_text("utf-8"),
+            css_template=(_HERE / "label_editor.css").read_text("utf-8"),
+            js_on_load=(_HERE / "label_editor.js").read_text("utf-8"),
+            apply_default_css=False,
+            server_functions=[open_label_map, save_label_map],
+            classes=_palette(),
+            max_file_bytes=MAX_FILE_BYTES,
+        )
+
+    def preprocess(self, payload: Any) -> np.ndarray | None:  # type: ignore[override]
+        """What the page or an API client sent -> (H, W) class ids. gr.Error where it is no label map."""
+        try:
+            return None if payload is None else decode(payload)
+        except ValueError as error:
+            raise gr.Error(str(error)) from error
+
+    def postprocess(self, value: np.ndarray | None) -> LabelMapData | None:  # type: ignore[override]
+        return None if value is None else encode(fit(value))
+
+    def process_example(self, value: np.ndarray | None) -> str:
+        return "" if value is None else f"{value.shape[1]}×{value.shape[0]}"
+
+    def api_info(self) -> dict[str, Any]:
+        integers = {"type": "array", "items": {"type": "integer"}}
+        return {
+            "type": "object",
+            "description": "Run lengths over the rows: class id, length, class id, length, ...",
+            "properties": {"height": {"type": "integer"}, "width": {"type": "integer"}, "runs": integers},
+        }
+
+    def example_payload(self) -> LabelMapData:
+        return {"height": 512, "width": 512, "runs": [0, 512 * 512]}
+
+    def example_value(self) -> np.ndarray:
+        return decode(self.example_payload())
+
+
+def encode(label_map: np.ndarray) -> LabelMapData:
+    """(H, W) class ids -> their run lengths."""
+    flat = label_map.reshape(-1)
+    starts = np.flatnonzero(np.r_[True, flat[1:] != flat[:-1]])
+    runs = np.stack([flat[starts], np.diff(np.r_[starts, flat.size])], axis=1)
+    return {"height": label_map.shape[0], "width": label_map.shape[1], "runs": runs.ravel().tolist()}
+
+
+def decode(data: Any) -> np.ndarray:
+    """Run lengths from anyone at all -> (H, W) uint8 class ids. ValueError says what is wrong."""
+    expected = 'A label map must be {"height": H, "width": W, "runs": [class id, length, ...]}'
+    if not isinstance(data, dict):
+        raise ValueError(f"{expected}, got {type(data).__name__}.")
+    height, width, runs = data.get("height"), data.get("width"), data.get("runs")
+    if (
+        type(height) is not int
+        or type(width) is not int
+        or not (1 <= min(height, width) <= max(height, width) <= MAX_SIDE)
+    ):
+        raise ValueError(f"{expected} with sides from 1 to {MAX_SIDE}, got {str(height)[:20]} and {str(width)[:20]}.")
+    if not isinstance(runs, list) or len(runs) % 2 or len(runs) > 2 * height * width:
+        raise ValueError(f"{expected} with at most one pair for each of the {height * width} pixels.")
+    if not all(type(number) is int for number in runs):
+        raise ValueError(f"{expected}, where runs holds integers only.")
+    class_ids, lengths = runs[::2], runs[1::2]
+    if not all(0 <= class_id < NUM_CLASSES for class_id in class_ids):
+        raise ValueError(f"Class ids are 0 ({NAMES[0]}) to {NUM_CLASSES - 1} ({NAMES[-1]}); the runs hold others.")
+    if min(lengths, default=0) < 1 or sum(lengths) != height * width:
+        raise ValueError(f"The runs must be of length 1 or more and cover {height}x{width} pixels exactly.")
+    return np.repeat(np.array(class_ids, np.uint8), lengths).reshape(height, width)
+
+
+def fit(label_map: np.ndarray) -> np.ndarray:
+    """Shrink with nearest until the longer side is at most MAX_SIDE; smaller maps stay as they are."""
+    longer = max(label_map.shape)
+    if longer <= MAX_SIDE:
+        return label_map
+    height, width = (max(1, round(side * MAX_SIDE / longer)) for side in label_map.shape)
+    return resize_nearest(label_map, height, width)
+
+
+def open_label_map(file: str) -> dict[str, Any]:
+    """A picture file, base64 -> {"value", "message"} for the page, or {"error"} that names the remedy."""
+    try:
+        if len(file) > MAX_FILE_BYTES * 4 // 3:
+            raise ValueError(f"The file is larger than {MAX_FILE_BYTES // 2**20} MB. Save the map as an indexed PNG.")
+        label_map, off_palette = read_label_map(io.BytesIO(base64.b64decode(file, validate=True)))
+    except ValueError as error:  # binascii's error is one
+        return {"error": f"Not opened: {error}"}
+    height, width = label_map.shape
+    message = f"Opened, {width}×{height}."
+    if max(height, width) > MAX_SIDE:
+        message += f" Scaled down to {MAX_SIDE} pixels."
+    if off_palette:
+        message += f" {off_palette} pixels were off the palette and took the nearest class."
+    return {"value": encode(fit(label_map)), "message": message}
+
+
+def save_label_map(data: Any) -> dict[str, str]:
+    """The page's map -> {"file"}, an indexed PNG in base64, or {"error"}."""
+    file = io.BytesIO()
+    try:
+        write_label_map(file, decode(data))
+    except ValueError as error:
+        return {"error": str(error)}
+    return {"file": base64.b64encode(file.getvalue()).decode()}
+
+
+def _palette() -> list[dict[str, str]]:
+    sides = {"left": "The person's left: on the right of the picture", "right": "The person's right: on the left"}
+    return [
+        {
+            "name": name.replace("_", " "),
+            "colour": "#{:02x}{:02x}{:02x}".format(*map(int, colour)),
+            "hint": sides.get(name.split("_")[0], ""),
+        }
+        for name, colour in zip(NAMES, PALETTE, strict=True)
+    ]

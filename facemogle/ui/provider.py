@@ -1,0 +1,76 @@
+"""The pipeline behind the page: loaded once, in a thread, while the page is already up."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from facemogle.pipeline import FaceMoGLEPipeline
+
+
+class PipelineProvider:
+    """Calls `load` at once, in a thread or, where CUDA must be set up in the calling thread, there.
+
+    `description` tells the page's visitors what is loaded. Whoever runs the pipeline holds `lock` meanwhile.
+    """
+
+    def __init__(self, description: str, load: Callable[[], FaceMoGLEPipeline], *, in_thread: bool = True):
+        self.description = description
+        self.lock = threading.Lock()
+        self._load = load
+        self._in_thread = in_thread
+        self._start()
+
+    @property
+    def loading(self) -> bool:
+        return not self._loaded.done()
+
+    @property
+    def failure(self) -> BaseException | None:
+        """What `load` raised, if it has."""
+        return None if self.loading else self._loaded.exception()
+
+    def get(self) -> FaceMoGLEPipeline:
+        """Wait for the pipeline; raises what `load` raised."""
+        return self._loaded.result()[0]
+
+    def details(self) -> str:
+        """Size and place of the pipeline in words, once it is there."""
+        return self._loaded.result()[1]
+
+    def retry(self) -> None:
+        """Load again if loading in a thread failed: the person may have followed the remedy since."""
+        if self._in_thread and self.failure:
+            self._start()
+
+    def waiting(self, *, every: float = 0.2) -> Iterator[None]:
+        """Yield again and again for as long as loading goes on."""
+        while self.loading:
+            yield
+            time.sleep(every)
+
+    def _start(self) -> None:
+        self._loaded: Future[tuple[FaceMoGLEPipeline, str]] = Future()
+        if self._in_thread:  # a daemon: an executor's threads would hold up the exit until a download is done
+            threading.Thread(target=self._fulfil, args=(self._loaded,), name="load", daemon=True).start()
+        else:
+            self._fulfil(self._loaded)
+
+    def _fulfil(self, loaded: Future[tuple[FaceMoGLEPipeline, str]]) -> None:
+        try:
+            pipeline = self._load()
+            loaded.set_result((pipeline, describe(pipeline)))  # ZeroGPU tells the device in the loading thread alone
+        except Exception as error:  # kept for the page
+            loaded.set_exception(error)
+
+
+def describe(pipeline: FaceMoGLEPipeline) -> str:
+    """Size and place of a pipeline in words."""
+    modules = [module for module in pipeline.components.values() if hasattr(module, "parameters")]
+    count = sum(parameter.numel() for module in modules for parameter in module.parameters())
+    size = f"{count / 1e9:.1f} billion" if count >= 1e9 else f"{count / 1e6:.1f} million"
+    return f"{size} parameters on {pipeline.device.type.upper()}"

@@ -1,0 +1,182 @@
+"""One run of the pipeline as a stream of events: the model works in a thread, the page draws what it reports.
+
+B batch (1 here), N tokens, C channels.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from facemogle.gating import GatingRecord
+
+if TYPE_CHECKING:  # torch takes seconds to import, and the page need not wait for it
+    from torch import Tensor
+
+    from facemogle.pipeline import FaceMoGLEPipeline
+
+PREVIEW_SHARE = 0.1  # of a run's time goes into previews, at most
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """What a person asked for. `label_map` (H, W) class ids, or None: the prompt alone decides."""
+
+    prompt: str
+    label_map: np.ndarray | None
+    seed: int
+    num_inference_steps: int
+
+
+@dataclass(frozen=True)
+class Step:
+    """`number` of `total` steps are done."""
+
+    number: int
+    total: int
+    seconds_left: float | None  # None after the first, which also held the encoding
+    preview: Image.Image | None
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What a run left behind; `notes` are the pipeline's warnings."""
+
+    request: Request
+    face: Image.Image
+    gating: GatingRecord
+    seconds: float
+    notes: tuple[str, ...]
+
+
+class Cancelled(Exception):
+    """Raised in the pipeline's callback, so that a run ends with the step it is in and decodes nothing."""
+
+
+def stream(pipeline: FaceMoGLEPipeline, request: Request, *, lock: threading.Lock) -> Generator[Step | Run, None, None]:
+    """Run the pipeline under `lock`: a Step after every step, a Run at the end; raises what the run raised.
+
+    Closing the iterator cancels the run within one step, and does not wait for it.
+    """
+    events: queue.SimpleQueue[Step | Run | Exception] = queue.SimpleQueue()
+    cancelled = threading.Event()
+
+    def work() -> None:
+        try:
+            with lock:
+                if cancelled.is_set():  # while it waited
+                    return
+                events.put(_run(pipeline, request, events, cancelled))
+        except Exception as error:  # handed to the thread that reads the events
+            events.put(error)
+
+    threading.Thread(target=work, name="run", daemon=True).start()
+    try:
+        while True:
+            event = events.get()
+            if isinstance(event, Exception):
+                raise event
+            yield event
+            if isinstance(event, Run):
+                return
+    finally:
+        cancelled.set()
+
+
+def _run(pipeline: FaceMoGLEPipeline, request: Request, events: queue.SimpleQueue, cancelled: threading.Event) -> Run:
+    import torch
+
+    start = time.monotonic()
+    height, width = picture_size(pipeline, request.label_map)
+    notes = _Notes()
+    logger = logging.getLogger("facemogle")
+    logger.addHandler(notes)
+    try:
+        result = pipeline(
+            request.prompt,
+            label_map=request.label_map,
+            height=height,
+            width=width,
+            num_inference_steps=request.num_inference_steps,
+            generator=torch.Generator().manual_seed(request.seed),
+            callback_on_step_end=_Reporter(events, cancelled, request.num_inference_steps, (height, width)),
+            record_gating=True,
+        )
+    finally:
+        logger.removeHandler(notes)
+    assert result.gating is not None
+    return Run(request, result.images[0], result.gating, time.monotonic() - start, tuple(notes.messages))
+
+
+def picture_size(pipeline: FaceMoGLEPipeline, label_map: np.ndarray | None) -> tuple[int, int]:
+    """(height, width) in the label map's proportions, whole tokens, with the checkpoint's own longer side."""
+    if label_map is None:
+        return pipeline.config.height, pipeline.config.width
+    token = pipeline.pixels_per_token
+    scale = max(pipeline.config.height, pipeline.config.width) / max(label_map.shape) / token
+    height, width = (max(1, round(side * scale)) * token for side in label_map.shape)
+    return height, width
+
+
+def estimate(before: Tensor, after: Tensor, sigma: float, next_sigma: float) -> Tensor:
+    """Where an Euler step from `before`, at sigma, to `after`, at next_sigma, is heading: x_0 = x - sigma v."""
+    velocity = (after - before) / (next_sigma - sigma)
+    return after - next_sigma * velocity
+
+
+class _Reporter:
+    """callback_on_step_end of one run: stops it if cancelled, else reports the step, with a preview if one is cheap."""
+
+    def __init__(self, events: queue.SimpleQueue, cancelled: threading.Event, total: int, size: tuple[int, int]):
+        self.events = events
+        self.cancelled = cancelled
+        self.total = total
+        self.size = size
+        self.start = time.monotonic()
+        self.first_done = self.preview_seconds = 0.0
+        self.before: Tensor | None = None
+
+    def __call__(self, pipeline: FaceMoGLEPipeline, step: int, timestep: Tensor, tensors: dict) -> dict:
+        if self.cancelled.is_set():
+            raise Cancelled
+        left = self.total - step - 1
+        preview = self._preview(pipeline, step, tensors["latents"]) if left else None
+        self.before = tensors["latents"]
+        if step == 0:
+            self.first_done = self._elapsed()
+        seconds_left = (self._elapsed() - self.first_done) / step * left if step else None
+        self.events.put(Step(step + 1, self.total, seconds_left, preview))
+        return {}
+
+    def _preview(self, pipeline: FaceMoGLEPipeline, step: int, latents: Tensor) -> Image.Image | None:
+        start = self._elapsed()
+        if self.before is None or self.preview_seconds > PREVIEW_SHARE * start:
+            return None
+        sigma, next_sigma = pipeline.scheduler.sigmas[step : step + 2].tolist()
+        picture = pipeline.decode_latents(estimate(self.before, latents, sigma, next_sigma), *self.size)[0]
+        self.preview_seconds += self._elapsed() - start
+        return picture
+
+    def _elapsed(self) -> float:
+        return time.monotonic() - self.start
+
+
+class _Notes(logging.Handler):
+    """Collects the warnings of the thread that made it: a prompt that was cut, for one."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.messages: list[str] = []
+        self.thread = threading.get_ident()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.thread == self.thread:
+            self.messages.append(record.getMessage())

@@ -1,0 +1,91 @@
+"""Who may import whom: the direction of the arrows between the modules, read from the source."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = sorted((ROOT / "facemogle").rglob("*.py"))
+TRAIN = sorted((ROOT / "train").rglob("*.py"))
+
+# A module of the package (a folder counts as one) -> the modules of the package that it may import.
+ARROWS = {
+    "labels": set(),
+    "masks": {"labels"},
+    "label_files": {"labels"},
+    "gating": {"labels", "masks"},
+    "figures": {"gating", "labels"},
+    "mogle": {"labels"},
+    "transformer": set(),
+    "vae": set(),
+    "pipeline": {"transformer", "mogle", "masks", "gating", "labels"},
+    "checkpoints": {"pipeline", "mogle", "transformer", "vae"},
+    "parsing": {"labels"},
+    "ui": {"pipeline", "parsing", "gating", "figures", "label_files", "labels", "masks"},
+    "cli": {"checkpoints", "figures", "gating", "label_files", "labels", "parsing"},
+    "__main__": {"cli"},
+    "__init__": {"checkpoints", "pipeline"},
+}
+
+
+def imports(path: Path) -> set[str]:
+    """Dotted names of all that a file imports, anywhere in it; `from a import b` gives both a and a.b."""
+    package = list(path.relative_to(ROOT).parts[:-1])
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            parents = package[: len(package) - node.level + 1] if node.level else []
+            source = ".".join([*parents, *([node.module] if node.module else [])])
+            names |= {source} | {f"{source}.{alias.name}" for alias in node.names}
+    return names
+
+
+def imports_any(path: Path, *modules: str) -> bool:
+    return any(name == module or name.startswith(f"{module}.") for name in imports(path) for module in modules)
+
+
+def module_of(path: Path) -> str:
+    return path.relative_to(ROOT / "facemogle").with_suffix("").parts[0]
+
+
+def title(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("path", PACKAGE, ids=title)
+def test_package_obeys_the_arrows(path):
+    modules = {name.split(".")[1] for name in imports(path) if name.startswith("facemogle.")}
+    ours = modules & {module_of(other) for other in PACKAGE}
+    assert ours <= ARROWS[module_of(path)] | {module_of(path)}
+
+
+@pytest.mark.parametrize("path", PACKAGE + TRAIN, ids=title)
+def test_nothing_imports_the_app(path):
+    assert not imports_any(path, "app")
+
+
+@pytest.mark.parametrize("path", [path for path in PACKAGE if module_of(path) != "ui"] + TRAIN, ids=title)
+def test_gradio_only_in_the_ui(path):
+    assert not imports_any(path, "gradio", "spaces")
+
+
+@pytest.mark.parametrize("path", TRAIN, ids=title)
+def test_training_never_imports_the_ui(path):
+    assert not imports_any(path, "facemogle.ui")
+
+
+@pytest.mark.parametrize("path", PACKAGE, ids=title)
+def test_package_never_imports_training(path):
+    assert not imports_any(path, "train")
+
+
+# save_pretrained and from_pretrained are whole only with the adapter's file, so that the pipeline reads and writes it.
+@pytest.mark.parametrize("path", [path for path in PACKAGE if path.name != "checkpoints.py"], ids=title)
+def test_weights_and_the_hub_only_in_checkpoints(path):
+    assert not imports_any(path, "huggingface_hub")
+    assert path.name == "pipeline.py" or not imports_any(path, "safetensors")
+    nodes = ast.walk(ast.parse(path.read_text()))
+    assert not {"torch.load", "torch.save"} & {ast.unparse(node) for node in nodes if isinstance(node, ast.Attribute)}

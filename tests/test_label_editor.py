@@ -1,0 +1,151 @@
+"""The label editor's Python side: what the page sends, what it is sent, files in and out."""
+
+import base64
+import io
+import re
+from pathlib import Path
+
+import gradio as gr
+import numpy as np
+import pytest
+from PIL import Image
+
+from facemogle.label_files import read_label_map
+from facemogle.labels import NUM_CLASSES, PALETTE, to_colours
+from facemogle.ui import label_editor
+from facemogle.ui.examples import template_face
+from facemogle.ui.label_editor import MAX_SIDE, LabelEditor, decode, encode, fit, open_label_map, save_label_map
+
+FOLDER = Path(label_editor.__file__).parent
+
+
+def png(picture: Image.Image) -> str:
+    file = io.BytesIO()
+    picture.save(file, format="PNG")
+    return base64.b64encode(file.getvalue()).decode()
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 7), (48, 31), (512, 512)])
+def test_decode_inverts_encode(shape):
+    label_map = np.random.default_rng(0).integers(0, NUM_CLASSES, shape, dtype=np.uint8)
+    decoded = decode(encode(label_map))
+    assert decoded.dtype == np.uint8
+    assert np.array_equal(decoded, label_map)
+
+
+def test_runs_are_as_long_as_they_can_be():
+    assert encode(np.array([[3, 3, 3], [3, 0, 18]], np.uint8)) == {"height": 2, "width": 3, "runs": [3, 4, 0, 1, 18, 1]}
+
+
+FORGED = {
+    "not a map": [0, 4],
+    "no runs": {"height": 2, "width": 2},
+    "side of zero": {"height": 0, "width": 2, "runs": []},
+    "huge side": {"height": 10**9, "width": 10**9, "runs": [0, 10**18]},
+    "side as text": {"height": "2", "width": 2, "runs": [0, 4]},
+    "side as truth value": {"height": True, "width": 4, "runs": [0, 4]},
+    "too short": {"height": 2, "width": 2, "runs": [0, 3]},
+    "too long": {"height": 2, "width": 2, "runs": [0, 5]},
+    "odd number": {"height": 2, "width": 2, "runs": [0, 4, 1]},
+    "too many runs": {"height": 2, "width": 2, "runs": [0, 1] * 5},
+    "negative length": {"height": 2, "width": 2, "runs": [0, 8, 1, -4]},
+    "empty run": {"height": 2, "width": 2, "runs": [0, 4, 1, 0]},
+    "class 19": {"height": 2, "width": 2, "runs": [19, 4]},
+    "class -1": {"height": 2, "width": 2, "runs": [-1, 4]},
+    "fractions": {"height": 2, "width": 2, "runs": [0.0, 4.0]},
+    "nested": {"height": 2, "width": 2, "runs": [[0], [4]]},
+}
+
+
+@pytest.mark.parametrize("data", FORGED.values(), ids=FORGED)
+def test_forged_maps_are_refused(data):
+    with pytest.raises(ValueError, match=r"label map must be|Class ids are|runs must be"):
+        decode(data)
+    with pytest.raises(gr.Error):
+        LabelEditor().preprocess(data)
+
+
+def test_component_passes_maps_through():
+    editor, face = LabelEditor(), template_face(64)
+    assert np.array_equal(editor.preprocess(editor.postprocess(face)), face)
+    assert editor.preprocess(None) is None
+    assert editor.postprocess(None) is None
+    assert editor.process_example(face) == "64×64"
+    assert np.array_equal(editor.example_value(), editor.preprocess(editor.example_payload()))
+
+
+def test_component_leaves_no_stub_beside_its_source():
+    assert not list(FOLDER.glob("*.pyi"))
+
+
+def test_fit_shrinks_large_maps_with_nearest():
+    label_map = np.repeat(np.arange(2, dtype=np.uint8) * 18, 1500)[None].repeat(2000, 0)  # (2000, 3000), two halves
+    fitted = fit(label_map)
+    assert fitted.shape == (683, MAX_SIDE)
+    assert (fitted[:, : MAX_SIDE // 2] == 0).all()
+    assert (fitted[:, MAX_SIDE // 2 :] == 18).all()
+    assert fit(fitted) is fitted
+
+
+@pytest.mark.parametrize("mode", ["P", "L", "RGB"])
+def test_open_reads_every_kind_of_mask(mode):
+    face = template_face(96)
+    picture = Image.fromarray(to_colours(face) if mode == "RGB" else face)
+    if mode == "P":
+        picture.putpalette(PALETTE.tobytes())
+    assert picture.mode == mode
+    answer = open_label_map(png(picture))
+    assert np.array_equal(decode(answer["value"]), face)
+    assert answer["message"] == "Opened, 96×96."
+
+
+def test_open_counts_pixels_off_the_palette():
+    colours = to_colours(template_face(96))
+    colours[:3, 0] = 7, 9, 8
+    assert "3 pixels were off the palette" in open_label_map(png(Image.fromarray(colours)))["message"]
+
+
+def test_open_scales_large_masks_down_and_says_so():
+    answer = open_label_map(png(Image.fromarray(np.zeros((1, 3000), np.uint8))))
+    assert "Scaled down" in answer["message"]
+    assert decode(answer["value"]).shape == (1, MAX_SIDE)
+
+
+@pytest.mark.parametrize(
+    ("file", "error"),
+    [
+        ("not base64!", "base64"),
+        (base64.b64encode(b"a text file named .png").decode(), "not a picture"),
+        (png(Image.fromarray(np.full((4, 4), 19, np.uint8))), "19"),
+        (png(Image.effect_noise((64, 64), 9))[:400], "cannot be read"),
+        ("A" * (45 * 2**20), "larger than"),
+    ],
+    ids=["no base64", "text", "class 19", "truncated", "too large"],
+)
+def test_open_explains_what_it_cannot_read(file, error):
+    answer = open_label_map(file)
+    assert error in answer["error"]
+    assert "value" not in answer
+
+
+def test_save_writes_an_indexed_png_of_the_same_integers():
+    face = template_face(96)
+    file = io.BytesIO(base64.b64decode(save_label_map(encode(face))["file"]))
+    assert Image.open(file).mode == "P"
+    assert np.array_equal(read_label_map(file)[0], face)
+    assert "label map must be" in save_label_map({"height": 1})["error"]
+
+
+@pytest.mark.parametrize("name", ["label_editor.html", "label_editor.css"])
+def test_templates_survive_gradios_two_template_engines(name):
+    text = re.sub(r"\{\{(#each classes|/each|@index|this\.\w+)\}\}", "", (FOLDER / name).read_text("utf-8"))
+    assert not re.search(r"`|\$\{|\{\{|\}\}|\\", text)
+
+
+def test_template_face_is_framed_like_celeba_hq():
+    face = template_face()
+    assert face.shape == (512, 512)
+    for class_id, across in ((4, 0.622), (5, 0.378)):
+        rows, columns = np.nonzero(face == class_id)
+        assert (rows.mean() / 512, columns.mean() / 512) == pytest.approx((0.478, across), abs=0.01)
+    assert (face == 1).mean() == pytest.approx(0.25, abs=0.03)

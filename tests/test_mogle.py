@@ -1,0 +1,73 @@
+import pytest
+import torch
+
+from facemogle.mogle import MoGLE
+
+B, E, N, C = 2, 20, 6, 64
+
+
+@pytest.fixture
+def inputs(seed):
+    generator = seed(0)
+    return {
+        "condition_tokens": torch.randn(B, E, N, C, generator=generator),
+        "latents": torch.randn(B, N, C, generator=generator),
+        "timestep": torch.tensor([0.9, 0.2]),
+    }
+
+
+def test_experts_in_one_batch_equal_experts_one_by_one(mogle, inputs):
+    experts = [mogle.global_expert, *mogle.local_experts]
+    tokens = inputs["condition_tokens"]
+    one_by_one = torch.stack([expert.net(tokens[:, i]) for i, expert in enumerate(experts)], dim=1)
+    torch.testing.assert_close(mogle.expert_outputs(tokens), one_by_one)
+
+
+def test_blend(mogle, inputs):
+    blended, gating_weights = mogle(**inputs)
+    assert blended.shape == (B, N, C) and gating_weights.shape == (B, N, E)
+    assert (gating_weights > 0).all()
+    torch.testing.assert_close(gating_weights.sum(-1), torch.ones(B, N))
+    outputs = mogle.expert_outputs(inputs["condition_tokens"])
+    torch.testing.assert_close(blended[1, 3], gating_weights[1, 3] @ outputs[1, :, 3])
+
+
+def test_expert_outputs_computed_before(mogle, inputs):
+    outputs = mogle.expert_outputs(inputs["condition_tokens"])
+    for with_outputs, without in zip(mogle(**inputs, expert_outputs=outputs), mogle(**inputs), strict=True):
+        assert torch.equal(with_outputs, without)
+
+
+@pytest.mark.parametrize("name", ["condition_tokens", "latents", "timestep"])
+def test_gating_sees_global_mask_latents_and_time(name, mogle, inputs):
+    _, before = mogle(**inputs)
+    changed = inputs[name].clone()
+    if name == "condition_tokens":
+        changed[:, 1:] = 0
+        assert torch.equal(mogle(**inputs | {name: changed})[1], before)
+        changed[:, 0] = 0
+    else:
+        changed *= 0.5
+    assert not torch.allclose(mogle(**inputs | {name: changed})[1], before, atol=1e-3)
+
+
+def test_timestep_scale(mogle, inputs):
+    unscaled = MoGLE(timestep_scale=1.0)
+    unscaled.load_state_dict(mogle.state_dict())
+    _, expected = mogle(**inputs)
+    torch.testing.assert_close(unscaled(**inputs | {"timestep": inputs["timestep"] * 1000})[1], expected)
+
+
+def test_save_and_load(inputs, tmp_path):
+    mogle = MoGLE(timestep_scale=1.0)
+    mogle.save_pretrained(tmp_path)
+    loaded = MoGLE.from_pretrained(tmp_path)
+    assert loaded.config.timestep_scale == 1.0
+    assert torch.equal(loaded(**inputs)[0], mogle(**inputs)[0])
+
+
+def test_wrong_weights_are_refused(mogle):
+    state_dict = mogle.state_dict()
+    state_dict["gating.gate.4.bias"] = state_dict.pop("gating.gate.2.bias")
+    with pytest.raises(RuntimeError, match=r"gating\.gate\.2\.bias"):
+        mogle.load_state_dict(state_dict)

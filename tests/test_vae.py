@@ -1,0 +1,89 @@
+"""The VAE with pixel shuffles, and the linear code that its weights can hold."""
+
+import numpy as np
+import pytest
+import torch
+
+from facemogle.vae import PixelShuffleAutoencoderKL
+from train.mini.latent_code import LatentCode, binary_masks, psnr, to_tensor
+from train.mini.linear_vae import set_linear
+
+
+def build(**changes) -> PixelShuffleAutoencoderKL:
+    settings = {
+        "block_out_channels": (16, 48, 48, 96),
+        "down_block_types": ("DownEncoderBlock2D",) * 4,
+        "up_block_types": ("UpDecoderBlock2D",) * 4,
+        "layers_per_block": 1,
+        "latent_channels": 16,
+        "norm_num_groups": 4,
+        "mid_block_add_attention": False,
+        "use_quant_conv": False,
+        "use_post_quant_conv": False,
+    }
+    torch.manual_seed(0)
+    return PixelShuffleAutoencoderKL(**settings | changes).eval()
+
+
+@pytest.fixture
+def code() -> LatentCode:
+    generator = torch.Generator().manual_seed(1)
+    encode = torch.linalg.qr(torch.randn(192, 16, generator=generator)).Q
+    scale = torch.linspace(0.5, 2, 16)
+    return LatentCode(torch.rand(192, generator=generator) - 0.5, encode * scale, (encode / scale).T.contiguous())
+
+
+@pytest.fixture
+def pictures() -> torch.Tensor:
+    return torch.rand(2, 3, 32, 48, generator=torch.Generator().manual_seed(2)) * 2 - 1
+
+
+@torch.no_grad()
+def test_the_encoder_computes_the_linear_code_and_the_decoder_its_inverse(code, pictures):
+    vae = build()
+    set_linear(vae, code)
+    latents = vae.encode(pictures).latent_dist.mode()
+    assert (latents - code(pictures)).abs().max() < 2e-3
+    assert (vae.decode(latents).sample - code.inverse(latents)).abs().max() < 2e-3
+
+
+@torch.no_grad()
+def test_every_random_weight_can_learn(code, pictures):
+    vae = build()
+    set_linear(vae, code)
+    with torch.enable_grad():
+        vae.decode(code(pictures)).sample.square().mean().backward()
+    silent = [name for name, p in vae.decoder.named_parameters() if name.endswith("conv2.weight") and not p.grad.any()]
+    assert silent == []
+
+
+def test_widths_that_cannot_hold_the_code_are_refused(code):
+    with pytest.raises(ValueError, match="at least 12, 48, 48"):
+        set_linear(build(block_out_channels=(16, 32, 48, 96)), code)
+
+
+@torch.no_grad()
+def test_it_survives_saving(tmp_path, pictures):
+    vae = build()
+    vae.save_pretrained(tmp_path)
+    again = PixelShuffleAutoencoderKL.from_pretrained(tmp_path)
+    assert torch.equal(again.encode(pictures).latent_dist.mode(), vae.encode(pictures).latent_dist.mode())
+    latents = torch.randn(1, 16, 4, 4, generator=torch.Generator().manual_seed(3))
+    assert torch.equal(again.decode(latents).sample, vae.decode(latents).sample)
+    assert again.decode(latents).sample.shape == (1, 3, 32, 32)
+
+
+def test_codes_of_all_masks_at_once(code):
+    label_maps = np.random.default_rng(0).integers(19, size=(2, 16, 24)).astype(np.uint8)
+    codes = code.local_masks(label_maps)
+    assert codes.shape == (2, 19, 16, 2, 3)
+    for class_id in (0, 7, 18):
+        one_by_one = code(to_tensor(binary_masks(label_maps, np.array([class_id] * 2))))
+        assert torch.allclose(codes[:, class_id], one_by_one, atol=1e-4)
+
+
+def test_psnr_and_masks():
+    ones = torch.ones(1, 3, 4, 4)
+    assert psnr(ones, ones - 0.2) == pytest.approx(20)
+    masks = binary_masks(np.array([[[0, 3], [3, 1]]], np.uint8), np.array([3]))
+    assert masks[0, :, :, 0].tolist() == [[0, 255], [255, 0]]

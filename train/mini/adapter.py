@@ -1,0 +1,93 @@
+"""LoRA and MoGLE: the label map steers, the base draws; at this small size the base learns on beside them."""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from facemogle.labels import to_colours
+from facemogle.mogle import MoGLE
+from facemogle.transformer import AdapterConfig, FaceMoGLETransformer2DModel
+from train.mini.base import load_base, make_fast, pack, token_grid_ids
+from train.mini.config import MiniConfig
+from train.mini.latent_code import LatentCode, to_tensor
+from train.mini.loop import fit, load_average
+from train.mini.samples import Samples
+from train.mini.text import TextEncoders, training_ids
+from train.mini.vae import autocast, load_code
+from train.objective import ConditionDropout, TrainingBatch, drop_masks, flow_matching_loss, sample_timesteps
+
+
+def build(config: MiniConfig) -> tuple[TextEncoders, FaceMoGLETransformer2DModel, MoGLE]:
+    """The trained base with a new adapter, and a new MoGLE."""
+    text, transformer = load_base(config)
+    with torch.random.fork_rng():
+        torch.manual_seed(config.seed + 3)
+        mogle = MoGLE(channels=4 * config.latent_channels, timestep_scale=config.timestep_scale)
+        transformer.add_condition_adapter(AdapterConfig(config.adapter_rank, config.adapter_rank))
+    return text, transformer, mogle.to(config.device)
+
+
+def trained_modules(
+    text: TextEncoders, transformer: FaceMoGLETransformer2DModel, mogle: MoGLE, config: MiniConfig
+) -> dict[str, nn.Module]:
+    """What this stage's checkpoint holds: of a frozen base, the adapter alone requires gradients."""
+    modules: dict[str, nn.Module] = {"transformer": transformer, "mogle": mogle}
+    return modules if config.adapter_freezes_base else modules | {"text": text}
+
+
+def load_adapter(config: MiniConfig) -> tuple[TextEncoders, FaceMoGLETransformer2DModel, MoGLE]:
+    text, transformer, mogle = build(config)
+    load_average(config.folder / "adapter", trained_modules(text, transformer, mogle, config))
+    return text, transformer.eval().requires_grad_(False), mogle.eval().requires_grad_(False)
+
+
+def condition_tokens(label_maps: np.ndarray, code: LatentCode) -> Tensor:
+    """(B, S, S) class ids -> (B, 20, N, 64), by the linear code that the VAE's encoder computes."""
+    whole = code(to_tensor(to_colours(label_maps)))
+    latents = torch.cat([whole[:, None], code.local_masks(label_maps)], dim=1)
+    return pack(latents.flatten(0, 1)).unflatten(0, latents.shape[:2])
+
+
+def train_adapter(samples: Samples, latents: Tensor, config: MiniConfig) -> None:
+    """`latents` (N, 16, h, w) are those of `samples`."""
+    text, transformer, mogle = build(config)
+    if not config.adapter_freezes_base:
+        transformer.requires_grad_(True)
+        text.requires_grad_(True)
+    make_fast(transformer, config)
+    code = load_code(config)
+    black = condition_tokens(np.zeros((1, config.size, config.size), np.uint8), code)[0, 2]
+    dropout = ConditionDropout(config.text_dropout, config.local_mask_dropout, config.all_masks_dropout)
+    txt_ids = torch.zeros(config.text_length, 3)
+
+    def loss_of(generator: torch.Generator, step: int) -> Tensor:
+        rows = torch.randint(len(samples), (config.adapter_batch,), generator=generator).tolist()
+        choices = torch.randint(config.captions_per_portrait, (config.adapter_batch,), generator=generator).tolist()
+        captions = [samples.captions[row][choice] for row, choice in zip(rows, choices, strict=True)]
+        ids = training_ids(text, captions, generator, dropout=dropout, unknown=config.unknown_words)
+        tokens = drop_masks(condition_tokens(samples.label_maps[rows], code), black, dropout, generator=generator)
+        clean = pack(latents[rows])
+        noise = torch.randn(clean.shape, generator=generator)
+        timestep = sample_timesteps(len(rows), mean=config.timestep_mean, std=config.timestep_std, generator=generator)
+        with autocast(config.device):
+            prompt_embeds, pooled = text(*(each.to(config.device) for each in ids))
+            batch = TrainingBatch(clean, prompt_embeds, pooled, token_grid_ids(clean), txt_ids, tokens)
+            return flow_matching_loss(
+                transformer,
+                mogle,
+                batch.to(config.device),
+                noise=noise.to(config.device),
+                timestep=timestep.to(config.device),
+                guidance_scale=None,
+            )
+
+    fit(
+        config.folder / "adapter",
+        trained_modules(text, transformer, mogle, config),
+        loss_of,
+        steps=config.adapter_steps,
+        learning_rate=config.adapter_learning_rate,
+        seed=config.seed + 4,
+        settings=config.settings_of("adapter"),
+        checkpoint_seconds=config.checkpoint_seconds,
+    )

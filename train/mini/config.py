@@ -1,0 +1,87 @@
+"""Every number that decides what `mini` becomes, in one place."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+STAGES = ("decoder", "base", "adapter", "judge")
+
+
+@dataclass(frozen=True)
+class MiniConfig:
+    """Sizes, seeds and step counts of all stages. Steps are optimiser steps; learning rates are AdamW's."""
+
+    folder: Path = Path("runs/mini")
+    size: int = 128
+    seed: int = 0
+
+    # Portraits: seeds of the training and the unseen split never overlap.
+    train_portraits: int = 16_000
+    test_portraits: int = 1_000
+    captions_per_portrait: int = 4
+    shard: int = 500
+    test_seed: int = 10_000_000
+
+    # Latent code: 8x8 patches, 16 principal components; 0 keeps their variances, 1 makes them all equal.
+    latent_channels: int = 16
+    equalise_variance: float = 0.6
+    vae_widths: tuple[int, ...] = (16, 48, 96, 192)
+    decoder_steps: int = 1_000
+    decoder_batch: int = 16
+    decoder_learning_rate: float = 2e-4
+    decoder_latent_noise: float = 0.05
+
+    # Text encoders and base transformer, trained together.
+    text_width: int = 128
+    text_length: int = 32
+    # With 64 tokens the colours show through most of the noise: only near t = 1 does the text have to say them.
+    timestep_mean: float = 1.0
+    timestep_std: float = 1.5
+    text_dropout: float = 0.1
+    unknown_words: float = 0.03
+    attention_heads: int = 5
+    double_blocks: int = 2
+    single_blocks: int = 6
+    base_steps: int = 3_800
+    base_batch: int = 32
+    base_learning_rate: float = 1e-3
+
+    # Condition adapter and MoGLE; the paper freezes the base under them.
+    adapter_freezes_base: bool = False
+    adapter_rank: int = 32
+    adapter_steps: int = 2_300
+    adapter_batch: int = 32
+    adapter_learning_rate: float = 6e-4
+    timestep_scale: float = 1000.0
+    local_mask_dropout: float = 0.1
+    all_masks_dropout: float = 0.1
+
+    # The network that reads label maps from portraits, as a judge.
+    judge_steps: int = 800
+    judge_batch: int = 16
+    judge_learning_rate: float = 2e-3
+
+    # Sampling: more of the steps where the noise is high, as in training.
+    num_inference_steps: int = 12
+    sampling_shift: float = 3.0
+    guidance_scale: float = 2.0
+    checkpoint_seconds: float = 60.0
+    compile: bool = True
+    device: str = field(default_factory=lambda: "cuda" if torch.cuda.is_available() else "cpu")
+
+    def settings_of(self, stage: str) -> dict[str, str]:
+        """What a stage's weights depend on: the common settings and its own, but not how long and where it trains."""
+        free = {
+            "folder",
+            "compile",
+            "device",
+            "checkpoint_seconds",
+            "num_inference_steps",
+            "sampling_shift",
+            "guidance_scale",
+            f"{stage}_steps",
+        }
+        others = tuple(f"{other}_" for other in STAGES if other != stage)
+        names = {name for name in vars(self) if name not in free and not name.startswith(others)}
+        return {name: str(getattr(self, name)) for name in sorted(names)}

@@ -1,0 +1,75 @@
+"""Put the trained parts together into the bundled checkpoint, an ordinary FaceMoGLEPipeline folder."""
+
+import json
+import shutil
+from pathlib import Path
+
+import torch
+from diffusers import FlowMatchEulerDiscreteScheduler
+from matplotlib.figure import Figure
+
+from facemogle.pipeline import FaceMoGLEPipeline
+from train.mini.adapter import load_adapter
+from train.mini.config import STAGES, MiniConfig
+from train.mini.vae import load_vae
+
+ASSETS = Path(__file__).resolve().parents[2] / "assets"
+DESTINATION = ASSETS / "mini"
+LICENSE_NOTE = """\
+The weights in this folder are licensed under Apache-2.0, as the code that made them.
+They were trained from scratch on procedural portraits alone (`train/mini/portraits`): no photograph, no dataset and no
+other weights took part. The faces they draw are of nobody.
+"""
+
+
+def assemble(config: MiniConfig) -> FaceMoGLEPipeline:
+    text, transformer, mogle = load_adapter(config)
+    return FaceMoGLEPipeline(
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=config.sampling_shift),
+        vae=load_vae(config),
+        text_encoder=text.text_encoder,
+        tokenizer=text.tokenizer,
+        text_encoder_2=text.text_encoder_2,
+        tokenizer_2=text.tokenizer_2,
+        transformer=transformer,
+        mogle=mogle,
+        height=config.size,
+        width=config.size,
+        num_inference_steps=config.num_inference_steps,
+        guidance_scale=config.guidance_scale,
+        max_sequence_length=config.text_length,
+    )
+
+
+def export(config: MiniConfig, destination: Path = DESTINATION) -> None:
+    """Write bfloat16 safetensors in shards of at most 9 MB, the settings, and the log of every stage."""
+    part = destination.with_name(f"{destination.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    assemble(config).to(dtype=torch.bfloat16).save_pretrained(part, max_shard_size="9MB")
+    (part / "LICENSE.md").write_text(LICENSE_NOTE)
+    record = training_record(config)
+    (part / "training.json").write_text(json.dumps(record, indent=1) + "\n")
+    draw_curves(record, part / "training.png")
+    shutil.rmtree(destination, ignore_errors=True)
+    part.rename(destination)
+
+
+def training_record(config: MiniConfig) -> dict:
+    """The settings, and (step, loss, seconds) of every stage, thinned to a hundred points."""
+    settings = {name: str(value) if isinstance(value, Path) else value for name, value in vars(config).items()}
+    curves = {}
+    for stage in STAGES:
+        log = config.folder / stage / "log.jsonl"
+        records = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+        every = max(1, len(records) // 100)
+        curves[stage] = records[every - 1 :: every]
+    return {"settings": settings, "stages": curves}
+
+
+def draw_curves(record: dict, path: Path) -> None:
+    """Loss over steps, a panel for every stage."""
+    figure = Figure(figsize=(12, 3), layout="constrained")
+    for axes, (stage, points) in zip(figure.subplots(1, len(STAGES)), record["stages"].items(), strict=True):
+        axes.semilogy([point["step"] for point in points], [point["loss"] for point in points])
+        axes.set(title=stage, xlabel="step", ylabel="loss")
+    figure.savefig(path, dpi=100)

@@ -1,0 +1,28 @@
+"""Procedural portraits: attributes are drawn at random, then rendered with an exact label map and put into words."""
+
+from train.mini.portraits.attributes import (
+    BACKGROUND_COLOURS,
+    CLOTHES_COLOURS,
+    EYE_COLOURS,
+    HAIR_COLOURS,
+    SKIN_TONES,
+    Attributes,
+    Shape,
+    sample_attributes,
+)
+from train.mini.portraits.captions import VOCABULARY, caption
+from train.mini.portraits.render import render
+
+__all__ = [
+    "BACKGROUND_COLOURS",
+    "CLOTHES_COLOURS",
+    "EYE_COLOURS",
+    "HAIR_COLOURS",
+    "SKIN_TONES",
+    "VOCABULARY",
+    "Attributes",
+    "Shape",
+    "caption",
+    "render",
+    "sample_attributes",
+]

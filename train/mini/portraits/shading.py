@@ -1,0 +1,141 @@
+"""The canvas: crisp antialiased layers with a label map beside them, and soft light computed on a coarse grid.
+
+G = GRID, side of the coarse grid; N, side of the supersampled canvas. Colours are floats in 0..1.
+"""
+
+import cv2
+import numpy as np
+
+from facemogle.labels import CLASS_ID
+from train.mini.portraits.shapes import Points
+
+GRID = 128  # light is smooth: coarse is enough, the same at every size, and fast
+SUPERSAMPLING = 2
+SUBPIXEL_BITS = 4
+
+LIGHTS = {
+    "left": (-0.62, -0.45, 0.64), "right": (0.62, -0.45, 0.64), "soft": (-0.1, -0.4, 0.91),
+    "warm": (-0.4, -0.45, 0.8), "cool": (0.4, -0.45, 0.8),
+}  # fmt: skip
+LIGHT_TINTS = {"warm": (1.03, 1.0, 0.91), "cool": (0.965, 0.995, 1.035)}
+
+SHADOW = np.array((0.46, 0.3, 0.34), np.float32)
+
+GRID_Y, GRID_X = (np.mgrid[0:GRID, 0:GRID].astype(np.float32) + 0.5) / GRID
+
+
+def _fill(polygons: list[Points], side: int) -> np.ndarray:
+    """Union of polygons -> (side, side) uint8 coverage."""
+    coverage = np.zeros((side, side), np.uint8)
+    for polygon in polygons:
+        corners = np.round((polygon * side - 0.5) * (1 << SUBPIXEL_BITS)).astype(np.int32)
+        cv2.fillPoly(coverage, [corners], 255, cv2.LINE_AA, SUBPIXEL_BITS)
+    return coverage
+
+
+def soft(polygons: list[Points], blur: float) -> np.ndarray:
+    """Union of polygons, blurred by a standard deviation of `blur` -> (G, G) in 0..1."""
+    coverage = _fill(polygons, GRID).astype(np.float32) / 255
+    return cv2.GaussianBlur(coverage, (0, 0), blur * GRID)
+
+
+def moved(field: np.ndarray, dx: float, dy: float) -> np.ndarray:
+    """(G, G) field moved by (dx, dy) in fractions of the picture."""
+    matrix = np.array([[1, 0, dx * GRID], [0, 1, dy * GRID]], np.float32)
+    return cv2.warpAffine(field, matrix, (GRID, GRID), borderMode=cv2.BORDER_REPLICATE)
+
+
+def ellipsoid_light(centre, radii, light: str) -> np.ndarray:
+    """Lambert shading of an ellipsoid, about 0 in the mean -> (G, G)."""
+    x, y = (GRID_X - centre[0]) / radii[0], (GRID_Y - centre[1]) / radii[1]
+    z = np.sqrt(np.maximum(1 - x * x - y * y, 0.03))
+    lx, ly, lz = LIGHTS[light]
+    return (x * lx + y * ly + z * lz) / np.sqrt(x * x + y * y + z * z) - 0.66
+
+
+def relief_light(height: np.ndarray, strength: float, light: str) -> np.ndarray:
+    """Lambert shading of a (G, G) height field, 0 where it is flat."""
+    lx, ly, _ = LIGHTS[light]
+    slope_y, slope_x = np.gradient(height)
+    slope_x, slope_y = slope_x * strength, slope_y * strength
+    return -(slope_x * lx + slope_y * ly) / np.sqrt(1 + slope_x**2 + slope_y**2)
+
+
+def colour(rgb) -> np.ndarray:
+    return np.asarray(rgb, np.float32) / 255
+
+
+def mix(a, b, amount) -> np.ndarray:
+    """a where `amount` is 0, b where it is 1; (G, G) amounts give (G, G, 3)."""
+    amount = np.asarray(amount, np.float32)
+    if amount.ndim == 2:
+        amount = amount[..., None]
+    return np.asarray(a, np.float32) * (1 - amount) + np.asarray(b, np.float32) * amount
+
+
+def ramp(dark, base, bright, tone: np.ndarray) -> np.ndarray:
+    """Tone -1 -> dark, 0 -> base, 1 -> bright; (G, G) -> (G, G, 3)."""
+    tone = np.tanh(tone * 1.2) / 0.83
+    return mix(mix(base, dark, np.clip(-tone, 0, 1)), bright, np.clip(tone, 0, 1))
+
+
+class Canvas:
+    """A picture and its label map, painted layer by layer from back to front."""
+
+    def __init__(self, size: int):
+        self.size = size
+        self.side = size * SUPERSAMPLING
+        self.image = np.zeros((self.side, self.side, 3), np.float32)
+        self.label_map = np.zeros((self.side, self.side), np.uint8)
+
+    def _window(self, polygons: list[Points]) -> tuple[slice, slice]:
+        low = np.min([p.min(0) for p in polygons], 0)
+        high = np.max([p.max(0) for p in polygons], 0)
+        x0, y0 = np.clip(np.floor(low * self.side) - 2, 0, self.side).astype(int)
+        x1, y1 = np.clip(np.ceil(high * self.side) + 2, 0, self.side).astype(int)
+        return slice(y0, y1), slice(x0, x1)
+
+    def spread(self, field: np.ndarray) -> np.ndarray:
+        """(G, G[, 3]) -> (N, N[, 3])."""
+        return cv2.resize(field.astype(np.float32), (self.side, self.side), interpolation=cv2.INTER_LINEAR)
+
+    def paint(
+        self,
+        polygons: list[Points],
+        paint,
+        *,
+        name: str | None = None,
+        opacity: float = 1.0,
+        inside: list[Points] | None = None,
+    ):
+        """Fill the union of polygons (within `inside`) with a colour (3,) or (G, G, 3); label it `name` if given."""
+        window = self._window(polygons)
+        if window[0].start >= window[0].stop or window[1].start >= window[1].stop:
+            return
+        coverage = _fill(polygons, self.side)[window].astype(np.float32) / 255
+        if inside is not None:
+            coverage *= _fill(inside, self.side)[window].astype(np.float32) / 255
+        if name is not None:
+            self.label_map[window][coverage >= 0.5] = CLASS_ID[name]
+        paint = np.asarray(paint, np.float32)
+        if paint.ndim == 3:
+            paint = self.spread(paint)[window]
+        view = self.image[window]
+        view += (paint - view) * (coverage * opacity)[..., None]
+
+    def shade(self, amount: np.ndarray):
+        """Multiply the person painted so far by a warm shadow of (G, G) strength."""
+        spread = self.spread(amount) * (self.label_map > 0)
+        self.image *= 1 - spread[..., None] * (1 - SHADOW)
+
+    def stain(self, amount: np.ndarray, paint: np.ndarray, *, name: str):
+        """Blend a colour (3,) into one class by a soft (G, G) amount."""
+        spread = self.spread(amount) * (self.label_map == CLASS_ID[name])
+        self.image += (paint - self.image) * spread[..., None]
+
+    def finish(self, light: str) -> tuple[np.ndarray, np.ndarray]:
+        """-> (S, S, 3) uint8 picture in the light's tint, (S, S) uint8 class ids."""
+        image = cv2.resize(self.image, (self.size, self.size), interpolation=cv2.INTER_AREA)
+        image = image * np.asarray(LIGHT_TINTS.get(light, (1, 1, 1)), np.float32)
+        picture = np.round(np.clip(image, 0, 1) * 255).astype(np.uint8)
+        return picture, np.ascontiguousarray(self.label_map[::SUPERSAMPLING, ::SUPERSAMPLING])

@@ -1,0 +1,184 @@
+"""Hats, glasses and jewellery."""
+
+import numpy as np
+
+from train.mini.portraits import shading
+from train.mini.portraits.attributes import FRAME_COLOURS, METAL_COLOURS, Attributes
+from train.mini.portraits.clothes import cloth_ramp
+from train.mini.portraits.face import EYE_X, EYE_Y, SIDES
+from train.mini.portraits.hair import BACK_DEPTH
+from train.mini.portraits.shading import Canvas, colour, mix, soft
+from train.mini.portraits.shapes import Points, Pose, both_sides, ellipse, ribbon, shifted, spline
+
+
+def draw_necklace(canvas: Canvas, pose: Pose, a: Attributes):
+    if a.necklace == "none":
+        return
+    k = a.shape.neck_width
+    curve = spline(both_sides([(0.155 * k, 0.89), (0.11 * k, 0.937), (0.0, 0.964)]))
+    metal = colour(METAL_COLOURS[a.necklace])
+    dark = metal * np.float32(0.62)
+    if a.necklace == "pearl":
+        beads = [pose.body(ellipse(x, y, 0.0165, 0.0165)) for x, y in curve[1:-1:2]]
+        canvas.shade(0.5 * shading.moved(soft(beads, 0.008), 0.0, 0.01))
+        canvas.paint([pose.body(ribbon(curve, (0.016, 0.016)))], dark, name="necklace")
+        canvas.paint(beads, metal, name="necklace")
+        canvas.paint(
+            [bead - (0.003, 0.004) for bead in (pose.body(ellipse(x, y, 0.006, 0.006)) for x, y in curve[1:-1:2])],
+            (1, 1, 1),
+        )
+        return
+    chain = [pose.body(ribbon(curve, (0.026, 0.03, 0.026)))]
+    canvas.shade(0.5 * shading.moved(soft(chain, 0.007), 0.0, 0.01))
+    canvas.paint(chain, dark, name="necklace")
+    canvas.paint([pose.body(ribbon(curve - (0.0, 0.003), (0.014, 0.016, 0.014)))], metal, name="necklace")
+    if a.shape.parting > 0:
+        canvas.paint([pose.body(ellipse(0.0, 0.978, 0.024, 0.026))], dark, name="necklace")
+        canvas.paint([pose.body(ellipse(0.0, 0.976, 0.018, 0.019))], metal, name="necklace")
+        canvas.paint([pose.body(ellipse(-0.005, 0.971, 0.007, 0.007))], (1, 1, 1), opacity=0.8)
+
+
+def draw_earring(canvas: Canvas, pose: Pose, a: Attributes, side: int):
+    metal = colour(METAL_COLOURS[a.earrings])
+    dark = metal * np.float32(0.66)
+    x, y = 0.2705 + 0.01 * (a.shape.ear_size - 1), 0.63
+    place = lambda points: pose.outline(np.asarray(points) * (side, 1), depth=0.02)  # noqa: E731
+    if a.earring_shape == "hoop":
+        ring = [place(ribbon(ellipse(x, y + 0.034, 0.026, 0.034), (0.017, 0.017)))]
+        canvas.paint(ring, dark, name="earring")
+        canvas.paint([place(ribbon(ellipse(x, y + 0.033, 0.026, 0.034), (0.009, 0.009)))], metal, name="earring")
+        return
+    if a.earring_shape == "drop":
+        drop = spline(
+            [
+                (x, y - 0.005),
+                (x + 0.016, y + 0.04),
+                (x + 0.02, y + 0.06),
+                (x, y + 0.08),
+                (x - 0.02, y + 0.06),
+                (x - 0.016, y + 0.04),
+            ],
+            closed=True,
+        )
+        shape, glint = drop, (x - 0.006, y + 0.05)
+    else:
+        shape, glint = ellipse(x, y + 0.006, 0.022, 0.022), (x - 0.006, y)
+    centre = shape.mean(0)
+    canvas.paint([place(shape)], dark, name="earring")
+    canvas.paint([place(centre + (shape - centre) * 0.76)], metal, name="earring")
+    canvas.paint([place(ellipse(*glint, 0.006, 0.008))], (1, 1, 1), opacity=0.9)
+
+
+def _lens(a: Attributes, side: int, grow: float) -> Points:
+    x, y = side * (EYE_X + 0.004), EYE_Y + 0.016
+    if a.glasses_shape == "round":
+        return ellipse(x, y, 0.084 + grow, 0.078 + grow)
+    half = [
+        (0.082, 0.05),
+        (0.09, -0.045),
+        (0.06, -0.06),
+        (-0.06, -0.06),
+        (-0.082, -0.045),
+        (-0.074, 0.05),
+        (-0.04, 0.064),
+        (0.045, 0.064),
+    ]
+    p = np.array(half)
+    return spline((p + np.sign(p) * grow) * (side, 1) + (x, y), closed=True)
+
+
+def draw_lenses(canvas: Canvas, pose: Pose, a: Attributes):
+    """Glass (and its label); the eyes are drawn after it, the frame after them."""
+    for side in SIDES.values():
+        temple = ribbon([(side * 0.2, 0.47), (side * 0.285, 0.478)], (0.02, 0.02))
+        canvas.paint([pose.face(temple)], colour(FRAME_COLOURS[a.glasses_colour]), name="eyeglasses")
+    lenses = [pose.face(_lens(a, side, 0.004), lift=0.03) for side in SIDES.values()]
+    canvas.shade(0.35 * shading.moved(soft(lenses, 0.012), 0.0, 0.016))
+    canvas.paint(lenses, (0.95, 0.98, 1.0), name="eyeglasses", opacity=0.16)
+
+
+def draw_frame(canvas: Canvas, pose: Pose, a: Attributes):
+    frame = colour(FRAME_COLOURS[a.glasses_colour])
+    dark = a.glasses == "sunglasses"
+    bridge = ribbon([(-0.052, 0.482), (0.0, 0.468), (0.052, 0.482)], (0.017, 0.017, 0.017))
+    canvas.paint([pose.face(bridge, lift=0.04)], frame, name="eyeglasses")
+    for side in SIDES.values():
+        inner = pose.face(_lens(a, side, -0.007), lift=0.03)
+        outer = pose.face(_lens(a, side, 0.009), lift=0.03)
+        middle = inner.mean(0)
+        if dark:
+            canvas.paint([outer], frame, name="eyeglasses")
+            fade = np.clip((shading.GRID_Y - middle[1]) * 6 + 0.45, 0, 1)
+            canvas.paint([inner], mix((0.1, 0.1, 0.14), mix(frame, (0.5, 0.46, 0.5), 0.6), fade))
+        else:
+            rim = np.concatenate([outer, outer[:1], inner[:1], inner[::-1]])
+            canvas.paint([rim], frame, name="eyeglasses")
+        shine = [ribbon([shifted(middle, -0.05, 0.012), shifted(middle, -0.008, -0.045)], (0.016, 0.016))]
+        canvas.paint(shine, (1, 1, 1), opacity=0.4 if dark else 0.22, inside=[inner])
+
+
+def hat_shapes(pose: Pose, a: Attributes) -> tuple[list[Points], list[Points]]:
+    """Crown and the part in front of it (cuff, peak or brim)."""
+    v = max(a.shape.hair_volume, 0.0) + 0.012
+    wide = 0.3 + v if a.hair_style != "bald" else 0.275
+    place = lambda points: pose.outline(points, depth=0.0)  # noqa: E731
+    if a.hat == "beanie":
+        crown = spline(both_sides([(wide, 0.31), (wide + 0.008, 0.21), (0.2, 0.09), (0.0, 0.04)]))
+        w = wide + 0.016
+        half = [(w - 0.03, 0.35), (w, 0.325), (w, 0.27), (w - 0.03, 0.238), (0.15, 0.212), (0.0, 0.2)]
+        cuff = spline(np.concatenate([both_sides(half), [(0.15, 0.315), (0.0, 0.305), (-0.15, 0.315)]]), closed=True)
+        return [place(crown), place(ellipse(0.0, 0.035, 0.08, 0.07))], [place(cuff)]
+    if a.hat == "cap":
+        crown = spline(both_sides([(wide, 0.32), (wide + 0.01, 0.2), (0.19, 0.06), (0.0, 0.01)]))
+        peak = np.concatenate(
+            [
+                spline([(-0.25, 0.285), (-0.13, 0.235), (0.0, 0.22), (0.13, 0.235), (0.25, 0.285)]),
+                spline(
+                    [
+                        (0.275, 0.32),
+                        (0.245, 0.352),
+                        (0.12, 0.34),
+                        (0.0, 0.336),
+                        (-0.12, 0.34),
+                        (-0.245, 0.352),
+                        (-0.275, 0.32),
+                    ]
+                ),
+            ]
+        )
+        turn = np.array((0.5 * np.sin(pose.yaw) * 0.3, 0.0))
+        return [place(crown)], [place(peak) + turn]
+    crown = spline(both_sides([(wide - 0.02, 0.27), (wide - 0.03, 0.14), (0.17, 0.03), (0.0, 0.015)]))
+    brim = spline(
+        [
+            (-0.47, 0.275),
+            (-0.25, 0.235),
+            (0.0, 0.215),
+            (0.25, 0.235),
+            (0.47, 0.275),
+            (0.3, 0.325),
+            (0.0, 0.315),
+            (-0.3, 0.325),
+        ],
+        closed=True,
+    )
+    return [place(crown)], [place(brim)]
+
+
+def draw_hat(canvas: Canvas, pose: Pose, a: Attributes):
+    crown, front = hat_shapes(pose, a)
+    jitter = a.shape.clothes_jitter
+    centre = pose.outline([(0.0, 0.22)], depth=BACK_DEPTH)[0]
+    tone = 0.6 * shading.ellipsoid_light(centre, (0.36, 0.3), a.light) + 0.5 * shading.relief_light(
+        soft(crown, 0.03), 6.0, a.light
+    )
+    canvas.shade(0.6 * shading.moved(soft(front, 0.014), 0.0, 0.025))
+    canvas.paint(crown, cloth_ramp(a.hat_colour, jitter, tone), name="hat")
+    canvas.shade(0.4 * shading.moved(soft(front, 0.01), 0.0, -0.012) * (1 - soft(front, 0.004)) * soft(crown, 0.002))
+    if a.hat == "wide":
+        band = np.concatenate(
+            [spline([(-0.29, 0.19), (0.0, 0.15), (0.29, 0.19)]), spline([(0.29, 0.26), (0.0, 0.235), (-0.29, 0.26)])]
+        )
+        canvas.paint([pose.outline(band)], cloth_ramp(a.hat_colour, jitter, tone - 0.9), inside=crown)
+    relief = 0.5 * shading.relief_light(soft(front, 0.012), 4.0, a.light)
+    canvas.paint(front, cloth_ramp(a.hat_colour, jitter, tone * 0.6 + relief + 0.12), name="hat")

@@ -1,0 +1,111 @@
+"""Word-level tokenizers and small CLIP and T5 text encoders over the captions' closed vocabulary."""
+
+import torch
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from torch import Tensor, nn
+from transformers import CLIPTextConfig, CLIPTextModel, PreTrainedTokenizerFast, T5Config, T5EncoderModel
+
+from train.mini.config import MiniConfig
+from train.mini.portraits import VOCABULARY
+from train.objective import ConditionDropout, drop_text
+
+UNKNOWN = "<unk>"
+CLIP_BEGIN, CLIP_END = "<|startoftext|>", "<|endoftext|>"
+
+
+def word_tokenizer(special: list[str], template: str, *, length: int, **names: str) -> PreTrainedTokenizerFast:
+    """One token a word; punctuation is dropped, a word outside the vocabulary becomes `<unk>`."""
+    vocabulary = {word: index for index, word in enumerate([*special, *VOCABULARY])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Punctuation("removed"), pre_tokenizers.WhitespaceSplit()]
+    )
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=template, special_tokens=[(token, index) for index, token in enumerate(special)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, model_max_length=length, unk_token=UNKNOWN, padding_side="right", **names
+    )
+
+
+def clip_tokenizer(config: MiniConfig) -> PreTrainedTokenizerFast:
+    # The end token is not id 2: CLIPTextModel reads that id as a sign of an old, wrong config.
+    return word_tokenizer(
+        [CLIP_BEGIN, UNKNOWN, "<pad>", CLIP_END],
+        f"{CLIP_BEGIN} $A {CLIP_END}",
+        length=config.text_length,
+        bos_token=CLIP_BEGIN,
+        eos_token=CLIP_END,
+        pad_token="<pad>",
+    )
+
+
+def t5_tokenizer(config: MiniConfig) -> PreTrainedTokenizerFast:
+    return word_tokenizer(
+        ["<pad>", "</s>", UNKNOWN], "$A </s>", length=config.text_length, pad_token="<pad>", eos_token="</s>"
+    )
+
+
+class TextEncoders(nn.Module):
+    """The two tokenizers and encoders of a Flux pipeline: pooled CLIP text, and a T5 sequence."""
+
+    def __init__(self, config: MiniConfig):
+        super().__init__()
+        self.length = config.text_length
+        self.tokenizer, self.tokenizer_2 = clip_tokenizer(config), t5_tokenizer(config)
+        width = config.text_width
+        self.text_encoder = CLIPTextModel(
+            CLIPTextConfig(
+                vocab_size=len(self.tokenizer),
+                hidden_size=width,
+                intermediate_size=4 * width,
+                num_hidden_layers=2,
+                num_attention_heads=4,
+                max_position_embeddings=config.text_length,
+                projection_dim=width,
+                bos_token_id=self.tokenizer.bos_token_id,
+                eos_token_id=self.tokenizer.eos_token_id,
+                pad_token_id=self.tokenizer.pad_token_id,
+            )
+        )
+        self.text_encoder_2 = T5EncoderModel(
+            T5Config(
+                vocab_size=len(self.tokenizer_2),
+                d_model=width,
+                d_kv=32,
+                d_ff=4 * width,
+                num_layers=3,
+                num_heads=4,
+                dropout_rate=0.0,
+                feed_forward_proj="gated-gelu",
+                pad_token_id=self.tokenizer_2.pad_token_id,
+                eos_token_id=self.tokenizer_2.eos_token_id,
+            )
+        )
+
+    def ids(self, captions: list[str]) -> tuple[Tensor, Tensor]:
+        """Captions -> CLIP and T5 token ids, both (B, text_length), padded as FluxPipeline pads them."""
+        options = {"padding": "max_length", "max_length": self.length, "truncation": True, "return_tensors": "pt"}
+        return self.tokenizer(captions, **options).input_ids, self.tokenizer_2(captions, **options).input_ids
+
+    def forward(self, clip_ids: Tensor, t5_ids: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, L) and (B, L) token ids -> prompt_embeds (B, L, width) and pooled_prompt_embeds (B, width)."""
+        return self.text_encoder_2(t5_ids)[0], self.text_encoder(clip_ids).pooler_output
+
+
+def training_ids(
+    encoders: TextEncoders,
+    captions: list[str],
+    generator: torch.Generator,
+    *,
+    dropout: ConditionDropout,
+    unknown: float,
+) -> tuple[Tensor, Tensor]:
+    """Token ids of captions, some dropped whole, some words replaced by the unknown word, so that both are harmless."""
+    texts = []
+    for caption in drop_text(captions, dropout, generator=generator):
+        words = caption.split()
+        replaced = torch.rand(len(words), generator=generator) < unknown
+        texts.append(" ".join(UNKNOWN if gone else word for word, gone in zip(words, replaced, strict=True)))
+    return encoders.ids(texts)

@@ -1,0 +1,113 @@
+"""The VAE: its encoder computes the linear code; its decoder starts at the code's inverse and learns to draw better."""
+
+from dataclasses import asdict, replace
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from facemogle.vae import PixelShuffleAutoencoderKL
+from train.mini.config import MiniConfig
+from train.mini.latent_code import LatentCode, fit_latent_code, mixed_pictures, psnr
+from train.mini.linear_vae import set_linear
+from train.mini.loop import fit, load_average
+from train.mini.samples import Samples
+
+
+def build(config: MiniConfig) -> PixelShuffleAutoencoderKL:
+    with torch.random.fork_rng():
+        torch.manual_seed(config.seed)
+        return PixelShuffleAutoencoderKL(
+            block_out_channels=config.vae_widths,
+            down_block_types=("DownEncoderBlock2D",) * len(config.vae_widths),
+            up_block_types=("UpDecoderBlock2D",) * len(config.vae_widths),
+            layers_per_block=1,
+            latent_channels=config.latent_channels,
+            norm_num_groups=4,
+            sample_size=config.size,
+            scaling_factor=1.0,
+            shift_factor=0.0,
+            mid_block_add_attention=False,
+            use_quant_conv=False,
+            use_post_quant_conv=False,
+        ).to(config.device)
+
+
+def autocast(device: torch.device | str) -> torch.autocast:
+    return torch.autocast(torch.device(device).type, torch.bfloat16)
+
+
+def encode(vae: PixelShuffleAutoencoderKL, pictures: Tensor) -> Tensor:
+    """(B, 3, H, W) in -1..1 -> posterior mode (B, 16, H/8, W/8), float32."""
+    with autocast(vae.device):
+        return vae.encode(pictures.to(vae.device)).latent_dist.mode().float()
+
+
+def decode(vae: PixelShuffleAutoencoderKL, latents: Tensor) -> Tensor:
+    with autocast(vae.device):
+        return vae.decode(latents.to(vae.device)).sample.float()
+
+
+def build_linear(samples: Samples, config: MiniConfig) -> None:
+    """Fit the linear code, give it to the VAE, report how well it codes, and save both."""
+    code = fit_latent_code(samples, config)
+    vae = build(replace(config, device="cpu"))
+    set_linear(vae, code)
+    pictures = mixed_pictures(samples, 90, torch.Generator().manual_seed(config.seed + 1), portraits=1 / 3)
+    with torch.no_grad():
+        drawn = decode(vae, encode(vae, pictures)).cpu()
+    for start, name in enumerate(("portraits", "palette maps", "binary masks")):
+        part = slice(30 * start, 30 * start + 30)
+        linear = psnr(code.inverse(code(pictures[part])), pictures[part])
+        print(f"{name}: {linear:.1f} dB by the linear code, {psnr(drawn[part], pictures[part]):.1f} dB by the VAE")
+    folder = config.folder / "linear"
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.save(vae.state_dict(), folder / "vae.pt")
+    torch.save(asdict(code), folder / "code.pt")
+
+
+def load_code(config: MiniConfig) -> LatentCode:
+    return LatentCode(**torch.load(config.folder / "linear" / "code.pt", weights_only=True))
+
+
+def load_vae(config: MiniConfig, *, decoder: bool = True) -> PixelShuffleAutoencoderKL:
+    vae = build(config)
+    vae.load_state_dict(torch.load(config.folder / "linear" / "vae.pt", weights_only=True))
+    if decoder:
+        load_average(config.folder / "decoder", {"decoder": vae.decoder})
+    return vae.eval().requires_grad_(False)
+
+
+def train_decoder(samples: Samples, config: MiniConfig) -> None:
+    vae = load_vae(config, decoder=False)
+    vae.decoder.requires_grad_(True).train()
+    if config.compile:
+        vae.decoder.compile()
+
+    def loss_of(generator: torch.Generator, step: int) -> Tensor:
+        pictures = mixed_pictures(samples, config.decoder_batch, generator, portraits=0.875).to(config.device)
+        with torch.no_grad():
+            latents = encode(vae, pictures)
+        # The transformer's latents are never quite the encoder's, so the decoder learns to forgive a little noise.
+        latents = latents + config.decoder_latent_noise * torch.randn(latents.shape, generator=generator).to(
+            config.device
+        )
+        decoded = decode(vae, latents)
+        return functional.mse_loss(decoded, pictures) + 0.5 * gradient_loss(decoded, pictures)
+
+    fit(
+        config.folder / "decoder",
+        {"decoder": vae.decoder},
+        loss_of,
+        steps=config.decoder_steps,
+        learning_rate=config.decoder_learning_rate,
+        seed=config.seed + 1,
+        settings=config.settings_of("decoder"),
+        checkpoint_seconds=config.checkpoint_seconds,
+    )
+
+
+def gradient_loss(a: Tensor, b: Tensor) -> Tensor:
+    """Squared error of horizontal and vertical differences: what makes edges crisp."""
+    error = a - b
+    return error.diff(dim=-1).square().mean() + error.diff(dim=-2).square().mean()
