@@ -86,10 +86,6 @@ def done(run: Run) -> str:
     return views.status(" ".join([f"Made from {source} in {run.seconds:.1f} s.", *run.notes]))
 
 
-def cancel() -> str:
-    return views.status("Cancelled.")
-
-
 def last_face(run: Run | None) -> Image.Image | None:
     """The face of the last complete run, of which the experts still tell, in place of a broken run's preview."""
     return run.face if run else None

@@ -22,11 +22,15 @@ GATING_HELP = (
 )
 HOUR = 3600
 
-# Status in, status out, in the page alone: the server says nothing of a request before its turn, or if it refuses it.
+# Status in, status out, in the page alone: the server says nothing of a request before its turn, if it refuses it, or
+# once it is cancelled. A run that fails says why, so that one that ends while it seems to run was refused or cancelled.
 _WAITING = json.dumps(views.status("Waiting for your turn …", running=True))
 _REFUSED = json.dumps(views.status("Not started. If many are waiting, try again in a minute.", failed=True))
+_CANCELLING = json.dumps(views.status("Cancelling …", running=True))
+_CANCELLED = json.dumps(views.status("Cancelled."))
 SAY_WAITING = f'status => status.includes("running") ? status : {_WAITING}'
-SAY_REFUSED = f"status => status === {_WAITING} ? {_REFUSED} : status"
+SAY_CANCELLING = f"() => {_CANCELLING}"
+SAY_ENDED = f'status => status === {_WAITING} ? {_REFUSED} : status.includes("running") ? {_CANCELLED} : status'
 
 
 def build(
@@ -90,10 +94,10 @@ def build(
         )  # fmt: skip
         running.then(partial(handlers.show_checkpoint, provider), None, checkpoint, queue=False, **private)
         running.success(handlers.show_gating, run, [step, experts], queue=False, **private)
-        running.failure(None, status, status, js=SAY_REFUSED, **private)  # failure: Cancel is one as well
+        # Cancel ends a run as a failure, dispatched once the page takes the next Generate; a click before that is lost.
+        cancel.click(None, None, status, js=SAY_CANCELLING, cancels=[running], **private)
+        running.failure(None, status, status, js=SAY_ENDED, **private)
         running.failure(handlers.last_face, run, face, queue=False, **private)
-        # Said only after the run has ended, or a last step under way would overwrite it.
-        cancel.click(None, cancels=[running], **private).then(handlers.cancel, None, status, **private)
         step.input(handlers.show_step, [run, step], experts, trigger_mode="always_last", concurrency_limit=8, **private)
     return page.queue(max_size=32)
 
