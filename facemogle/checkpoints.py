@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import torch
 
     from facemogle.mogle import MoGLE
+    from facemogle.parsing.mini import MiniParser
     from facemogle.pipeline import FaceMoGLEPipeline
 
 FLUX = "black-forest-labs/FLUX.1-dev"
@@ -71,6 +72,9 @@ CHECKPOINTS = {
 }
 
 
+PARSERS = {"mini": Path(__file__).parents[1] / "assets" / "mini-parser"}
+
+
 @dataclass(frozen=True)
 class LocalFiles:
     """The parts of a checkpoint, all on this disk. None: within the base."""
@@ -113,6 +117,24 @@ def load_pipeline(
             f"{name_or_path} does not fit into the memory of {device}. Load it with device='cpu' and "
             "dtype=torch.bfloat16, then call pipeline.enable_model_cpu_offload()."
         ) from error
+
+
+def load_parser(
+    name_or_path: str | os.PathLike = "mini", *, device: "torch.device | str | None" = None
+) -> "MiniParser":
+    """Load a face parser, in float32: "mini", which is part of the repository, or a folder like it.
+
+    device: the CPU, unless given. Raises CheckpointError.
+    """
+    import torch
+
+    from facemogle.parsing.mini import MiniParser
+
+    folder = PARSERS.get(os.fspath(name_or_path), Path(name_or_path))
+    if not folder.is_dir():
+        raise CheckpointError(f"There is no parser {os.fspath(name_or_path)}: {folder} is not a folder.")
+    _check_model(folder)
+    return _read_model(MiniParser, folder, torch.float32).to(device or "cpu")
 
 
 def available(

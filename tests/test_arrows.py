@@ -20,7 +20,7 @@ ARROWS = {
     "transformer": set(),
     "vae": set(),
     "pipeline": {"transformer", "mogle", "masks", "gating", "labels"},
-    "checkpoints": {"pipeline", "mogle", "transformer", "vae"},
+    "checkpoints": {"pipeline", "mogle", "transformer", "vae", "parsing"},
     "parsing": {"labels"},
     "ui": {"pipeline", "parsing", "gating", "figures", "label_files", "labels", "masks"},
     "cli": {"checkpoints", "figures", "gating", "label_files", "labels", "parsing"},

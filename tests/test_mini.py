@@ -1,6 +1,7 @@
 """The training of the bundled checkpoint, from portraits to a folder that loads, at a size that takes seconds."""
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -8,9 +9,10 @@ import pytest
 import torch
 from torch import nn
 
-from facemogle.checkpoints import load_pipeline
-from facemogle.labels import CLASS_ID, NAMES
-from train.mini import adapter, base, evaluate, export, judge, samples, vae
+from facemogle import checkpoints
+from facemogle.checkpoints import load_parser, load_pipeline
+from facemogle.labels import NAMES
+from train.mini import adapter, base, export, parser, report, samples, vae, words
 from train.mini.__main__ import changed
 from train.mini.config import MiniConfig
 from train.mini.latent_code import encode_portraits
@@ -25,7 +27,7 @@ def config(tmp_path_factory) -> MiniConfig:
         folder=tmp_path_factory.mktemp("mini"), size=64, train_portraits=12, test_portraits=4, shard=6,
         device="cpu", vae_widths=(16, 48, 48, 96), decoder_steps=2, decoder_batch=2, text_width=32, attention_heads=1,
         double_blocks=1, single_blocks=1, base_steps=2, base_batch=2, adapter_rank=2, adapter_steps=2, adapter_batch=2,
-        judge_steps=2, judge_batch=4, num_inference_steps=2, compile=False,
+        parser_steps=2, parser_batch=4, words_steps=2, words_batch=4, num_inference_steps=2, compile=False,
     )  # fmt: skip
 
 
@@ -41,9 +43,10 @@ def checkpoint(config, portraits):
     vae.build_linear(portraits, config)
     vae.train_decoder(portraits, config)
     latents = encode_portraits(vae.load_code(config), portraits)
+    words.train_words(portraits, config)
     base.train_base(portraits, latents, config)
     adapter.train_adapter(portraits, latents, config)
-    judge.train_judge(portraits, config)
+    parser.train_parser(portraits, config)
     export.export(config, config.folder / "checkpoint")
     return config.folder / "checkpoint"
 
@@ -62,12 +65,18 @@ def test_the_exported_folder_paints_from_map_and_text(checkpoint, portraits):
     assert (checkpoint / "LICENSE.md").is_file()
 
 
-def test_it_is_measured_by_the_judge(checkpoint, config):
-    evaluate.evaluate(config, checkpoint)
-    report = json.loads((checkpoint / "evaluation.json").read_text())
-    assert report["cases"] == 4
-    assert set(report["gating inside / outside"]) == set(report["generated"]["IoU"]) == set(NAMES)
-    assert (checkpoint / "contact-sheet.png").is_file()
+def test_it_is_measured_and_reported(checkpoint, config, tmp_path, monkeypatch):
+    parser.export_parser(config, tmp_path)
+    monkeypatch.setitem(checkpoints.PARSERS, "mini", tmp_path)
+    report.report(replace(config, cases=4, few_cases=3), checkpoint)
+    measured = json.loads((checkpoint / "evaluation.json").read_text())
+    assert (measured["cases"], measured["cases of the other runs"]) == (4, 3)
+    assert set(measured["gating inside / outside"]) == set(measured["text and map"]["IoU"]) == set(NAMES)
+    assert len(measured["gating inside / outside, by step"]["skin"]) == config.num_inference_steps
+    page = (checkpoint / "REPORT.md").read_text()
+    assert str(measured["text and map"]["mean IoU"]) in page
+    for picture in re.findall(r"\((\S+\.jpg)\)", page):
+        assert (checkpoint / picture).is_file()
 
 
 def test_condition_tokens_are_those_of_the_pipeline(checkpoint, config, portraits):
@@ -136,25 +145,34 @@ def test_dropped_captions_are_empty(config):
     assert torch.equal(dropped[1], text.ids([""] * 3)[1])
 
 
-def test_judge_reads_colours_and_presence():
-    read = np.zeros((10, 10), np.uint8)
-    read[:5] = CLASS_ID["hair"]
-    read[5] = CLASS_ID["eyeglasses"]
-    image = np.zeros((10, 10, 3), np.uint8)
-    image[:5] = (190, 80, 42)
-    attributes = {"hair_colour": "red", "clothes_colour": "blue", "glasses": "glasses", "hat": "none"}
-    verdict = evaluate.agreement(image, read, "a man with red hair, round glasses and a blue shirt", attributes)
-    assert verdict == {"hair colour": True, "clothes colour": False, "glasses": True, "no hat": True}
-
-
-def test_intersection_over_union():
-    counts = evaluate.confusion(np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1]))
-    iou = evaluate.intersection_over_union(counts)
-    assert iou[:2] == pytest.approx([1 / 2, 2 / 3])
-    assert np.isnan(iou[2:]).all()
-
-
 def test_settings_given_as_text():
     assert changed(MiniConfig(), {"base_steps": "7", "base_learning_rate": "2e-3"}).base_steps == 7
     with pytest.raises(SystemExit, match="base_stepz"):
         changed(MiniConfig(), {"base_stepz": "7"})
+
+
+def test_the_parser_is_exported_whole(checkpoint, config, portraits, tmp_path):
+    parser.export_parser(config, tmp_path)
+    assert (tmp_path / "LICENSE.md").is_file()
+    read = load_parser(tmp_path).parse(list(portraits.images))
+    assert np.shape(read) == portraits.label_maps.shape
+
+
+def test_the_parsers_pictures_and_maps_move_together(portraits):
+    """A picture that shows its own label map still does after all that moves it."""
+    shown = replace(portraits, images=np.repeat(portraits.label_maps[..., None] * 13, 3, axis=-1))
+    pictures, classes = parser.draw_batch(shown, 8, torch.Generator().manual_seed(0))
+    again = parser.draw_batch(shown, 8, torch.Generator().manual_seed(0))
+    assert torch.equal(pictures, again[0]) and torch.equal(classes, again[1])
+    for picture, label_map in zip(pictures.mean(1), classes, strict=True):
+        # Left and right classes are swapped by a flip, and differ little in these grey levels.
+        correlation = np.corrcoef(picture.flatten(), label_map.flatten())[0, 1]
+        assert correlation > 0.9
+
+
+def test_the_parsers_loss_falls_with_better_logits():
+    classes = torch.randint(19, (2, 8, 8), generator=torch.Generator().manual_seed(0))
+    right = torch.nn.functional.one_hot(classes, 19).movedim(-1, 1).float()
+    losses = [float(parser.loss_of_logits(scale * right, classes, torch.ones(19))) for scale in (0, 4, 20)]
+    assert losses[0] > losses[1] > losses[2] and losses[2] < 1e-3
+    assert losses[0] == pytest.approx(np.log(19) + parser.DICE * (1 - 1 / 19), rel=0.01)

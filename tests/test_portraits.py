@@ -1,10 +1,43 @@
 """Procedural portraits: exact maps, framing as in CelebA-HQ, captions that say what is there."""
 
+import re
+from dataclasses import replace
+
+import cv2
 import numpy as np
 import pytest
 
 from facemogle.labels import CLASS_ID, NAMES, NUM_CLASSES
-from train.mini.portraits import CLOTHES_COLOURS, HAIR_COLOURS, VOCABULARY, caption, render, sample_attributes
+from train.mini.portraits import (
+    BACKGROUND_COLOURS,
+    CLOTHES_COLOURS,
+    HAIR_COLOURS,
+    SUGGESTIONS,
+    VOCABULARY,
+    caption,
+    render,
+    sample_attributes,
+)
+from train.mini.portraits.shading import Canvas
+
+# Medians over 1,000 label maps of CelebAMask-HQ, where the class occurs: share of the picture, centre (x, y).
+REAL_SHARE_AND_CENTRE = {
+    "background": (0.286, 0.492, 0.432),
+    "skin": (0.255, 0.503, 0.549),
+    "nose": (0.0205, 0.499, 0.577),
+    "eyeglasses": (0.0525, 0.499, 0.490),
+    "left_eye": (0.0023, 0.621, 0.478),
+    "right_eye": (0.0023, 0.378, 0.478),
+    "left_brow": (0.0041, 0.626, 0.415),
+    "right_brow": (0.0041, 0.370, 0.416),
+    "left_ear": (0.0082, 0.805, 0.561),
+    "right_ear": (0.0067, 0.206, 0.564),
+    "mouth": (0.0046, 0.499, 0.744),
+    "upper_lip": (0.0040, 0.499, 0.726),
+    "lower_lip": (0.0066, 0.499, 0.767),
+    "hair": (0.318, 0.502, 0.378),
+    "neck": (0.0419, 0.504, 0.925),
+}
 
 
 def attributes_of(seed: int):
@@ -23,6 +56,17 @@ def centre(label_map: np.ndarray, name: str) -> np.ndarray:
     return (np.array((columns.mean(), rows.mean())) + 0.5) / len(label_map) if len(rows) else np.full(2, np.nan)
 
 
+def shares(portraits, name: str) -> list[float]:
+    """Shares of the picture, of the portraits that show the class."""
+    found = [float((label_map == CLASS_ID[name]).mean()) for _, _, label_map in portraits]
+    return [share for share in found if share]
+
+
+def lab(colours: np.ndarray) -> np.ndarray:
+    """(n, 3) RGB in 0..255 -> Lab with lightness counting half."""
+    return cv2.cvtColor(colours[None].astype(np.float32) / 255, cv2.COLOR_RGB2LAB)[0] * (0.5, 1, 1)
+
+
 def test_same_seed_same_portrait():
     first, second = attributes_of(5), attributes_of(5)
     assert first == second
@@ -37,21 +81,60 @@ def test_shapes_and_every_class_occurs(portraits):
         assert picture.shape == (128, 128, 3) and label_map.shape == (128, 128)
         assert picture.dtype == label_map.dtype == np.uint8 and label_map.max() < NUM_CLASSES
         present += np.bincount(label_map.ravel(), minlength=NUM_CLASSES) > 0
-    assert (present >= 0.08 * len(portraits)).all(), dict(zip(NAMES, present, strict=True))
+    assert (present >= 0.12 * len(portraits)).all(), dict(zip(NAMES, present, strict=True))
 
 
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [("right_eye", (0.378, 0.478)), ("left_eye", (0.622, 0.478)), ("nose", (0.5, 0.577)), ("upper_lip", (0.5, 0.726))],
-)
-def test_framed_as_in_celeba_hq(portraits, name, expected):
-    median = np.nanmedian([centre(label_map, name) for _, _, label_map in portraits], axis=0)
-    assert np.abs(median - expected).max() < 0.02
+@pytest.mark.parametrize("name", REAL_SHARE_AND_CENTRE)
+def test_framed_as_in_celeba_hq(portraits, name):
+    real_share, *real_centre = REAL_SHARE_AND_CENTRE[name]
+    share = np.median(shares(portraits, name))
+    slack = 1.45 if name.endswith("eye") else 1.3
+    assert real_share / slack < share < real_share * slack
+    place = np.nanmedian([centre(label_map, name) for _, _, label_map in portraits], axis=0)
+    assert np.abs(place - real_centre).max() < (0.05 if name in ("background", "hair") else 0.015)
 
 
-@pytest.mark.parametrize(("name", "low", "high"), [("skin", 0.17, 0.29), ("hair", 0.15, 0.4)])
-def test_share_of_the_picture(portraits, name, low, high):
-    assert low < np.median([(label_map == CLASS_ID[name]).mean() for _, _, label_map in portraits]) < high
+def test_hair_is_of_every_length(portraits):
+    """A quarter of the real maps have hair down to the lower edge, a quarter end it at the ears."""
+    bottoms = [
+        np.nonzero(m == CLASS_ID["hair"])[0].max() / 128 for _, _, m in portraits if (m == CLASS_ID["hair"]).any()
+    ]
+    quarter, three_quarters = np.quantile(bottoms, (0.25, 0.75))
+    assert quarter < 0.65 and three_quarters > 0.95
+
+
+def test_ears_and_clothes_are_sometimes_hidden(portraits):
+    for ear in ("left_ear", "right_ear"):
+        assert 0.4 < np.mean([(m == CLASS_ID[ear]).any() for _, _, m in portraits]) < 0.7
+    clothed = np.array([(m == CLASS_ID["cloth"]).mean() for _, _, m in portraits])
+    assert 0.03 < np.mean(clothed == 0) < 0.25 and np.mean(clothed < 0.02) > 0.12
+
+
+def test_a_turned_head_keeps_its_parts_in_order():
+    """From one side to the other, 30 degrees either way; the far ear hides, glasses lie over the eyes."""
+    for seed, yaw in ((seed, yaw) for seed in range(15) for yaw in (-0.52, 0.52)):
+        a = attributes_of(seed)
+        a = replace(
+            a,
+            glasses="glasses",
+            hair_style="short",
+            hair_front="swept",
+            hat="none",
+            shape=replace(a.shape, yaw=yaw, roll=0.08, brow_height=0.0),
+        )
+        _, label_map = render(a, size=96)
+        x = {name: centre(label_map, name)[0] for name in NAMES}
+        assert x["right_brow"] < x["nose"] < x["left_brow"] and x["right_eye"] < x["nose"] < x["left_eye"]
+        assert np.isnan(x["left_ear" if yaw > 0 else "right_ear"])
+        assert not np.isnan(x["right_ear" if yaw > 0 else "left_ear"])
+        glasses = (np.nonzero(label_map == CLASS_ID["eyeglasses"])[1] + 0.5) / 96
+        assert glasses.min() < x["right_eye"] and glasses.max() > x["left_eye"]
+
+
+def test_a_pixel_takes_the_class_that_covers_most_of_it():
+    canvas = Canvas(2)
+    canvas.label_map[:] = [[0, 1, 2, 2], [1, 1, 3, 2], [5, 6, 4, 4], [7, 6, 8, 9]]
+    assert canvas.finish("soft")[1].tolist() == [[1, 2], [6, 4]]
 
 
 @pytest.mark.parametrize("part", ["eye", "brow", "ear"])
@@ -84,20 +167,27 @@ def test_same_composition_at_every_size(portraits):
         for class_id in np.unique(small):
             one, other = small == class_id, large == class_id
             if one.sum() > 150:
-                assert (one & other).sum() / (one | other).sum() > 0.8, NAMES[class_id]
+                assert (one & other).sum() / (one | other).sum() > 0.85, NAMES[class_id]
 
 
-@pytest.mark.parametrize(("name", "colours"), [("hair", HAIR_COLOURS), ("cloth", CLOTHES_COLOURS)])
-def test_named_colours_are_visible(portraits, name, colours):
-    """The median colour of the class is nearest to its own word's colour in most portraits."""
-    names, table = list(colours), np.array(list(colours.values()), float)
+@pytest.mark.parametrize(
+    ("name", "attribute", "colours"),
+    [
+        ("hair", "hair_colour", HAIR_COLOURS),
+        ("cloth", "clothes_colour", CLOTHES_COLOURS),
+        ("hat", "hat_colour", CLOTHES_COLOURS),
+        ("background", "background_colour", BACKGROUND_COLOURS),
+    ],
+)
+def test_named_colours_are_visible(portraits, name, attribute, colours):
+    """The median colour of the class is nearest to its own word's colour."""
+    names, table = list(colours), lab(np.array(list(colours.values())))
     right = []
     for a, picture, label_map in portraits:
-        if (label_map == CLASS_ID[name]).sum() > 200:
-            median = np.median(picture[label_map == CLASS_ID[name]], axis=0)
-            word = a.hair_colour if name == "hair" else a.clothes_colour
-            right.append(names[np.linalg.norm(table - median, axis=1).argmin()] == word)
-    assert np.mean(right) > 0.85
+        if (label_map == CLASS_ID[name]).sum() > 50:
+            median = lab(np.median(picture[label_map == CLASS_ID[name]], axis=0)[None])
+            right.append(names[np.linalg.norm(table - median, axis=1).argmin()] == getattr(a, attribute))
+    assert np.mean(right) >= 0.97
 
 
 def test_captions_use_the_closed_vocabulary():
@@ -106,7 +196,23 @@ def test_captions_use_the_closed_vocabulary():
         words = caption(attributes_of(seed), rng).replace(",", " ,").split()
         assert set(words) <= set(VOCABULARY)
         lengths.append(sum(word != "," for word in words))
-    assert max(lengths) <= 30 and min(lengths) <= 8 and np.median(lengths) > 12
+    assert max(lengths) <= 30 and np.quantile(lengths, 0.9) > 22 and np.median(lengths) > 12
+
+
+def test_a_quarter_of_the_captions_is_short():
+    rng = np.random.default_rng(0)
+    captions = [caption(attributes_of(seed), rng) for seed in range(1000)]
+    assert 0.18 < np.mean([len(text.replace(",", "").split()) <= 9 for text in captions]) < 0.32
+    assert np.mean([text.count(",") <= 2 and len(text.split()) <= 4 for text in captions]) > 0.06
+
+
+def test_every_suggestion_is_a_phrase_of_the_captions():
+    rng, bare = np.random.default_rng(0), lambda text: re.sub(r"\ban? ", "", text)
+    told = " | ".join(bare(caption(attributes_of(seed % 2000), rng)) for seed in range(6000))
+    for attribute, phrases in SUGGESTIONS.items():
+        assert len(phrases) == len(set(phrases)) > 2
+        for phrase in phrases:
+            assert re.search(rf"\b{bare(phrase)}\b", told), f"{attribute}: {phrase}"
 
 
 def test_captions_name_nothing_that_is_absent():
@@ -118,3 +224,4 @@ def test_captions_name_nothing_that_is_absent():
         assert not {"glasses", "sunglasses"} & words or a.glasses != "none"
         assert not {"hat", "cap", "beanie"} & words or a.hat != "none"
         assert not {"beard", "goatee", "moustache", "stubble"} & words or a.beard != "none"
+        assert not {"shirt", "sweater", "turtleneck", "jacket", "clothes"} & words or a.clothes != "none"

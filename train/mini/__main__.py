@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from train.mini import adapter, base, evaluate, examples, export, judge, samples, vae
+from train.mini import adapter, base, examples, export, parser, report, samples, vae, words
 from train.mini.config import MiniConfig
 from train.mini.latent_code import encode_portraits
 
@@ -23,8 +23,12 @@ def decoder(config: MiniConfig) -> None:
     vae.train_decoder(samples.load(config, "train"), config)
 
 
-def train_judge(config: MiniConfig) -> None:
-    judge.train_judge(samples.load(config, "train"), config)
+def train_parser(config: MiniConfig) -> None:
+    parser.train_parser(samples.load(config, "train"), config)
+
+
+def train_words(config: MiniConfig) -> None:
+    words.train_words(samples.load(config, "train"), config)
 
 
 def train_base(config: MiniConfig) -> None:
@@ -33,6 +37,11 @@ def train_base(config: MiniConfig) -> None:
 
 def train_adapter(config: MiniConfig) -> None:
     adapter.train_adapter(*with_latents(config), config)
+
+
+def export_both(config: MiniConfig) -> None:
+    export.export(config)
+    parser.export_parser(config)
 
 
 def with_latents(config: MiniConfig) -> tuple[samples.Samples, torch.Tensor]:
@@ -44,12 +53,13 @@ STAGES = {
     "portraits": portraits,
     "linear": linear,
     "decoder": decoder,
+    "words": train_words,
     "base": train_base,
     "adapter": train_adapter,
-    "judge": train_judge,
-    "export": export.export,
+    "parser": train_parser,
+    "export": export_both,
     "examples": examples.write_examples,
-    "evaluate": evaluate.evaluate,
+    "report": report.report,
 }
 
 

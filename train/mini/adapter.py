@@ -4,9 +4,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from facemogle.checkpoints import load_pipeline
 from facemogle.labels import to_colours
 from facemogle.mogle import MoGLE
 from facemogle.transformer import AdapterConfig, FaceMoGLETransformer2DModel
+from train.mini.augment import augment
 from train.mini.base import load_base, make_fast, pack, token_grid_ids
 from train.mini.config import MiniConfig
 from train.mini.latent_code import LatentCode, to_tensor
@@ -14,11 +16,17 @@ from train.mini.loop import fit, load_average
 from train.mini.samples import Samples
 from train.mini.text import TextEncoders, training_ids
 from train.mini.vae import autocast, load_code
+from train.mini.words import load_words
 from train.objective import ConditionDropout, TrainingBatch, drop_masks, flow_matching_loss, sample_timesteps
 
 
 def build(config: MiniConfig) -> tuple[TextEncoders, FaceMoGLETransformer2DModel, MoGLE]:
-    """The trained base with a new adapter, and a new MoGLE."""
+    """The trained base with a new adapter, and a new MoGLE; or those of the checkpoint to go on from."""
+    if config.start_from.is_dir():
+        pipeline = load_pipeline(config.start_from, dtype=torch.float32, device=config.device)
+        for name, parameter in pipeline.transformer.named_parameters():
+            parameter.requires_grad_("adapter_" in name)
+        return load_words(config), pipeline.transformer, pipeline.mogle.requires_grad_(True)
     text, transformer = load_base(config)
     with torch.random.fork_rng():
         torch.manual_seed(config.seed + 3)
@@ -65,7 +73,11 @@ def train_adapter(samples: Samples, latents: Tensor, config: MiniConfig) -> None
         choices = torch.randint(config.captions_per_portrait, (config.adapter_batch,), generator=generator).tolist()
         captions = [samples.captions[row][choice] for row, choice in zip(rows, choices, strict=True)]
         ids = training_ids(text, captions, generator, dropout=dropout, unknown=config.unknown_words)
-        tokens = drop_masks(condition_tokens(samples.label_maps[rows], code), black, dropout, generator=generator)
+        rng = np.random.default_rng(int(torch.randint(2**31, (), generator=generator)))
+        label_maps = samples.label_maps[rows]
+        for row in np.flatnonzero(rng.random(len(rows)) < config.map_augmentation):
+            label_maps[row] = augment(label_maps[row], rng)
+        tokens = drop_masks(condition_tokens(label_maps, code), black, dropout, generator=generator)
         clean = pack(latents[rows])
         noise = torch.randn(clean.shape, generator=generator)
         timestep = sample_timesteps(len(rows), mean=config.timestep_mean, std=config.timestep_std, generator=generator)

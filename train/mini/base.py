@@ -11,14 +11,15 @@ from train.mini.loop import fit, load_average
 from train.mini.samples import Samples
 from train.mini.text import TextEncoders, training_ids
 from train.mini.vae import autocast
+from train.mini.words import load_words
 from train.objective import ConditionDropout, TrainingBatch, flow_matching_loss, sample_timesteps
 
 HEAD_DIM = 64
 ROTARY_AXES = (16, 24, 24)
 
 
-def build(config: MiniConfig) -> tuple[TextEncoders, FaceMoGLETransformer2DModel]:
-    """Text encoders and transformer with seeded random weights."""
+def build(config: MiniConfig) -> FaceMoGLETransformer2DModel:
+    """The transformer with seeded random weights."""
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         transformer = FaceMoGLETransformer2DModel(
@@ -34,11 +35,11 @@ def build(config: MiniConfig) -> tuple[TextEncoders, FaceMoGLETransformer2DModel
             axes_dims_rope=ROTARY_AXES,
         )
         torch.nn.init.zeros_(transformer.proj_out.weight)
-        return TextEncoders(config).to(config.device), transformer.to(config.device)
+        return transformer.to(config.device)
 
 
 def load_base(config: MiniConfig) -> tuple[TextEncoders, FaceMoGLETransformer2DModel]:
-    text, transformer = build(config)
+    text, transformer = load_words(config), build(config)
     load_average(config.folder / "base", {"text": text, "transformer": transformer})
     return text.eval().requires_grad_(False), transformer.eval().requires_grad_(False)
 
@@ -63,7 +64,7 @@ def token_grid_ids(tokens: Tensor) -> Tensor:
 
 def train_base(samples: Samples, latents: Tensor, config: MiniConfig) -> None:
     """`latents` (N, 16, h, w) are those of `samples`."""
-    text, transformer = build(config)
+    text, transformer = load_words(config), build(config)
     make_fast(transformer, config)
     dropout = ConditionDropout(text=config.text_dropout)
     txt_ids = torch.zeros(config.text_length, 3)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-STAGES = ("decoder", "base", "adapter", "judge")
+STAGES = ("decoder", "words", "base", "adapter", "parser")
 
 
 @dataclass(frozen=True)
@@ -13,6 +13,8 @@ class MiniConfig:
     """Sizes, seeds and step counts of all stages. Steps are optimiser steps; learning rates are AdamW's."""
 
     folder: Path = Path("runs/mini")
+    # An exported checkpoint to go on from: its encoders, transformer, adapter and MoGLE take the place of the base's.
+    start_from: Path = Path("none")
     size: int = 128
     seed: int = 0
 
@@ -32,9 +34,14 @@ class MiniConfig:
     decoder_learning_rate: float = 2e-4
     decoder_latent_noise: float = 0.05
 
-    # Text encoders and base transformer, trained together.
+    # Text encoders: first on captions and attributes alone, then with the transformer.
     text_width: int = 128
     text_length: int = 32
+    words_steps: int = 1_500
+    words_batch: int = 128
+    words_learning_rate: float = 1e-3
+
+    # Base transformer.
     # With 64 tokens the colours show through most of the noise: only near t = 1 does the text have to say them.
     timestep_mean: float = 1.0
     timestep_std: float = 1.5
@@ -56,16 +63,22 @@ class MiniConfig:
     timestep_scale: float = 1000.0
     local_mask_dropout: float = 0.1
     all_masks_dropout: float = 0.1
+    map_augmentation: float = 0.5  # `augment` itself leaves about half of the maps as they are
 
-    # The network that reads label maps from portraits, as a judge.
-    judge_steps: int = 800
-    judge_batch: int = 16
-    judge_learning_rate: float = 2e-3
+    # The network that reads label maps from portraits.
+    parser_steps: int = 2_800
+    parser_batch: int = 8
+    parser_learning_rate: float = 4e-3
 
     # Sampling: more of the steps where the noise is high, as in training.
     num_inference_steps: int = 12
     sampling_shift: float = 3.0
     guidance_scale: float = 2.0
+
+    # Evaluation: unseen portraits for the main figures, and the first of them for the costlier comparisons.
+    cases: int = 1_000
+    few_cases: int = 200
+
     checkpoint_seconds: float = 60.0
     compile: bool = True
     device: str = field(default_factory=lambda: "cuda" if torch.cuda.is_available() else "cpu")
@@ -74,12 +87,15 @@ class MiniConfig:
         """What a stage's weights depend on: the common settings and its own, but not how long and where it trains."""
         free = {
             "folder",
+            "start_from",
             "compile",
             "device",
             "checkpoint_seconds",
             "num_inference_steps",
             "sampling_shift",
             "guidance_scale",
+            "cases",
+            "few_cases",
             f"{stage}_steps",
         }
         others = tuple(f"{other}_" for other in STAGES if other != stage)

@@ -1,134 +1,194 @@
-"""Does the bundled checkpoint obey? Unseen label maps and captions in, the judge's reading of the pictures out."""
+"""Does the bundled checkpoint obey? Unseen label maps and captions in, the parser's reading of the pictures out."""
 
 import json
+import re
+import resource
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
-from PIL import Image
 
-from facemogle.checkpoints import load_pipeline
+from facemogle.checkpoints import load_parser, load_pipeline
 from facemogle.gating import inside_outside
-from facemogle.labels import CLASS_ID, NAMES, NUM_CLASSES, to_colours
-from train.mini import judge, samples
+from facemogle.labels import CLASS_ID, NAMES, to_colours
+from facemogle.parsing.mini import MiniParser
+from facemogle.pipeline import FaceMoGLEPipeline
+from train.mini import measures, samples
 from train.mini.config import MiniConfig
 from train.mini.export import DESTINATION
-from train.mini.portraits import CLOTHES_COLOURS, HAIR_COLOURS
+from train.mini.latent_code import binary_masks, psnr, to_tensor
+from train.mini.measures import COLOURED
 
-CASES, BATCH = 200, 20
-HAIR_NOUNS = ("hair", "afro", "bob", "ponytail")
-CLOTHES_NOUNS = ("shirt", "clothes", "sweater", "turtleneck", "jacket")
-GLASSES_NOUNS, HAT_NOUNS = ("glasses", "sunglasses"), ("hat", "cap", "beanie")
-# A class that covers less of the picture than this does not count as an accessory.
-PRESENT_SHARE = 3e-3
+BATCH = 4
+SWAPPED = ("hair colour", "clothes colour", "background colour")
+NECKLACE_PIXELS = 4
 
 
-def confusion(read: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Two arrays of class ids -> (19, 19) counts, wanted by read."""
-    pairs = wanted.astype(np.int64) * NUM_CLASSES + read
-    return np.bincount(pairs.ravel(), minlength=NUM_CLASSES**2).reshape(NUM_CLASSES, NUM_CLASSES)
+@dataclass(frozen=True)
+class Drawn:
+    """N pictures (N, S, S, 3) uint8 and the gating ratio's parts in every step (N, steps, 19, 2)."""
+
+    images: np.ndarray
+    ratios: np.ndarray
+    seconds: float  # a picture
 
 
-def intersection_over_union(counts: np.ndarray) -> np.ndarray:
-    """(19, 19) counts -> (19,), NaN for a class that is neither wanted nor read."""
-    hits = np.diag(counts)
-    union = counts.sum(0) + counts.sum(1) - hits
-    return np.where(union > 0, hits / np.maximum(union, 1), np.nan)
-
-
-def nearest_colour(pixels: np.ndarray, table: dict[str, tuple[int, int, int]]) -> str:
-    """(n, 3) uint8 RGB -> the word whose colour is nearest to their median, in Lab with lightness counting half."""
-
-    def lab(colours: np.ndarray) -> np.ndarray:
-        return cv2.cvtColor(colours[None].astype(np.float32) / 255, cv2.COLOR_RGB2LAB)[0] * (0.5, 1, 1)
-
-    distances = np.linalg.norm(lab(np.array(list(table.values()))) - lab(np.median(pixels, axis=0)[None]), axis=1)
-    return list(table)[int(distances.argmin())]
-
-
-def agreement(image: np.ndarray, read: np.ndarray, caption: str, attributes: dict) -> dict[str, bool]:
-    """What the caption says of hair, clothes, glasses and hat, and whether the picture agrees; and what must be absent.
-
-    `image` (S, S, 3) uint8, `read` (S, S) class ids as the judge sees them.
-    """
-    verdicts = {}
-    for name, class_name, nouns, table in (
-        ("hair colour", "hair", HAIR_NOUNS, HAIR_COLOURS),
-        ("clothes colour", "cloth", CLOTHES_NOUNS, CLOTHES_COLOURS),
-    ):
-        word = attributes["hair_colour" if class_name == "hair" else "clothes_colour"]
-        if any(f"{word} {noun}" in caption for noun in nouns):
-            pixels = image[read == CLASS_ID[class_name]]
-            verdicts[name] = len(pixels) > 0 and nearest_colour(pixels, table) == word
-    for name, class_name, accessory_nouns in (("glasses", "eyeglasses", GLASSES_NOUNS), ("hat", "hat", HAT_NOUNS)):
-        present = bool((read == CLASS_ID[class_name]).mean() > PRESENT_SHARE)
-        if attributes[name] == "none":
-            verdicts[f"no {name}"] = not present
-        elif any(noun in caption.replace(",", "").split() for noun in accessory_nouns):
-            verdicts[name] = present
-    return verdicts
-
-
-def shares(verdicts: Sequence[dict[str, bool]]) -> dict[str, float]:
-    names = {name for verdict in verdicts for name in verdict}
-    return {name: float(np.mean([v[name] for v in verdicts if name in v])) for name in sorted(names)}
-
-
-def contact_sheet(images: np.ndarray, label_maps: np.ndarray, *, columns: int = 8, scale: int = 1) -> Image.Image:
-    """(N, S, S, 3) and (N, S, S) -> pairs of map and picture, side by side in rows."""
-    pairs = np.concatenate([to_colours(label_maps), images], axis=2)
-    rows = [np.concatenate(list(pairs[start : start + columns]), axis=1) for start in range(0, len(pairs), columns)]
-    sheet = Image.fromarray(np.concatenate(rows))
-    return sheet.resize((sheet.width * scale, sheet.height * scale), Image.Resampling.LANCZOS)
-
-
-def generate(portraits: samples.Samples, checkpoint: Path, device: str) -> tuple[np.ndarray, np.ndarray, float]:
-    """Pictures (N, S, S, 3) uint8 of the portraits' maps and first captions, their gating ratios' parts (N, 19, 2),
-    averaged over the steps, and seconds for each picture."""
-    pipeline = load_pipeline(checkpoint, device=device)
-    pipeline.set_progress_bar_config(disable=True)
+def draw(pipeline: FaceMoGLEPipeline, captions: Sequence[str], label_maps: Sequence[np.ndarray] | None) -> Drawn:
+    """One picture for each caption, seeded by its place; without label maps, from the words alone."""
     images, ratios = [], []
     started = time.monotonic()
-    for start in range(0, len(portraits), BATCH):
-        rows = range(start, min(start + BATCH, len(portraits)))
+    for start in range(0, len(captions), BATCH):
+        rows = range(start, min(start + BATCH, len(captions)))
         result = pipeline(
-            [portraits.captions[row][0] for row in rows],
-            label_map=[portraits.label_maps[row] for row in rows],
+            [captions[row] for row in rows],
+            label_map=None if label_maps is None else [label_maps[row] for row in rows],
             generator=[torch.Generator().manual_seed(row) for row in rows],
             record_gating=True,
         )
         assert result.gating is not None
         images += [np.asarray(image) for image in result.images]
-        for image, row in enumerate(rows):
-            ratios.append(inside_outside(result.gating.at(None, image=image), portraits.label_maps[row]))
-    return np.stack(images), np.stack(ratios), (time.monotonic() - started) / len(portraits)
+        for image, label_map in enumerate(label_maps[rows.start : rows.stop] if label_maps is not None else ()):
+            steps = range(len(result.gating.weights))
+            ratios.append([inside_outside(result.gating.at(step, image=image), label_map) for step in steps])
+    return Drawn(np.stack(images), np.array(ratios), (time.monotonic() - started) / len(captions))
 
 
-def evaluate(config: MiniConfig, checkpoint: Path = DESTINATION) -> None:
-    """Measure on unseen portraits; write `evaluation.json` and `contact-sheet.png` beside the weights."""
-    portraits = samples.load(config, "test", limit=CASES)
-    network = judge.load_judge(config)
-    images, ratios, seconds = generate(portraits, checkpoint, config.device)
-    report: dict = {"cases": len(portraits), "seconds per image": round(seconds, 3)}
-    for name, pictures in (("generated", images), ("true portraits", portraits.images)):
-        read = judge.read_label_maps(network, pictures)
-        iou = intersection_over_union(confusion(read, portraits.label_maps))
-        cases = zip(pictures, read, portraits.captions, portraits.attributes, strict=True)
-        report[name] = {
-            "mean IoU": round(float(np.nanmean(iou)), 3),
-            "IoU": {class_name: round(float(value), 3) for class_name, value in zip(NAMES, iou, strict=True)},
-            "agrees with the prompt": {
-                attribute: round(share, 3)
-                for attribute, share in shares([agreement(i, r, c[0], a) for i, r, c, a in cases]).items()
-            },
-        }
-    inside, outside = np.nanmean(ratios, axis=0).T
-    report["gating inside / outside"] = {
-        class_name: round(float(ratio), 2) for class_name, ratio in zip(NAMES, inside / outside, strict=True)
+def read(parser: MiniParser, images: np.ndarray, wanted: np.ndarray, captions: Sequence[str]) -> dict:
+    """Overlap with the wanted label maps and agreement with the captions, as the parser sees the pictures."""
+    label_maps = np.stack(parser.parse(list(images)))
+    iou = measures.intersection_over_union(measures.confusion(label_maps, wanted))
+    verdicts = [measures.agreement(*case) for case in zip(images, label_maps, captions, strict=True)]
+    return {
+        "mean IoU": round(float(np.nanmean(iou)), 3),
+        "IoU": by_class(iou, 3),
+        "agrees with the prompt": {name: round(share, 3) for name, share in measures.shares(verdicts).items()},
+    }
+
+
+def by_class(values: np.ndarray, digits: int) -> dict[str, float]:
+    return {name: round(float(value), digits) for name, value in zip(NAMES, values, strict=True)}
+
+
+def swap(caption: str, seed: int) -> tuple[str, str] | None:
+    """The caption with one colour word changed, and whose it was; None if it has no such word."""
+    rng = np.random.default_rng(seed)
+    for name in rng.permutation(SWAPPED):
+        if (word := measures.told_colour(caption, name)) is not None:
+            other = str(rng.choice([each for each in COLOURED[name].table if each != word]))
+            return re.sub(rf"\b{word} (?={COLOURED[name].nouns})", f"{other} ", caption, count=1), str(name)
+    return None
+
+
+def measure_swaps(
+    pipeline: FaceMoGLEPipeline, parser: MiniParser, images: np.ndarray, portraits: samples.Samples
+) -> dict:
+    """One colour word changed under the same map and seed: what changes, and where. Differences are in 0..1."""
+    pairs = [swap(captions[0], row) for row, captions in enumerate(portraits.captions)]
+    captions = [pair[0] if pair else own[0] for pair, own in zip(pairs, portraits.captions, strict=True)]
+    swapped = draw(pipeline, captions, list(portraits.label_maps)).images
+    label_maps = parser.parse(list(swapped))
+    changed, elsewhere = [], []
+    for row, pair in enumerate(pairs):
+        if pair is None:
+            continue
+        coloured = COLOURED[pair[1]]
+        named = np.isin(portraits.label_maps[row], [CLASS_ID[each] for each in coloured.classes])
+        difference = abs(swapped[row] / 255 - images[row] / 255).mean(-1)
+        elsewhere.append(difference[~named].mean())
+        changed.append(measures.agreement(swapped[row], label_maps[row], captions[row])[pair[1]])
+    return {
+        "cases": len(changed),
+        "shows the new colour": round(float(np.mean(changed)), 3),
+        "mean absolute difference elsewhere": round(float(np.mean(elsewhere)), 4),
+    }
+
+
+@torch.no_grad()
+def code(pipeline: FaceMoGLEPipeline, pictures: np.ndarray, *, batch: int = 8) -> np.ndarray:
+    """(N, S, S, 3) uint8 through the VAE and back."""
+    drawn = []
+    for start in range(0, len(pictures), batch):
+        tensor = to_tensor(pictures[start : start + batch]).to(pipeline.vae.device, pipeline.vae.dtype)
+        drawn.append(pipeline.vae.decode(pipeline.vae.encode(tensor).latent_dist.mode()).sample.float().cpu())
+    values = (torch.cat(drawn).clamp(-1, 1) + 1) * 127.5
+    return values.round().byte().permute(0, 2, 3, 1).numpy()
+
+
+def measure_code(pipeline: FaceMoGLEPipeline, portraits: samples.Samples) -> dict:
+    """PSNR in dB of the VAE, on what it has to code."""
+    class_ids = np.resize(np.arange(1, len(NAMES)), len(portraits))
+    kinds = {
+        "portraits": portraits.images,
+        "palette maps": to_colours(portraits.label_maps),
+        "binary masks": binary_masks(portraits.label_maps, class_ids),
+    }
+    return {
+        name: round(psnr(to_tensor(code(pipeline, pictures)), to_tensor(pictures)), 1)
+        for name, pictures in kinds.items()
+    }
+
+
+def measure_necklace(pipeline: FaceMoGLEPipeline, portraits: samples.Samples) -> float:
+    """Does a necklace of 4 pixels (of 256) survive the condition's code? A linear probe on the global mask's tokens."""
+    tokens, present = [], []
+    size = portraits.label_maps.shape[1]
+    for label_map in portraits.label_maps:
+        drawn = np.ascontiguousarray(np.where(label_map == CLASS_ID["necklace"], CLASS_ID["neck"], label_map))
+        thickness = max(1, round(NECKLACE_PIXELS * size / 256))
+        centre, axes = (size // 2, round(0.86 * size)), (round(0.16 * size), round(0.1 * size))
+        cv2.ellipse(drawn, centre, axes, 0, 0, 180, CLASS_ID["necklace"], thickness)
+        tokens.append(pipeline.encode_label_map(drawn, size, size)[0].float().cpu().numpy())
+        side = pipeline.pixels_per_token
+        covered = (drawn == CLASS_ID["necklace"]).reshape(size // side, side, size // side, side).sum((1, 3))
+        present.append(covered.ravel() >= thickness**2)
+    return round(measures.probe_accuracy(np.concatenate(tokens), np.concatenate(present)), 3)
+
+
+def evaluate(config: MiniConfig, checkpoint: Path = DESTINATION) -> tuple[dict, dict[str, np.ndarray]]:
+    """Measure on unseen portraits and write `evaluation.json` beside the weights -> the figures, and the pictures."""
+    portraits = samples.load(config, "test", limit=config.cases)
+    few = portraits.first(config.few_cases)
+    pipeline = load_pipeline(checkpoint, device=config.device)
+    pipeline.set_progress_bar_config(disable=True)
+    parser = load_parser(device=config.device)
+    captions = [each[0] for each in portraits.captions]
+    label_maps = list(portraits.label_maps)
+    both = draw(pipeline, captions, label_maps)
+    map_only = draw(pipeline, [""] * len(few), label_maps[: len(few)])
+    text_only = draw(pipeline, captions[: len(few)], None)
+    true_features, drawn_features, coded_features = (
+        measures.features(parser, pictures)
+        for pictures in (portraits.images, both.images, code(pipeline, portraits.images))
+    )
+    ratios = np.nanmean(both.ratios, axis=0)  # (steps, 19, 2)
+    networks = [part for part in pipeline.components.values() if isinstance(part, torch.nn.Module)]
+    report = {
+        "cases": len(portraits),
+        "cases of the other runs": len(few),
+        "size": config.size,
+        "parameters": sum(parameter.numel() for network in networks for parameter in network.parameters()),
+        "seconds per image": round(both.seconds, 2),
+        "peak memory in GB": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, 2),
+        "text and map": read(parser, both.images, portraits.label_maps, captions),
+        "true portraits": read(parser, portraits.images, portraits.label_maps, captions),
+        "map only": read(parser, map_only.images, few.label_maps, [""] * len(few)),
+        "text only": read(parser, text_only.images, few.label_maps, captions[: len(few)])["agrees with the prompt"],
+        "one colour word swapped": measure_swaps(pipeline, parser, both.images[: len(few)], few),
+        "kernel distance": {
+            "mini": round(measures.kernel_distance(drawn_features, true_features), 4),
+            "VAE alone": round(measures.kernel_distance(coded_features, true_features), 4),
+        },
+        "VAE in dB": measure_code(pipeline, few),
+        "linear probe finds a thin necklace": measure_necklace(pipeline, few),
+        "gating inside / outside": by_class(ratios.mean(0)[:, 0] / ratios.mean(0)[:, 1], 2),
+        "gating inside / outside, by step": {
+            name: [round(float(inside / outside), 2) for inside, outside in ratios[:, index]]
+            for index, name in enumerate(NAMES)
+        },
     }
     (checkpoint / "evaluation.json").write_text(json.dumps(report, indent=1) + "\n")
-    contact_sheet(images[:32], portraits.label_maps[:32]).save(checkpoint / "contact-sheet.png", optimize=True)
-    print(json.dumps(report, indent=1))
+    return report, {"text and map": both.images, "map only": map_only.images, "text only": text_only.images}

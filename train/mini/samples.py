@@ -25,6 +25,9 @@ class Samples:
     def __len__(self) -> int:
         return len(self.images)
 
+    def first(self, count: int) -> "Samples":
+        return Samples(*(values[:count] for values in vars(self).values()))
+
 
 def render_shard(path: Path, seeds: range, size: int, captions: int) -> None:
     cv2.setNumThreads(1)

@@ -1,5 +1,7 @@
 """Word-level tokenizers and small CLIP and T5 text encoders over the captions' closed vocabulary."""
 
+from pathlib import Path
+
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from torch import Tensor, nn
@@ -92,6 +94,22 @@ class TextEncoders(nn.Module):
     def forward(self, clip_ids: Tensor, t5_ids: Tensor) -> tuple[Tensor, Tensor]:
         """(B, L) and (B, L) token ids -> prompt_embeds (B, L, width) and pooled_prompt_embeds (B, width)."""
         return self.text_encoder_2(t5_ids)[0], self.text_encoder(clip_ids).pooler_output
+
+
+def load_encoders(encoders: TextEncoders, folder: Path) -> None:
+    """Take the weights of an exported checkpoint; words that its vocabulary lacks keep the weights they have."""
+    for name in ("", "_2"):
+        encoder, tokenizer = getattr(encoders, f"text_encoder{name}"), getattr(encoders, f"tokenizer{name}")
+        other = type(encoder).from_pretrained(folder / f"text_encoder{name}", dtype=torch.float32)
+        known = PreTrainedTokenizerFast.from_pretrained(folder / f"tokenizer{name}").get_vocab()
+        words = [(index, known[word]) for word, index in tokenizer.get_vocab().items() if word in known]
+        rows, sources = (list(column) for column in zip(*words, strict=True))
+        embedding = encoder.get_input_embeddings().weight.data.clone()
+        embedding[rows] = other.get_input_embeddings().weight.data[sources]
+        state = other.state_dict()
+        table = other.get_input_embeddings().weight.data_ptr()
+        state |= {key: embedding for key, value in state.items() if value.data_ptr() == table}
+        encoder.load_state_dict(state)
 
 
 def training_ids(

@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from facemogle.checkpoints import load_pipeline
 from facemogle.vae import PixelShuffleAutoencoderKL
 from train.mini.config import MiniConfig
-from train.mini.latent_code import LatentCode, fit_latent_code, mixed_pictures, psnr
+from train.mini.latent_code import PATCH, LatentCode, fit_latent_code, mixed_pictures, psnr
 from train.mini.linear_vae import set_linear
 from train.mini.loop import fit, load_average
 from train.mini.samples import Samples
@@ -49,10 +50,14 @@ def decode(vae: PixelShuffleAutoencoderKL, latents: Tensor) -> Tensor:
 
 
 def build_linear(samples: Samples, config: MiniConfig) -> None:
-    """Fit the linear code, give it to the VAE, report how well it codes, and save both."""
-    code = fit_latent_code(samples, config)
+    """Fit the linear code and give it to the VAE, or take both from the checkpoint to go on from; save both."""
     vae = build(replace(config, device="cpu"))
-    set_linear(vae, code)
+    if config.start_from.is_dir():
+        vae.load_state_dict(load_pipeline(config.start_from, dtype=torch.float32, device="cpu").vae.state_dict())
+        code = code_of(vae)
+    else:
+        code = fit_latent_code(samples, config)
+        set_linear(vae, code)
     pictures = mixed_pictures(samples, 90, torch.Generator().manual_seed(config.seed + 1), portraits=1 / 3)
     with torch.no_grad():
         drawn = decode(vae, encode(vae, pictures)).cpu()
@@ -66,6 +71,17 @@ def build_linear(samples: Samples, config: MiniConfig) -> None:
     torch.save(asdict(code), folder / "code.pt")
 
 
+@torch.no_grad()
+def code_of(vae: PixelShuffleAutoencoderKL) -> LatentCode:
+    """The linear code that an encoder computes, probed one value of a patch at a time."""
+    values = 3 * PATCH**2
+    patches = torch.cat([torch.zeros(1, values), torch.eye(values)]).unflatten(1, (3, PATCH, PATCH))
+    latents = vae.encode(patches).latent_dist.mode().flatten(1)
+    matrix = latents[1:] - latents[0]
+    inverse = torch.linalg.pinv(matrix)
+    return LatentCode(mean=-latents[0] @ inverse, encode=matrix, decode=inverse)
+
+
 def load_code(config: MiniConfig) -> LatentCode:
     return LatentCode(**torch.load(config.folder / "linear" / "code.pt", weights_only=True))
 
@@ -73,7 +89,7 @@ def load_code(config: MiniConfig) -> LatentCode:
 def load_vae(config: MiniConfig, *, decoder: bool = True) -> PixelShuffleAutoencoderKL:
     vae = build(config)
     vae.load_state_dict(torch.load(config.folder / "linear" / "vae.pt", weights_only=True))
-    if decoder:
+    if decoder and (config.folder / "decoder").is_dir():
         load_average(config.folder / "decoder", {"decoder": vae.decoder})
     return vae.eval().requires_grad_(False)
 

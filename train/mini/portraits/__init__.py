@@ -5,12 +5,13 @@ from train.mini.portraits.attributes import (
     CLOTHES_COLOURS,
     EYE_COLOURS,
     HAIR_COLOURS,
+    LIPSTICK_COLOURS,
     SKIN_TONES,
     Attributes,
     Shape,
     sample_attributes,
 )
-from train.mini.portraits.captions import VOCABULARY, caption
+from train.mini.portraits.captions import SUGGESTIONS, VOCABULARY, caption
 from train.mini.portraits.render import render
 
 __all__ = [
@@ -18,7 +19,9 @@ __all__ = [
     "CLOTHES_COLOURS",
     "EYE_COLOURS",
     "HAIR_COLOURS",
+    "LIPSTICK_COLOURS",
     "SKIN_TONES",
+    "SUGGESTIONS",
     "VOCABULARY",
     "Attributes",
     "Shape",

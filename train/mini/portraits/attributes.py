@@ -13,7 +13,7 @@ SKIN_TONES: dict[str, RGB] = {
 HAIR_COLOURS: dict[str, RGB] = {
     "black": (42, 36, 42), "brown": (112, 70, 44), "blonde": (232, 190, 112), "red": (188, 78, 40),
     "grey": (148, 150, 158),
-    "white": (234, 232, 230), "blue": (70, 112, 206), "pink": (238, 132, 176), "green": (80, 164, 112),
+    "white": (230, 229, 228), "blue": (70, 112, 206), "pink": (238, 132, 176), "green": (80, 164, 112),
 }  # fmt: skip
 EYE_COLOURS: dict[str, RGB] = {
     "brown": (112, 64, 30),
@@ -37,7 +37,6 @@ METAL_COLOURS: dict[str, RGB] = {"gold": (232, 180, 70), "silver": (206, 212, 22
 FRAME_COLOURS: dict[str, RGB] = {"black": (40, 38, 44), "brown": (120, 70, 40), "red": (190, 46, 54),
     "blue": (50, 84, 170), "gold": (214, 164, 70)}  # fmt: skip
 
-SHORT_STYLES = ("short", "curly")
 LONG_STYLES = ("bob", "straight", "wavy")
 
 
@@ -73,6 +72,10 @@ class Shape:
     hairline: float
     parting: float  # which side, and how far, the parting, the fringe's sweep and a ponytail are
     neck_width: float
+    shoulder_height: float
+    shoulder_tilt: float
+    lean: float  # where the shoulders are, beside the head
+    hat_size: float
     blush: float
     skin_jitter: float
     hair_jitter: float
@@ -105,7 +108,7 @@ class Attributes:
     necklace: str  # none, gold, silver, pearl
     beard: str  # none, full, goatee, moustache, stubble
     lipstick: str  # none, red, pink, purple
-    clothes: str  # shirt, collar, vneck, turtleneck, jacket
+    clothes: str  # none (below the picture), shirt, collar, vneck, turtleneck, jacket
     clothes_colour: str
     background_colour: str
     light: str  # left, right, soft, warm, cool
@@ -128,9 +131,9 @@ def _sample_shape(rng: np.random.Generator, *, man: bool, age: str) -> Shape:
 
     young = age == "young"
     centres_and_spreads = {
-        "yaw": (0.0, 0.21), "roll": (0.0, 0.035), "scale": (1.025, 0.025), "shift_x": (0.0, 0.008),
-        "shift_y": (0.0, 0.007),
-        "face_width": (1.06, 0.035), "jaw": (1.06 if man else 0.97, 0.05), "chin": (1.1 if man else 0.95, 0.1),
+        "yaw": (0.0, 0.25), "roll": (0.0, 0.035), "scale": (1.025, 0.025), "shift_x": (0.0, 0.004),
+        "shift_y": (0.0, 0.004),
+        "face_width": (1.06, 0.035), "jaw": (1.08 if man else 0.98, 0.06), "chin": (1.1 if man else 0.95, 0.1),
         "cheek": (1.02 if young else 0.99, 0.025), "eye_size": (0.98 if man else 1.04, 0.05),
         "eye_height": (1.06 if young else 0.97, 0.09),
         "eye_tilt": (0.003, 0.003), "gaze": (0.0, 0.004), "brow_height": (0.008, 0.006),
@@ -139,8 +142,10 @@ def _sample_shape(rng: np.random.Generator, *, man: bool, age: str) -> Shape:
         "nose_length": (0.0, 0.006),
         "mouth_width": (1.0, 0.07), "lip_fullness": (0.85 if man else 1.1, 0.12), "mouth_height": (0.0, 0.006),
         "mouth_open": (1.0, 0.2),
-        "ear_size": (1.0, 0.08), "hair_volume": (0.01, 0.012), "hair_length": (0.0, 0.03), "hairline": (0.0, 0.01),
-        "neck_width": (1.1 if man else 0.93, 0.05),
+        "ear_size": (1.0, 0.13), "hair_volume": (0.029, 0.022), "hair_length": (0.02, 0.045),
+        "hairline": (-0.005, 0.014),
+        "neck_width": (1.1 if man else 0.93, 0.06), "shoulder_height": (0.048, 0.04), "shoulder_tilt": (0.0, 0.06),
+        "lean": (0.0, 0.035), "hat_size": (0.006, 0.018),
         "blush": (0.8 if man else 1.1, 0.25), "skin_jitter": (0.0, 0.5), "hair_jitter": (0.0, 0.5),
         "clothes_jitter": (0.0, 0.5), "background_jitter": (0.0, 0.5),
     }  # fmt: skip
@@ -152,39 +157,31 @@ def _sample_shape(rng: np.random.Generator, *, man: bool, age: str) -> Shape:
 def _sample_hair(rng: np.random.Generator, *, man: bool, age: str) -> dict:
     if man:
         bald = 0.16 if age == "elderly" else 0.09
-        style = _pick(rng, bald=bald, short=0.5, curly=0.16, afro=0.06, bob=0.06, straight=0.04, wavy=0.05, bun=0.04)
+        style = _pick(rng, bald=bald, short=0.46, curly=0.15, afro=0.07, bob=0.06, straight=0.07, wavy=0.08, bun=0.03)
     else:
-        style = _pick(
-            rng,
-            bald=0.01,
-            short=0.08,
-            curly=0.07,
-            afro=0.07,
-            bob=0.18,
-            straight=0.21,
-            wavy=0.22,
-            ponytail=0.1,
-            bun=0.08,
-        )
+        long = {"bob": 0.15, "straight": 0.26, "wavy": 0.26, "ponytail": 0.07}
+        style = _pick(rng, bald=0.01, short=0.06, curly=0.06, afro=0.08, bun=0.05, **long)
     if age == "elderly":
         colour = _pick(rng, grey=0.5, white=0.4, blonde=0.05, brown=0.05)
     else:
         colour = _pick(
             rng, black=0.22, brown=0.24, blonde=0.19, red=0.15, grey=0.03, white=0.03, blue=0.05, pink=0.05, green=0.04
         )
-    front = _pick(rng, swept=0.3, fringe=0.1 if man else 0.25, side=0.35, middle=0.05 if man else 0.2)
+    if style == "bald" and colour in ("blue", "pink", "green"):  # only brows and beard show it
+        colour = "brown"
+    front = _pick(rng, swept=0.35, fringe=0.1 if man else 0.17, side=0.35, middle=0.05 if man else 0.2)
     return {
         "hair_style": style,
         "hair_colour": colour,
         "hair_front": front,
-        "hair_forward": bool(rng.random() < 0.55),
-        "ears_free": style not in LONG_STYLES or bool(rng.random() < 0.28),
+        "hair_forward": bool(rng.random() < 0.75),
+        "ears_free": style not in LONG_STYLES or bool(rng.random() < 0.22),
     }
 
 
 def sample_attributes(rng: np.random.Generator) -> Attributes:
     """Draw a portrait. Accessories are more frequent than in photographs, so that every class can be learned."""
-    man = bool(rng.random() < 0.45)
+    man = bool(rng.random() < 0.41)
     age = _pick(rng, young=0.38, adult=0.42, elderly=0.2)
     hair = _sample_hair(rng, man=man, age=age)
     hat = (
@@ -197,7 +194,7 @@ def sample_attributes(rng: np.random.Generator) -> Attributes:
         if man
         else _pick(rng, none=0.72, gold=0.11, silver=0.08, pearl=0.09)
     )
-    clothes = _pick(rng, shirt=0.3, collar=0.2, vneck=0.2, turtleneck=0.12, jacket=0.18)
+    clothes = _pick(rng, none=0.12, shirt=0.26, collar=0.18, vneck=0.18, turtleneck=0.1, jacket=0.16)
     if necklace != "none":
         clothes = _pick(rng, shirt=0.5, vneck=0.5)
     beard = (

@@ -6,7 +6,7 @@ from train.mini.portraits import shading
 from train.mini.portraits.attributes import CLOTHES_COLOURS, Attributes
 from train.mini.portraits.face import skin_colours
 from train.mini.portraits.shading import Canvas, colour, mix, soft
-from train.mini.portraits.shapes import Pose, both_sides, head_outline, mirror, ribbon, shifted, spline
+from train.mini.portraits.shapes import Pose, both_sides, head_outline, ribbon, shifted, spline
 
 
 def cloth_ramp(name: str, jitter: float, tone: np.ndarray) -> np.ndarray:
@@ -16,24 +16,32 @@ def cloth_ramp(name: str, jitter: float, tone: np.ndarray) -> np.ndarray:
 
 def draw_neck(canvas: Canvas, pose: Pose, a: Attributes):
     k = a.shape.neck_width
-    half = [(0.5, 1.12), (0.4, 1.0), (0.2 * k, 0.93), (0.138 * k, 0.87), (0.132 * k, 0.8), (0.135 * k, 0.65)]
+    half = [(0.5, 1.12), (0.4, 1.02), (0.23 * k, 0.95), (0.168 * k, 0.885), (0.158 * k, 0.8), (0.16 * k, 0.65)]
     neck = [pose.body(spline(both_sides(half)))]
     x = float(pose.body([(0.0, 0.0)])[0, 0])
     tone = 0.8 * shading.ellipsoid_light((x, 0.93), (0.24, 0.7), a.light) - 0.1
     canvas.paint(neck, shading.ramp(*skin_colours(a), tone), name="neck")
-    chin = shading.moved(soft([pose.outline(head_outline(a.shape))], 0.02), 0.0, 0.045)
+    chin = shading.moved(soft([pose.head(head_outline(a.shape))], 0.02), 0.0, 0.045)
     canvas.shade(0.75 * chin)
 
 
 def _neckline(a: Attributes) -> list:
     k = a.shape.neck_width
     return {
-        "shirt": [(0.185 * k, 0.915), (0.13 * k, 0.975), (0.0, 1.0)],
-        "vneck": [(0.185 * k, 0.912), (0.09 * k, 0.99), (0.0, 1.06)],
-        "collar": [(0.165 * k, 0.9), (0.08 * k, 0.96), (0.0, 1.015)],
-        "jacket": [(0.18 * k, 0.905), (0.12 * k, 0.965), (0.0, 0.985)],
-        "turtleneck": [(0.15 * k, 0.85), (0.1 * k, 0.88), (0.0, 0.89)],
+        "shirt": [(0.225 * k, 0.935), (0.15 * k, 0.99), (0.0, 1.012)],
+        "vneck": [(0.225 * k, 0.93), (0.1 * k, 1.0), (0.0, 1.07)],
+        "collar": [(0.19 * k, 0.905), (0.09 * k, 0.965), (0.0, 1.02)],
+        "jacket": [(0.21 * k, 0.915), (0.14 * k, 0.972), (0.0, 0.995)],
+        "turtleneck": [(0.172 * k, 0.85), (0.11 * k, 0.88), (0.0, 0.89)],
     }[a.clothes]
+
+
+def _shoulder(a: Attributes, neck: tuple[float, float], side: int) -> np.ndarray:
+    """From the arm up to the neckline's end `neck`; a tilt lifts one side."""
+    x = neck[0]
+    rise = a.shape.shoulder_height + side * a.shape.shoulder_tilt * 0.5
+    fall = [(0.75, 1.12), (0.55, 0.995), (0.4, 0.935), (x + 0.07, 0.9)]
+    return spline([*((side * px, py - rise * (px - x) / 0.3) for px, py in fall), (side * x, neck[1])])
 
 
 def draw_clothes(canvas: Canvas, pose: Pose, a: Attributes):
@@ -41,32 +49,19 @@ def draw_clothes(canvas: Canvas, pose: Pose, a: Attributes):
     x = float(pose.body([(0.0, 0.0)])[0, 0])
     tone = 0.6 * shading.ellipsoid_light((x, 1.05), (0.62, 0.5), a.light)
     neckline = _neckline(a)
-    shoulder = spline([(0.6, 1.12), (0.5, 0.99), (0.36, 0.93), (0.25 * k, 0.905), neckline[0]])
     line = spline(both_sides(neckline))[::-1]
-    garment = np.concatenate([mirror(shoulder), line[::-1], shoulder[::-1], [(0.6, 1.2), (-0.6, 1.2)]])
+    left, right = (_shoulder(a, neckline[0], side) for side in (-1, 1))
+    garment = np.concatenate([left, line[::-1], right[::-1], [(0.75, 1.3), (-0.75, 1.3)]])
     body = [pose.body(garment)]
     main = cloth_ramp(a.clothes_colour, jitter, tone)
     canvas.shade(0.3 * soft(body, 0.012))
     if a.clothes == "jacket":
         shirt = "white" if a.clothes_colour not in ("white", "yellow") else "grey"
         canvas.paint(body, cloth_ramp(shirt, jitter, tone - 0.1), name="cloth")
-        lapels = [
-            np.array(
-                [
-                    (s * 0.185 * k, 0.89),
-                    (s * 0.3, 0.91),
-                    (s * 0.6, 1.0),
-                    (s * 0.6, 1.2),
-                    (s * 0.05, 1.2),
-                    (s * 0.11, 1.04),
-                    (s * 0.15 * k, 0.95),
-                ]
-            )
-            for s in (-1, 1)
-        ]
-        lapels = [pose.body(spline(p, closed=True)) for p in lapels]
-        canvas.shade(0.4 * shading.moved(soft(lapels, 0.012), 0.0, 0.006))
-        canvas.paint(lapels, main, name="cloth")
+        edge = [(0.19 * k, 0.84), (0.16 * k, 0.95), (0.115, 1.04), (0.05, 1.2)]
+        lapels = [pose.body(np.concatenate([spline(edge), [(0.75, 1.3), (0.75, 0.6)]]) * (side, 1)) for side in (-1, 1)]
+        canvas.shade(0.4 * shading.moved(soft(lapels, 0.012), 0.0, 0.006) * soft(body, 0.002))
+        canvas.paint(lapels, main, name="cloth", inside=body)
         return
     canvas.paint(body, main, name="cloth")
     if a.clothes == "turtleneck":
@@ -75,7 +70,7 @@ def draw_clothes(canvas: Canvas, pose: Pose, a: Attributes):
     elif a.clothes == "collar":
         flaps = [
             np.array(
-                [(s * 0.148 * k, 0.872), (s * 0.19 * k, 0.9), (s * 0.2, 0.965), (s * 0.115, 1.03), (s * 0.015, 0.995)]
+                [(s * 0.172 * k, 0.87), (s * 0.215 * k, 0.9), (s * 0.23, 0.968), (s * 0.13, 1.035), (s * 0.015, 1.0)]
             )
             for s in (-1, 1)
         ]

@@ -7,7 +7,8 @@ from train.mini.portraits.attributes import SKIN_TONES, Attributes
 from train.mini.portraits.shading import Canvas, colour, mix, soft
 from train.mini.portraits.shapes import Points, Pose, both_sides, ellipse, head_outline, ribbon, spline
 
-EYE_X, EYE_Y = 0.122, 0.478
+EYE_X, EYE_Y = 0.119, 0.478
+NOSE_Y = 0.646  # under the tip
 SIDES = {"right": -1, "left": 1}  # the subject's left is on the right of the picture
 
 
@@ -26,13 +27,14 @@ def _face_tone(pose: Pose, a: Attributes) -> np.ndarray:
     s = a.shape
     lx = shading.LIGHTS[a.light][0]
     centre = pose.outline([(0.0, 0.5)], depth=0.05)[0]
-    tone = 0.75 * shading.ellipsoid_light(centre, (0.3, 0.47), a.light)
+    # The constant brings the median close to the colour of the skin tone's word.
+    tone = 0.75 * shading.ellipsoid_light(centre, (0.3, 0.47), a.light) + 0.13
 
     def add(amount: float, points, blur: float, lift: float = 0.0):
         nonlocal tone
         tone += amount * soft([pose.face(points, lift=lift)], blur)
 
-    bottom = 0.655 + s.nose_length
+    bottom = NOSE_Y + s.nose_length
     for side in SIDES.values():
         add(-0.17, ellipse(side * 0.112, 0.45, 0.055, 0.024), 0.02)
         add(0.2, ellipse(side * 0.15, 0.585, 0.05, 0.03), 0.03)
@@ -85,7 +87,7 @@ def draw_ear(canvas: Canvas, pose: Pose, a: Attributes, side: int):
     )
     inner = np.array([(0.25, 0.49), (0.268, 0.475), (0.277, 0.505), (0.263, 0.55), (0.251, 0.575), (0.247, 0.54)])
     centre = np.array((0.232, 0.53))
-    place_at = (0.018 * side, 0.018)
+    place_at = (0.02 * side, 0.026)
     width = 1 + 0.5 * side * -pose.yaw
 
     def place(points: Points) -> Points:
@@ -102,7 +104,7 @@ def draw_ear(canvas: Canvas, pose: Pose, a: Attributes, side: int):
 
 def draw_head(canvas: Canvas, pose: Pose, a: Attributes):
     dark, base, bright = skin_colours(a)
-    head = [pose.outline(head_outline(a.shape), depth=0.02)]
+    head = [pose.head(head_outline(a.shape))]
     tone = _face_tone(pose, a)
     rim = np.clip(soft(head, 0.004) - soft(head, 0.02), 0, 1) * np.clip(
         (shading.GRID_X - 0.5) * -np.sign(shading.LIGHTS[a.light][0]) * 4, 0, 1
@@ -118,14 +120,14 @@ def draw_head(canvas: Canvas, pose: Pose, a: Attributes):
 def _draw_nose(canvas: Canvas, pose: Pose, a: Attributes):
     """The nose's light is part of the face; here are its label and the nostrils."""
     s = a.shape
-    w, bottom = 0.068 * s.nose_width, 0.655 + s.nose_length
+    w, bottom = 0.07 * s.nose_width, NOSE_Y + s.nose_length
     half = [
         (0.02, bottom + 0.004),
         (0.052 * s.nose_width, bottom - 0.002),
         (w, bottom - 0.03),
-        (0.05 * s.nose_width, bottom - 0.075),
-        (0.026, 0.54),
-        (0.022, 0.465),
+        (0.056 * s.nose_width, bottom - 0.07),
+        (0.034, 0.54),
+        (0.031, 0.472),
     ]
     outline = [pose.face(spline(np.concatenate([both_sides(half), [(0.0, bottom + 0.01)]]), closed=True), lift=0.03)]
     canvas.paint(outline, skin_colours(a)[0], name="nose", opacity=0.0)

@@ -25,7 +25,7 @@ def draw_eye(canvas: Canvas, pose: Pose, a: Attributes, side: int, *, label: boo
     name = ("left_eye" if side > 0 else "right_eye") if label else None
     closed = a.eyes == "closed" or (a.eyes == "winking" and side * a.shape.parting > 0)
     frame = _eye_frame(a, side)
-    w = 0.049 * a.shape.eye_size
+    w = 0.0415 * a.shape.eye_size
     lash = mix(hair_colours(a)[0], (0.1, 0.06, 0.07), 0.75)
     if closed:
         arc = ribbon(
@@ -34,15 +34,15 @@ def draw_eye(canvas: Canvas, pose: Pose, a: Attributes, side: int, *, label: boo
         )
         canvas.paint([pose.face(frame(arc))], lash, name=name)
         return
-    h = 0.0315 * a.shape.eye_height * {"surprised": 1.18, "laughing": 0.82, "smiling": 0.94}.get(a.expression, 1.0)
-    upper = [(-w, 0.008), (-0.66 * w, -0.6 * h), (-0.05 * w, -h), (0.6 * w, -0.74 * h), (w, 0.0)]
+    h = 0.0245 * a.shape.eye_height * {"surprised": 1.18, "laughing": 0.82, "smiling": 0.94}.get(a.expression, 1.0)
+    upper = [(-w, 0.006), (-0.66 * w, -0.6 * h), (-0.05 * w, -h), (0.6 * w, -0.74 * h), (w, 0.0)]
     lower = [(0.6 * w, 0.68 * h), (-0.05 * w, 0.88 * h), (-0.62 * w, 0.66 * h)]
     eye = [pose.face(spline(frame(upper + lower), closed=True))]
     canvas.paint(eye, (0.97, 0.97, 0.98), name=name)
 
     iris_colour = colour(EYE_COLOURS[a.eye_colour])
     x, y = pose.face(frame([(0.0, 0.0)]))[0] + (a.shape.gaze, 0.0)
-    r = 0.0265 * a.shape.scale
+    r = 0.0218 * a.shape.scale
     canvas.paint([ellipse(x, y, r, r)], iris_colour * 0.5, inside=eye)
     canvas.paint([ellipse(x, y + 0.001, r * 0.86, r * 0.86)], iris_colour, inside=eye)
     canvas.paint([ellipse(x, y + 0.45 * r, r * 0.62, r * 0.42)], mix(iris_colour, (1, 1, 1), 0.38), inside=eye)
@@ -68,13 +68,13 @@ def draw_brow(canvas: Canvas, pose: Pose, a: Attributes, side: int):
     frown = {"serious": 0.01, "surprised": -0.004}.get(a.expression, 0.0)
     arch = 0.014 * s.brow_arch
     points = [
-        (0.066, 0.417 + frown),
-        (0.102, 0.409 - 0.6 * arch + 0.5 * frown),
-        (0.15, 0.408 - 0.75 * arch),
-        (0.194, 0.422),
+        (0.06, 0.422 + frown),
+        (0.098, 0.415 - 0.6 * arch + 0.5 * frown),
+        (0.148, 0.414 - 0.75 * arch),
+        (0.196, 0.428),
     ]
     curve = (shifted(points, 0.0, lift)) * (side, 1)
-    widths = np.array((0.009, 0.02, 0.024, 0.023, 0.019, 0.013, 0.005)) * s.brow_thickness
+    widths = np.array((0.013, 0.025, 0.029, 0.027, 0.023, 0.017, 0.007)) * s.brow_thickness
     brow = [pose.face(ribbon(curve, widths))]
     dark, base, _ = hair_colours(a)
     paint = (
@@ -96,9 +96,9 @@ def _lip_colours(a: Attributes) -> tuple[np.ndarray, np.ndarray]:
 def draw_mouth(canvas: Canvas, pose: Pose, a: Attributes):
     s, smile = a.shape, smile_of(a)
     w = 0.093 * s.mouth_width * {"laughing": 1.12, "smiling": 1.1, "surprised": 0.66}.get(a.expression, 1.0)
-    gap = {"laughing": 0.05, "surprised": 0.056}.get(a.expression, 0.0) * s.mouth_open
-    y = 0.745 + s.mouth_height - 0.35 * gap
-    corner, top, low = y - 0.021 * smile + 0.22 * gap, 0.024 * s.lip_fullness, 0.034 * s.lip_fullness
+    gap = {"laughing": 0.044, "surprised": 0.052}.get(a.expression, 0.0) * s.mouth_open
+    y = 0.731 + s.mouth_height - 0.35 * gap
+    corner, top, low = y - 0.021 * smile + 0.22 * gap, 0.0205 * s.lip_fullness, 0.041 * s.lip_fullness
     round_mouth = a.expression == "surprised"
     if round_mouth:
         corner = y + 0.45 * gap
@@ -171,7 +171,7 @@ def draw_beard(canvas: Canvas, pose: Pose, a: Attributes):
         return
     s = a.shape
     dark, base, bright = hair_colours(a)
-    head = [pose.outline(head_outline(s), depth=0.02)]
+    head = [pose.head(head_outline(s))]
     jaw = np.array([(0.285, 0.53), (0.228, 0.63), (0.175, 0.685), (0.125, 0.668), (0.06, 0.684), (0.0, 0.69)])
     full = np.concatenate([spline(both_sides(jaw)), [(0.35, 0.6), (0.3, 1.0), (-0.3, 1.0), (-0.35, 0.6)]])
     moustache = spline(
@@ -192,7 +192,7 @@ def draw_beard(canvas: Canvas, pose: Pose, a: Attributes):
     chin = spline(both_sides([(0.06, 0.91), (0.095, 0.858), (0.085, 0.81), (0.0, 0.814)])) * (s.chin * 0.9 + 0.1, 1)
     if a.beard == "stubble":
         amount = 0.34 * soft([pose.face(full), pose.face(moustache)], 0.014)
-        canvas.stain(amount, dark, name="skin")
+        canvas.stain(amount, mix(dark, (0.24, 0.17, 0.15), 0.6), name="skin")  # dyed hair grows back dark
         return
     parts = {
         "full": [pose.face(full), pose.face(moustache, lift=0.02)],

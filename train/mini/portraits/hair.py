@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from train.mini.portraits import shading
-from train.mini.portraits.attributes import HAIR_COLOURS, LONG_STYLES, SHORT_STYLES, Attributes
+from train.mini.portraits.attributes import HAIR_COLOURS, LONG_STYLES, Attributes
 from train.mini.portraits.shapes import Points, Pose, both_sides, ellipse, resample, scalloped, shifted, spline, wavy
 
 HEAD_WIDTH = 1.07
@@ -22,10 +22,9 @@ class HairShapes:
 
 def hair_colours(a: Attributes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Shadow, base and gloss."""
-    base = shading.colour(HAIR_COLOURS[a.hair_colour]) * (1 + 0.05 * a.shape.hair_jitter)
+    base = shading.colour(HAIR_COLOURS[a.hair_colour]) * (1 + 0.04 * a.shape.hair_jitter)
     gloss = shading.mix(base, (1.0, 0.97, 0.93), 0.42 if base.mean() > 0.3 else 0.3)
-    depth = np.array((0.5, 0.46, 0.52), np.float32) if base.mean() < 0.8 else np.array((0.74, 0.74, 0.78), np.float32)
-    return base * depth, base, gloss
+    return base * (0.47 + 0.28 * base), base, gloss
 
 
 def _hairline(a: Attributes) -> Points:
@@ -68,34 +67,41 @@ def _side_length(a: Attributes) -> float:
     return 1.15 if a.hair_forward else 0.86 + a.shape.hair_length
 
 
-def _cap_sides(a: Attributes) -> tuple[list, list]:
-    """Outer and inner edge of the right side, from the bottom up, below the temple."""
-    v = a.shape.hair_volume
+def _cap_sides(a: Attributes, v: float) -> tuple[list, list]:
+    """Outer and inner edge of the right side, from the bottom up, below the temple; `v` is the volume."""
     if a.hair_style not in LONG_STYLES:
         return [(0.232, 0.52), (0.262 + v, 0.43)], [(0.218, 0.5), (0.21, 0.43)]
     bottom = _side_length(a)
     if a.hair_style == "bob":
-        outer = [(0.225, bottom), (0.292, bottom - 0.02), (0.335 + v, 0.66), (0.325 + v, 0.5)]
+        outer = [(0.225, bottom), (0.305, bottom - 0.02), (0.345 + 1.5 * v, 0.66), (0.328 + v, 0.5)]
         return outer, [(0.2, bottom - 0.02), (0.205, 0.68), (0.222, 0.55), (0.216, 0.45)]
     if a.hair_forward:
-        outer = [(0.36 + v, bottom), (0.375 + v, 0.9), (0.345 + v, 0.68), (0.318 + v, 0.5)]
+        outer = [(0.42 + 2 * v, bottom), (0.43 + 2 * v, 0.92), (0.385 + 1.8 * v, 0.7), (0.328 + v, 0.5)]
         return outer, [(0.2, bottom), (0.185, 0.95), (0.198, 0.8), (0.216, 0.62), (0.216, 0.45)]
-    outer = [(0.2, bottom + 0.02), (0.27, bottom), (0.32 + v, 0.68), (0.308 + v, 0.5)]
+    outer = [(0.22, bottom + 0.02), (0.29, bottom), (0.34 + 1.5 * v, 0.7), (0.316 + v, 0.5)]
     return outer, [(0.19, bottom), (0.2, 0.72), (0.219, 0.58), (0.216, 0.45)]
+
+
+def _falling(outer: Points, a: Attributes) -> Points:
+    """Hanging hair follows the shoulders, and is fuller on the parting's side."""
+    dx = (a.shape.lean + 0.03 * a.shape.parting) * np.clip((outer[:, 1] - 0.45) / 0.5, 0, 1)
+    return outer + np.stack([dx, 0 * dx], 1)
 
 
 def _cap(pose: Pose, a: Attributes) -> Points:
     """Hair over forehead, crown and sides: outer edge from left to right, then back along the hairline."""
-    v = a.shape.hair_volume + (0.02 if a.hair_style in SHORT_STYLES else 0.0)
+    v = a.shape.hair_volume + {"curly": 0.02, "short": -0.025 if a.person == "man" else -0.01}.get(a.hair_style, 0.0)
+    if a.hat != "none" and a.hair_style not in LONG_STYLES:
+        v = -0.012
     flat = a.hair_style in ("ponytail", "bun")
-    side_outer, side_inner = _cap_sides(a)
+    side_outer, side_inner = _cap_sides(a, v)
+    crown = [(0.288 + v, 0.34), (0.27 + v, 0.2), (0.175 + 0.6 * v, 0.06 - v), (0.0, 0.005 - v)]
     if flat:
-        v -= 0.026
-        side_outer, side_inner = [(0.235, 0.46), (0.25, 0.4)], [(0.222, 0.44)]
-    crown = [(0.288 + v, 0.34), (0.262 + v, 0.2), (0.165, 0.065 - v), (0.0, 0.01 - v)]
+        side_outer, side_inner = [(0.236, 0.46), (0.25, 0.4)], [(0.222, 0.44)]
+        crown = [(0.262, 0.33), (0.246, 0.2), (0.165, 0.08), (0.0, 0.025)]
     if a.hat != "none":  # pressed flat
-        crown = [(0.268, 0.34), (0.25, 0.24), (0.16, 0.14), (0.0, 0.11)]
-    outer = spline(both_sides(side_outer + crown))
+        crown = [(0.262, 0.36), (0.23, 0.27), (0.15, 0.16), (0.0, 0.13)]
+    outer = _falling(spline(both_sides(side_outer + crown)), a)
     left, right = np.array(side_inner) * (-1, 1), np.array(side_inner)[::-1]
     inner = spline(np.concatenate([left, _hairline(a), right]))
     if a.hair_style == "curly":
@@ -137,22 +143,22 @@ def _back(pose: Pose, a: Attributes) -> list[Points]:
                 (0.4, 0.66),
                 (0.33, 0.86),
                 (0.3, 0.7),
-                (0.275, 0.5),
-                (0.23, 0.3),
+                (0.285, 0.52),
+                (0.2, 0.4),
             ],
             closed=True,
         )
-        return [pose.outline(tail * (side, 1), depth=BACK_DEPTH)]
+        return [pose.outline(tail * (side, 1), depth=BACK_DEPTH + 0.04)]
     if a.hair_style == "bun":
         return [pose.outline(ellipse(0.03 * side, 0.03, 0.125 + v, 0.1 + v), depth=BACK_DEPTH)]
     if a.hair_style == "bob":
         bottom = _side_length(a) + 0.01
-        half = [(0.17, bottom), (0.28, bottom - 0.04), (0.31 + v, 0.6), (0.29, 0.4), (0.0, 0.2)]
+        half = [(0.17, bottom), (0.285, bottom - 0.04), (0.32 + v, 0.6), (0.29, 0.4), (0.0, 0.2)]
     elif a.hair_style in LONG_STYLES:
-        half = [(0.3 + v, 1.15), (0.34 + v, 0.9), (0.33 + v, 0.65), (0.29, 0.4), (0.0, 0.2)]
+        half = [(0.38 + 2 * v, 1.15), (0.39 + 2 * v, 0.92), (0.35 + 1.5 * v, 0.65), (0.29, 0.4), (0.0, 0.2)]
     else:
         return []
-    outer = spline(both_sides(half))
+    outer = _falling(spline(both_sides(half)), a)
     if a.hair_style == "wavy":
         outer = wavy(outer, period=0.19, height=0.017)
     return [pose.outline(outer * (HEAD_WIDTH, 1), depth=BACK_DEPTH)]

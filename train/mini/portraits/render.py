@@ -18,7 +18,8 @@ def _background(a: Attributes) -> np.ndarray:
 
 def _draw_body(canvas: Canvas, pose: Pose, a: Attributes):
     clothes.draw_neck(canvas, pose, a)
-    clothes.draw_clothes(canvas, pose, a)
+    if a.clothes != "none":
+        clothes.draw_clothes(canvas, pose, a)
     wear.draw_necklace(canvas, pose, a)
 
 
@@ -48,7 +49,11 @@ def render(attributes: Attributes, size: int = 128) -> tuple[np.ndarray, np.ndar
     canvas.image[:] = canvas.spread(_background(a))
     shapes = hair.hair_shapes(pose, a)
     if shapes.back:
-        canvas.paint(shapes.back, hair.hair_paint(pose, a, shapes.back, back=a.hair_style != "bun"), name="hair")
+        canvas.paint(
+            shapes.back,
+            hair.hair_paint(pose, a, shapes.back, back=a.hair_style not in ("bun", "ponytail")),
+            name="hair",
+        )
     _draw_body(canvas, pose, a)
     long = a.hair_style in ("bob", "straight", "wavy")
     if not long:

@@ -93,12 +93,14 @@ class Pose:
     def __init__(self, shape: Shape):
         self.yaw = shape.yaw
         self.scale = shape.scale
+        self.lean = shape.lean
         self.rotation = np.array([[np.cos(shape.roll), np.sin(shape.roll)], [-np.sin(shape.roll), np.cos(shape.roll)]])
         self.offset = np.array([0.5 + shape.shift_x, shape.shift_y])
 
-    def outline(self, points, *, depth: float = 0.0) -> Points:
-        """Points of a silhouette, at one depth: moved by a turn of the head, but not narrowed."""
-        p = shifted(points, (depth - EYE_DEPTH) * np.sin(self.yaw), 0.0)
+    def outline(self, points, *, depth: float | np.ndarray = 0.0) -> Points:
+        """Points of a silhouette, at one depth or one each: moved by a turn of the head, but not narrowed."""
+        p = np.array(points, np.float64)
+        p[:, 0] += (depth - EYE_DEPTH) * np.sin(self.yaw)
         return (p - TURN_CENTRE) @ self.rotation * self.scale + TURN_CENTRE + self.offset
 
     def face(self, points, *, lift: float = 0.0) -> Points:
@@ -109,9 +111,15 @@ class Pose:
         p[:, 0] = p[:, 0] * cosine / (0.5 + 0.5 * cosine) + (depth - EYE_DEPTH) * np.sin(self.yaw)
         return (p - TURN_CENTRE) @ self.rotation * self.scale + TURN_CENTRE + self.offset
 
+    def head(self, points) -> Points:
+        """The head's outline: the chin, in front, goes with the mouth, the skull against it."""
+        p = np.asarray(points, np.float64)
+        return self.outline(p, depth=0.02 + 0.08 * np.clip((p[:, 1] - 0.6) / 0.28, 0, 1) ** 2)
+
     def body(self, points) -> Points:
-        """Points of neck and shoulders: they follow scale and place of the head, not its turn."""
-        p = shifted(points, -0.06 * np.sin(self.yaw), 0.0)
+        """Points of neck and shoulders: they follow scale and place of the head, not its turn, and lean to a side."""
+        p = np.array(points, np.float64)
+        p[:, 0] += self.lean * np.clip((p[:, 1] - 0.7) / 0.25, 0, 1.2) - 0.05 * np.sin(self.yaw)
         return (p - TURN_CENTRE) * self.scale + TURN_CENTRE + self.offset
 
 
@@ -121,6 +129,6 @@ def head_outline(shape: Shape) -> Points:
     half = [
         (0.085 * w * shape.chin, 0.87), (0.172 * w * shape.jaw, 0.768),
         (0.222 * w * shape.cheek * (0.5 + 0.5 * shape.jaw), 0.63),
-        (0.244 * w * shape.cheek, 0.49), (0.242 * w, 0.34), (0.212 * w, 0.2), (0.13 * w, 0.105), (0.0, 0.065),
+        (0.244 * w * shape.cheek, 0.49), (0.242 * w, 0.34), (0.21 * w, 0.218), (0.127 * w, 0.133), (0.0, 0.1),
     ]  # fmt: skip
     return spline(np.concatenate([both_sides(half), [(0.0, 0.893)]]), closed=True)

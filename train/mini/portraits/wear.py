@@ -8,59 +8,61 @@ from train.mini.portraits.clothes import cloth_ramp
 from train.mini.portraits.face import EYE_X, EYE_Y, SIDES
 from train.mini.portraits.hair import BACK_DEPTH
 from train.mini.portraits.shading import Canvas, colour, mix, soft
-from train.mini.portraits.shapes import Points, Pose, both_sides, ellipse, ribbon, shifted, spline
+from train.mini.portraits.shapes import Points, Pose, both_sides, ellipse, resample, ribbon, shifted, spline
+
+HAT_Y = 0.013
 
 
 def draw_necklace(canvas: Canvas, pose: Pose, a: Attributes):
     if a.necklace == "none":
         return
     k = a.shape.neck_width
-    curve = spline(both_sides([(0.155 * k, 0.89), (0.11 * k, 0.937), (0.0, 0.964)]))
+    curve = spline(both_sides([(0.17 * k, 0.894), (0.12 * k, 0.937), (0.0, 0.959)]))
     metal = colour(METAL_COLOURS[a.necklace])
     dark = metal * np.float32(0.62)
     if a.necklace == "pearl":
-        beads = [pose.body(ellipse(x, y, 0.0165, 0.0165)) for x, y in curve[1:-1:2]]
+        beads = [pose.body(ellipse(x, y, 0.0125, 0.0125)) for x, y in resample(curve, 0.022)]
         canvas.shade(0.5 * shading.moved(soft(beads, 0.008), 0.0, 0.01))
-        canvas.paint([pose.body(ribbon(curve, (0.016, 0.016)))], dark, name="necklace")
+        canvas.paint([pose.body(ribbon(curve, (0.012, 0.012)))], dark, name="necklace")
         canvas.paint(beads, metal, name="necklace")
         canvas.paint(
-            [bead - (0.003, 0.004) for bead in (pose.body(ellipse(x, y, 0.006, 0.006)) for x, y in curve[1:-1:2])],
+            [bead.mean(0) + 0.34 * (bead - bead.mean(0)) - (0.002, 0.003) for bead in beads],
             (1, 1, 1),
         )
         return
-    chain = [pose.body(ribbon(curve, (0.026, 0.03, 0.026)))]
+    chain = [pose.body(ribbon(curve, (0.0165, 0.0185, 0.0165)))]
     canvas.shade(0.5 * shading.moved(soft(chain, 0.007), 0.0, 0.01))
     canvas.paint(chain, dark, name="necklace")
-    canvas.paint([pose.body(ribbon(curve - (0.0, 0.003), (0.014, 0.016, 0.014)))], metal, name="necklace")
+    canvas.paint([pose.body(ribbon(curve - (0.0, 0.002), (0.009, 0.011, 0.009)))], metal, name="necklace")
     if a.shape.parting > 0:
-        canvas.paint([pose.body(ellipse(0.0, 0.978, 0.024, 0.026))], dark, name="necklace")
-        canvas.paint([pose.body(ellipse(0.0, 0.976, 0.018, 0.019))], metal, name="necklace")
-        canvas.paint([pose.body(ellipse(-0.005, 0.971, 0.007, 0.007))], (1, 1, 1), opacity=0.8)
+        canvas.paint([pose.body(ellipse(0.0, 0.97, 0.019, 0.021))], dark, name="necklace")
+        canvas.paint([pose.body(ellipse(0.0, 0.969, 0.014, 0.0155))], metal, name="necklace")
+        canvas.paint([pose.body(ellipse(-0.004, 0.965, 0.006, 0.006))], (1, 1, 1), opacity=0.8)
 
 
 def draw_earring(canvas: Canvas, pose: Pose, a: Attributes, side: int):
     metal = colour(METAL_COLOURS[a.earrings])
     dark = metal * np.float32(0.66)
-    x, y = 0.2705 + 0.01 * (a.shape.ear_size - 1), 0.63
+    x, y = 0.2725 + 0.01 * (a.shape.ear_size - 1), 0.632 + 0.08 * (a.shape.ear_size - 1)
     place = lambda points: pose.outline(np.asarray(points) * (side, 1), depth=0.02)  # noqa: E731
     if a.earring_shape == "hoop":
-        ring = [place(ribbon(ellipse(x, y + 0.034, 0.026, 0.034), (0.017, 0.017)))]
+        ring = [place(ribbon(ellipse(x, y + 0.042, 0.032, 0.042), (0.017, 0.017)))]
         canvas.paint(ring, dark, name="earring")
-        canvas.paint([place(ribbon(ellipse(x, y + 0.033, 0.026, 0.034), (0.009, 0.009)))], metal, name="earring")
+        canvas.paint([place(ribbon(ellipse(x, y + 0.041, 0.032, 0.042), (0.009, 0.009)))], metal, name="earring")
         return
     if a.earring_shape == "drop":
         drop = spline(
             [
                 (x, y - 0.005),
-                (x + 0.016, y + 0.04),
-                (x + 0.02, y + 0.06),
-                (x, y + 0.08),
-                (x - 0.02, y + 0.06),
-                (x - 0.016, y + 0.04),
+                (x + 0.016, y + 0.056),
+                (x + 0.022, y + 0.08),
+                (x, y + 0.104),
+                (x - 0.022, y + 0.08),
+                (x - 0.016, y + 0.056),
             ],
             closed=True,
         )
-        shape, glint = drop, (x - 0.006, y + 0.05)
+        shape, glint = drop, (x - 0.006, y + 0.072)
     else:
         shape, glint = ellipse(x, y + 0.006, 0.022, 0.022), (x - 0.006, y)
     centre = shape.mean(0)
@@ -70,9 +72,9 @@ def draw_earring(canvas: Canvas, pose: Pose, a: Attributes, side: int):
 
 
 def _lens(a: Attributes, side: int, grow: float) -> Points:
-    x, y = side * (EYE_X + 0.004), EYE_Y + 0.016
+    x, y = side * (EYE_X + 0.004), EYE_Y + 0.013
     if a.glasses_shape == "round":
-        return ellipse(x, y, 0.084 + grow, 0.078 + grow)
+        return ellipse(x, y, 0.082 + grow, 0.072 + grow)
     half = [
         (0.082, 0.05),
         (0.09, -0.045),
@@ -93,7 +95,7 @@ def draw_lenses(canvas: Canvas, pose: Pose, a: Attributes):
         temple = ribbon([(side * 0.2, 0.47), (side * 0.285, 0.478)], (0.02, 0.02))
         canvas.paint([pose.face(temple)], colour(FRAME_COLOURS[a.glasses_colour]), name="eyeglasses")
     lenses = [pose.face(_lens(a, side, 0.004), lift=0.03) for side in SIDES.values()]
-    canvas.shade(0.35 * shading.moved(soft(lenses, 0.012), 0.0, 0.016))
+    canvas.shade(0.16 * shading.moved(soft(lenses, 0.012), 0.0, 0.016))
     canvas.paint(lenses, (0.95, 0.98, 1.0), name="eyeglasses", opacity=0.16)
 
 
@@ -119,15 +121,17 @@ def draw_frame(canvas: Canvas, pose: Pose, a: Attributes):
 
 def hat_shapes(pose: Pose, a: Attributes) -> tuple[list[Points], list[Points]]:
     """Crown and the part in front of it (cuff, peak or brim)."""
-    v = max(a.shape.hair_volume, 0.0) + 0.012
-    wide = 0.3 + v if a.hair_style != "bald" else 0.275
-    place = lambda points: pose.outline(points, depth=0.0)  # noqa: E731
+    size = a.shape.hat_size
+    wide = (0.3 if a.hair_style != "bald" else 0.28) + size
+    place = lambda points: pose.outline(shifted(points, 0.0, HAT_Y))  # noqa: E731
     if a.hat == "beanie":
-        crown = spline(both_sides([(wide, 0.31), (wide + 0.008, 0.21), (0.2, 0.09), (0.0, 0.04)]))
-        w = wide + 0.016
-        half = [(w - 0.03, 0.35), (w, 0.325), (w, 0.27), (w - 0.03, 0.238), (0.15, 0.212), (0.0, 0.2)]
-        cuff = spline(np.concatenate([both_sides(half), [(0.15, 0.315), (0.0, 0.305), (-0.15, 0.315)]]), closed=True)
-        return [place(crown), place(ellipse(0.0, 0.035, 0.08, 0.07))], [place(cuff)]
+        crown = spline(
+            both_sides([(wide - 0.01, 0.36), (wide + 0.005, 0.22), (0.235, 0.06), (0.12, -0.03), (0.0, -0.05)])
+        )
+        w = wide + 0.004
+        half = [(w - 0.018, 0.405), (w, 0.385), (w + 0.006, 0.29), (w - 0.012, 0.26), (0.16, 0.225), (0.0, 0.212)]
+        cuff = spline(np.concatenate([both_sides(half), [(0.16, 0.352), (0.0, 0.336), (-0.16, 0.352)]]), closed=True)
+        return [place(crown)], [place(cuff)]
     if a.hat == "cap":
         crown = spline(both_sides([(wide, 0.32), (wide + 0.01, 0.2), (0.19, 0.06), (0.0, 0.01)]))
         peak = np.concatenate(
@@ -179,6 +183,8 @@ def draw_hat(canvas: Canvas, pose: Pose, a: Attributes):
         band = np.concatenate(
             [spline([(-0.29, 0.19), (0.0, 0.15), (0.29, 0.19)]), spline([(0.29, 0.26), (0.0, 0.235), (-0.29, 0.26)])]
         )
-        canvas.paint([pose.outline(band)], cloth_ramp(a.hat_colour, jitter, tone - 0.9), inside=crown)
+        canvas.paint(
+            [pose.outline(shifted(band, 0.0, HAT_Y))], cloth_ramp(a.hat_colour, jitter, tone - 0.9), inside=crown
+        )
     relief = 0.5 * shading.relief_light(soft(front, 0.012), 4.0, a.light)
     canvas.paint(front, cloth_ramp(a.hat_colour, jitter, tone * 0.6 + relief + 0.12), name="hat")

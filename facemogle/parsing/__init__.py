@@ -1,0 +1,1 @@
+"""Photo -> label map: one module for each parser."""

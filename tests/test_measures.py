@@ -1,0 +1,63 @@
+"""The yardsticks: each must give the right answer where it is known."""
+
+import numpy as np
+import pytest
+
+from facemogle.labels import CLASS_ID
+from facemogle.parsing.mini import MiniParser
+from train.mini import measures
+from train.mini.evaluate import swap
+from train.mini.portraits import HAIR_COLOURS
+
+
+def test_overlap_of_equal_and_of_shifted_maps():
+    label_map = np.zeros((8, 8), np.uint8)
+    label_map[:4] = 1
+    iou = measures.intersection_over_union(measures.confusion(label_map, label_map))
+    assert iou[0] == iou[1] == 1 and np.isnan(iou[2:]).all()
+    iou = measures.intersection_over_union(measures.confusion(np.roll(label_map, 2, axis=0), label_map))
+    assert iou[1] == pytest.approx(2 / 6)
+
+
+def test_colours_and_presence_are_read():
+    image = np.full((64, 64, 3), (160, 164, 170), np.uint8)
+    read = np.zeros((64, 64), np.uint8)
+    read[:20], read[40:] = CLASS_ID["hair"], CLASS_ID["cloth"]
+    image[:20], image[40:] = HAIR_COLOURS["red"], (62, 116, 204)
+    caption = "a woman with long wavy red hair and a blue shirt, wearing a hat, on a grey background"
+    assert measures.agreement(image, read, caption) == {
+        "hair colour": True, "clothes colour": True, "background colour": True, "hat": False,
+    }  # fmt: skip
+    assert measures.agreement(image, read, "black hair") == {"hair colour": False}
+    assert measures.agreement(image, read, "a woman") == {}
+    assert measures.shares([{"hat": True}, {"hat": False, "glasses": True}]) == {"hat": 0.5, "glasses": 1.0}
+
+
+def test_kernel_distance_grows_with_what_differs():
+    rng = np.random.default_rng(0)
+    one, other = rng.normal(size=(2, 300, 6))
+    assert abs(measures.kernel_distance(one, other)) < 0.05
+    assert measures.kernel_distance(one + 0.5, other) > 10 * abs(measures.kernel_distance(one, other))
+
+
+def test_features_tell_pictures_apart():
+    pictures = np.random.default_rng(0).integers(0, 255, (3, 32, 32, 3), np.uint8)
+    rows = measures.features(MiniParser(size=32, widths=(8, 8, 8), dilations=(1,)).eval(), pictures)
+    assert rows.shape == (3, 16)
+    assert len(np.unique(rows.round(6), axis=0)) == 3
+
+
+def test_the_probe_finds_what_is_there_and_no_more():
+    rng = np.random.default_rng(0)
+    tokens, present = rng.normal(size=(2000, 8)), rng.random(2000) < 0.1
+    assert measures.probe_accuracy(tokens, present) < 0.65
+    tokens[present, 3] += 8
+    assert measures.probe_accuracy(tokens, present) > 0.98
+
+
+def test_a_swap_changes_one_colour_word():
+    assert swap("a woman", 0) is None
+    caption, name = swap("a man with short red hair", 0)
+    word = measures.told_colour(caption, name)
+    assert name == "hair colour" and word in HAIR_COLOURS and word != "red"
+    assert caption == f"a man with short {word} hair"

@@ -1,0 +1,154 @@
+"""What `mini` is measured by: overlap of label maps, words against pixels, distance of distributions, a linear probe.
+
+N pictures of size S; class ids as in facemogle.labels.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+
+from facemogle.labels import CLASS_ID, NUM_CLASSES
+from facemogle.parsing.mini import MiniParser
+from train.mini.latent_code import to_tensor
+from train.mini.portraits.attributes import (
+    BACKGROUND_COLOURS,
+    CLOTHES_COLOURS,
+    HAIR_COLOURS,
+    LIPSTICK_COLOURS,
+    RGB,
+    SKIN_TONES,
+)
+
+# A class that covers less of the picture than this was not drawn: 33 pixels of 256 x 256.
+PRESENT_SHARE = 5e-4
+
+
+@dataclass(frozen=True)
+class Coloured:
+    """A colour word of a caption: whose attribute it is, the classes that show it, and the nouns it stands before."""
+
+    attribute: str
+    classes: tuple[str, ...]
+    table: dict[str, RGB]
+    nouns: str
+
+
+COLOURED = {
+    "hair colour": Coloured("hair_colour", ("hair",), HAIR_COLOURS, "hair|afro|bob|ponytail|bun"),
+    "clothes colour": Coloured(
+        "clothes_colour", ("cloth",), CLOTHES_COLOURS, "shirt|clothes|sweater|turtleneck|jacket"
+    ),
+    "hat colour": Coloured("hat_colour", ("hat",), CLOTHES_COLOURS, "hat|beanie|cap"),
+    "background colour": Coloured("background_colour", ("background",), BACKGROUND_COLOURS, "background"),
+    "skin tone": Coloured("skin", ("skin", "nose"), SKIN_TONES, "skin"),
+    "lipstick": Coloured("lipstick", ("upper_lip", "lower_lip"), LIPSTICK_COLOURS, "lipstick|lips"),
+}
+PRESENT = {
+    "glasses": ("glasses", "eyeglasses", "glasses|sunglasses"),
+    "hat": ("hat", "hat", "hat|cap|beanie"),
+    "earrings": ("earrings", "earring", "earrings"),
+    "necklace": ("necklace", "necklace", "necklace"),
+}
+
+
+def confusion(read: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Two arrays of class ids -> (19, 19) counts, wanted by read."""
+    pairs = wanted.astype(np.int64) * NUM_CLASSES + read
+    return np.bincount(pairs.ravel(), minlength=NUM_CLASSES**2).reshape(NUM_CLASSES, NUM_CLASSES)
+
+
+def intersection_over_union(counts: np.ndarray) -> np.ndarray:
+    """(19, 19) counts -> (19,), NaN for a class that is neither wanted nor read."""
+    hits = np.diag(counts)
+    union = counts.sum(0) + counts.sum(1) - hits
+    return np.where(union > 0, hits / np.maximum(union, 1), np.nan)
+
+
+def nearest_colour(pixels: np.ndarray, table: dict[str, RGB]) -> str:
+    """(n, 3) uint8 RGB -> the word whose colour is nearest to their median, in Lab with lightness counting half."""
+
+    def lab(colours: np.ndarray) -> np.ndarray:
+        return cv2.cvtColor(colours[None].astype(np.float32) / 255, cv2.COLOR_RGB2LAB)[0] * (0.5, 1, 1)
+
+    distances = np.linalg.norm(lab(np.array(list(table.values()))) - lab(np.median(pixels, axis=0)[None]), axis=1)
+    return list(table)[int(distances.argmin())]
+
+
+def told_colour(caption: str, name: str) -> str | None:
+    """The word that a caption has for one of COLOURED."""
+    coloured = COLOURED[name]
+    found = re.search(rf"\b({'|'.join(coloured.table)}) ({coloured.nouns})\b", caption)
+    return found[1] if found else None
+
+
+def agreement(image: np.ndarray, read: np.ndarray, caption: str) -> dict[str, bool]:
+    """For everything that the caption tells and a parser can check, whether the picture shows it.
+
+    `image` (S, S, 3) uint8, `read` (S, S) class ids as the parser sees them. Colours go by the pixels of the class.
+    """
+    verdicts = {}
+    for name, coloured in COLOURED.items():
+        if (word := told_colour(caption, name)) is not None:
+            pixels = image[np.isin(read, [CLASS_ID[each] for each in coloured.classes])]
+            verdicts[name] = len(pixels) > 0 and nearest_colour(pixels, coloured.table) == word
+    for name, (_, class_name, nouns) in PRESENT.items():
+        if re.search(rf"\b({nouns})\b", caption):
+            verdicts[name] = bool((read == CLASS_ID[class_name]).mean() > PRESENT_SHARE)
+    return verdicts
+
+
+def shares(verdicts: Sequence[dict[str, bool]]) -> dict[str, float]:
+    """How often each verdict is true, where it was given at all."""
+    names = dict.fromkeys(name for verdict in verdicts for name in verdict)
+    return {name: float(np.mean([v[name] for v in verdicts if name in v])) for name in names}
+
+
+@torch.no_grad()
+def features(parser: MiniParser, pictures: np.ndarray, *, batch: int = 16) -> np.ndarray:
+    """(N, S, S, 3) uint8 -> (N, F): mean and deviation over the picture of the parser's coarsest features."""
+    gathered: list[torch.Tensor] = []
+    handle = parser.middle.register_forward_hook(
+        lambda module, inputs, output: gathered.append(torch.cat([output.mean((2, 3)), output.std((2, 3))], 1))
+    )
+    try:
+        for start in range(0, len(pictures), batch):
+            parser(to_tensor(pictures[start : start + batch]).to(parser.device))
+    finally:
+        handle.remove()
+    return torch.cat(gathered).double().cpu().numpy()
+
+
+def kernel_distance(one: np.ndarray, other: np.ndarray) -> float:
+    """Squared maximum mean discrepancy of two (N, F) sets under KID's kernel (x y / F + 1)^3, unbiased.
+
+    Features are first scaled by the deviations of `other`, since the parser's differ in size.
+    """
+    scale = other.std(0) + 1e-6
+    one, other = one / scale, other / scale
+
+    def kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        return (a @ b.T / a.shape[1] + 1) ** 3
+
+    def within(a: np.ndarray) -> float:
+        values = kernel(a, a)
+        return float((values.sum() - np.trace(values)) / (len(a) * (len(a) - 1)))
+
+    return within(one) + within(other) - 2 * float(kernel(one, other).mean())
+
+
+def probe_accuracy(tokens: np.ndarray, present: np.ndarray) -> float:
+    """How well a linear probe tells tokens (n, C) that hold something from those that do not, on the unseen half.
+
+    The mean of both kinds' hit rates; ridge regression with both kinds weighing the same.
+    """
+    weight = np.where(present, 0.5 / present.mean(), 0.5 / (1 - present.mean()))[:, None]
+    inputs = np.c_[tokens, np.ones(len(tokens))]
+    half = len(tokens) // 2
+    seen, target = inputs[:half] * weight[:half], (2.0 * present - 1)[:half]
+    solution = np.linalg.solve(seen.T @ inputs[:half] + 1e-3 * half * np.eye(inputs.shape[1]), seen.T @ target)
+    right = ((inputs[half:] @ solution) > 0) == present[half:]
+    return float((right[present[half:]].mean() + right[~present[half:]].mean()) / 2)

@@ -1,0 +1,208 @@
+"""REPORT.md beside the weights: every figure that was measured, and the pictures to judge by eye."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from facemogle import figures
+from facemogle.checkpoints import load_pipeline
+from facemogle.gating import EXPERTS
+from facemogle.label_files import read_label_map
+from facemogle.labels import NAMES, to_colours
+from facemogle.masks import resize_nearest
+from facemogle.pipeline import FaceMoGLEPipeline
+from train.mini import samples
+from train.mini.config import STAGES, MiniConfig
+from train.mini.evaluate import evaluate
+from train.mini.export import DESTINATION
+
+TILE = 128  # pixels, of a picture in a sheet
+DRAWINGS = Path(__file__).with_name("drawings")
+SHOWN_EXPERTS = ("global", "background", "skin", "left_eye", "nose", "upper_lip", "hair", "neck", "cloth")
+SWAPS = (("red", "white"), ("black", "yellow"), ("blonde", "blue"), ("pink", "green"))
+
+
+def report(config: MiniConfig, checkpoint: Path = DESTINATION) -> None:
+    """Measure, draw the figures, write REPORT.md."""
+    measured, pictures = evaluate(config, checkpoint)
+    portraits = samples.load(config, "test", limit=32)
+    pipeline = load_pipeline(checkpoint, device=config.device)
+    pipeline.set_progress_bar_config(disable=True)
+    pairs = np.concatenate([to_colours(portraits.label_maps), pictures["text and map"][:32]], axis=2)
+    sheets = {
+        "contact-sheet": sheet(list(pairs), columns=8),
+        "text-only": sheet(list(pictures["text only"][:16]), columns=8),
+        "swaps": swaps(pipeline, portraits),
+        "drawings": drawings(pipeline),
+        "gating-steps": gating_steps(pipeline, portraits),
+    }
+    for name, picture in sheets.items():
+        picture.save(checkpoint / f"{name}.jpg", quality=90)
+    prompts = [captions[0] for captions in portraits.captions[:16]]
+    (checkpoint / "REPORT.md").write_text(page(measured, stage_times(checkpoint), prompts))
+
+
+def sheet(pictures: Sequence[np.ndarray], *, columns: int) -> Image.Image:
+    """Pictures of one size in rows, each TILE high; the last row is filled up with white."""
+    height, width = pictures[0].shape[:2]
+    size = (round(TILE * width / height), TILE)
+    tiles = [np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS)) for picture in pictures]
+    tiles += [np.full_like(tiles[0], 255)] * (-len(tiles) % columns)
+    rows = [np.concatenate(tiles[start : start + columns], axis=1) for start in range(0, len(tiles), columns)]
+    return Image.fromarray(np.concatenate(rows))
+
+
+def paint(pipeline: FaceMoGLEPipeline, prompt: str, label_map: np.ndarray) -> np.ndarray:
+    generator = torch.Generator().manual_seed(0)
+    return np.asarray(pipeline(prompt, label_map=label_map, generator=generator).images[0])
+
+
+def swaps(pipeline: FaceMoGLEPipeline, portraits: samples.Samples) -> Image.Image:
+    """Four maps in rows, four pairs of colour words in columns, one seed."""
+    prompts = [f"a person with {hair} hair, wearing a {clothes} shirt" for hair, clothes in SWAPS]
+    label_maps = portraits.label_maps[:4]
+    return sheet(
+        [
+            picture
+            for label_map in label_maps
+            for picture in (to_colours(label_map), *(paint(pipeline, prompt, label_map) for prompt in prompts))
+        ],
+        columns=1 + len(prompts),
+    )
+
+
+def drawings(pipeline: FaceMoGLEPipeline) -> Image.Image:
+    """Clumsy label maps drawn by hand, and what becomes of them without a word and with one."""
+    size = pipeline.config.height
+    pictures = []
+    for path in sorted(DRAWINGS.glob("*.png")):
+        label_map = resize_nearest(read_label_map(path)[0], size, size)
+        faces = [paint(pipeline, prompt, label_map) for prompt in ("", "a smiling woman with red hair")]
+        pictures.append(np.concatenate([to_colours(label_map), *faces], axis=1))
+    return sheet(pictures, columns=3)
+
+
+def gating_steps(pipeline: FaceMoGLEPipeline, portraits: samples.Samples) -> Image.Image:
+    """Experts in columns over the steps in rows, on one face, as the paper's figure 5; last the face itself."""
+    label_map = portraits.label_maps[0]
+    result = pipeline(
+        portraits.captions[0][0], label_map=label_map, generator=torch.Generator().manual_seed(0), record_gating=True
+    )
+    assert result.gating is not None
+    face, record = result.images[0], result.gating
+    shown = [EXPERTS.index(name) for name in SHOWN_EXPERTS]
+    steps = np.linspace(0, len(record.weights) - 1, 5).round().astype(int)
+    pictures = []
+    for step in steps:
+        weights = record.at(int(step))
+        maps = [figures.expert_map(weights, expert, (TILE, TILE), face=face, label_map=label_map) for expert in shown]
+        pictures += [*map(np.asarray, maps), np.asarray(face.resize((TILE, TILE)))]
+    return sheet(pictures, columns=len(shown) + 1)
+
+
+def stage_times(checkpoint: Path) -> str:
+    record = json.loads((checkpoint / "training.json").read_text())["stages"]
+    rows = [(stage, record[stage][-1]) for stage in STAGES if record.get(stage)]
+    return table(
+        ("stage", "steps", "minutes", "last loss"),
+        [(stage, last["step"], f"{last['seconds'] / 60:.0f}", f"{last['loss']:.4f}") for stage, last in rows],
+    )
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+
+
+def percent(share: float) -> str:
+    return f"{share:.1%}"
+
+
+def page(measured: dict, times: str, prompts: Sequence[str]) -> str:
+    """The figures of `evaluate` in words and tables."""
+    ours, true = measured["text and map"], measured["true portraits"]
+    few, swapped, distance = (
+        measured[name] for name in ("cases of the other runs", "one colour word swapped", "kernel distance")
+    )
+    gating = measured["gating inside / outside"]
+    alone = measured["map only"]
+    classes = table(
+        ("class", "IoU", "true portraits", "map only", "gating inside / outside"),
+        [
+            (name.replace("_", " "), *(part["IoU"][name] for part in (ours, true, alone)), gating[name])
+            for name in NAMES
+        ],
+    )
+    words = table(
+        ("told by the prompt", "text and map", "text only", "true portraits"),
+        [
+            (name, percent(share), percent(measured["text only"].get(name, np.nan)), percent(true_share))
+            for (name, share), true_share in zip(
+                ours["agrees with the prompt"].items(), true["agrees with the prompt"].values(), strict=True
+            )
+        ],
+    )
+    listed = "\n".join(f"{number}. {prompt}" for number, prompt in enumerate(prompts, 1))
+    return f"""\
+# mini, measured
+
+Written by `python -m train.mini report`; `evaluation.json` holds the figures. {measured["cases"]} unseen portraits'
+label maps and captions (a seed range that nothing was trained on) at {measured["size"]} px and the checkpoint's own
+steps; the first {few} of them for the runs without map or text and for swaps. Read by the bundled parser, whose own
+reading of the true portraits stands beside.
+
+**{measured["parameters"] / 1e6:.1f} million parameters; {measured["seconds per image"]} s an image in batches;
+{measured["peak memory in GB"]} GB at most in this whole evaluation.**
+
+## Label map
+
+Mean IoU {ours["mean IoU"]} (true portraits {true["mean IoU"]}; map alone {alone["mean IoU"]}).
+
+{classes}
+
+![Unseen label maps and what mini made of them](contact-sheet.jpg)
+
+## Words
+
+{words}
+
+One colour word swapped under the same map and seed ({swapped["cases"]} cases): the new colour shows in
+{percent(swapped["shows the new colour"])}; outside the named class the pictures differ by
+{swapped["mean absolute difference elsewhere"]} on average (0 to 1).
+
+![Hair and clothes: {", ".join("/".join(pair) for pair in SWAPS)}](swaps.jpg)
+
+Without a map:
+
+![Pictures from words alone](text-only.jpg)
+
+{listed}
+
+## Clumsy drawings
+
+Each drawing, then the map alone, then with "a smiling woman with red hair".
+
+![Hand-drawn label maps and their pictures](drawings.jpg)
+
+## Code and distribution
+
+- VAE at {measured["size"]} px: {", ".join(f"{name} {value} dB" for name, value in measured["VAE in dB"].items())}.
+- A linear probe on the condition's tokens finds a necklace of 4 pixels in
+  {percent(measured["linear probe finds a thin necklace"])}.
+- Kernel distance (KID's kernel, the parser's features) to the true portraits: {distance["mini"]}; of the VAE's own
+  reconstructions: {distance["VAE alone"]}.
+
+## Gating over the steps
+
+Rows: the first to the last step. Columns: {", ".join(name.replace("_", " ") for name in SHOWN_EXPERTS)}, the face.
+
+![Experts' weights over the steps](gating-steps.jpg)
+
+## Training
+
+{times}
+"""

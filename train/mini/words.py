@@ -1,0 +1,98 @@
+"""What captions mean: the text encoders learn to tell a portrait's attributes from its caption, before any picture.
+
+Pictures teach slowly which word colours what; here a caption is enough, and a step takes milliseconds.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from train.mini.config import MiniConfig
+from train.mini.loop import fit, load_average
+from train.mini.samples import Samples
+from train.mini.text import TextEncoders, load_encoders, training_ids
+from train.mini.vae import autocast
+from train.objective import ConditionDropout
+
+ATTRIBUTES = (
+    "person", "age", "skin", "hair_style", "hair_colour", "eye_colour", "expression", "glasses", "hat", "hat_colour",
+    "earrings", "necklace", "beard", "lipstick", "clothes", "clothes_colour", "background_colour", "light",
+)  # fmt: skip
+
+
+def attribute_ids(attributes: list[dict]) -> tuple[Tensor, list[int]]:
+    """N portraits' attributes -> class ids (N, A) and how many classes each of the A attributes has."""
+    values = [[told(portrait, name) for portrait in attributes] for name in ATTRIBUTES]
+    classes = [sorted(set(column)) for column in values]
+    columns = [[names.index(value) for value in column] for names, column in zip(classes, values, strict=True)]
+    return torch.tensor(columns).T, [len(names) for names in classes]
+
+
+def told(attributes: dict, name: str) -> str:
+    """The value of an attribute that a caption could tell: a hat that is absent has no colour."""
+    return "none" if name == "hat_colour" and attributes["hat"] == "none" else attributes[name]
+
+
+class AttributeHeads(nn.Module):
+    """Read every attribute from the pooled text, and from the sequence through one attention query an attribute."""
+
+    def __init__(self, width: int, classes: list[int]):
+        super().__init__()
+        self.queries = nn.Parameter(torch.randn(len(classes), width) / width**0.5)
+        self.of_pooled = nn.ModuleList(nn.Linear(width, count) for count in classes)
+        self.of_sequence = nn.ModuleList(nn.Linear(width, count) for count in classes)
+
+    def forward(self, sequence: Tensor, pooled: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """(B, L, W), (B, W) -> for each attribute its logits (B, classes), from the pooled text and the sequence."""
+        attention = (sequence @ self.queries.T).softmax(dim=1)
+        read = attention.mT @ sequence
+        return [
+            (head(pooled), other(read[:, index]))
+            for index, (head, other) in enumerate(zip(self.of_pooled, self.of_sequence, strict=True))
+        ]
+
+
+def train_words(samples: Samples, config: MiniConfig) -> None:
+    """Only the encoders are kept. An attribute that a caption leaves out is learned as its frequency."""
+    targets, classes = attribute_ids(samples.attributes)
+    with torch.random.fork_rng():
+        torch.manual_seed(config.seed + 6)
+        encoders, heads = TextEncoders(config), AttributeHeads(config.text_width, classes)
+    if config.start_from.is_dir():
+        load_encoders(encoders, config.start_from)
+    encoders.to(config.device)
+    heads.to(config.device)
+    everything = ConditionDropout(text=0.0)
+
+    def loss_of(generator: torch.Generator, step: int) -> Tensor:
+        rows = torch.randint(len(samples), (config.words_batch,), generator=generator)
+        choices = torch.randint(config.captions_per_portrait, (config.words_batch,), generator=generator).tolist()
+        captions = [samples.captions[row][choice] for row, choice in zip(rows.tolist(), choices, strict=True)]
+        ids = training_ids(encoders, captions, generator, dropout=everything, unknown=config.unknown_words)
+        with autocast(config.device):
+            logits = heads(*encoders(*(each.to(config.device) for each in ids)))
+        wanted = targets[rows].to(config.device).T
+        losses = [
+            F.cross_entropy(read.float(), target) for pair, target in zip(logits, wanted, strict=True) for read in pair
+        ]
+        return torch.stack(losses).mean()
+
+    fit(
+        config.folder / "words",
+        {"text": encoders, "heads": heads},
+        loss_of,
+        steps=config.words_steps,
+        learning_rate=config.words_learning_rate,
+        seed=config.seed + 6,
+        settings=config.settings_of("words"),
+        checkpoint_seconds=config.checkpoint_seconds,
+    )
+
+
+def load_words(config: MiniConfig) -> TextEncoders:
+    """The encoders of this stage, with seeded random weights to begin with."""
+    with torch.random.fork_rng():
+        torch.manual_seed(config.seed)
+        encoders = TextEncoders(config)
+    load_average(config.folder / "words", {"text": encoders})
+    return encoders.to(config.device)
