@@ -73,7 +73,8 @@ class MiniConfig:
     # Sampling: more of the steps where the noise is high, as in training.
     num_inference_steps: int = 12
     sampling_shift: float = 3.0
-    guidance_scale: float = 2.0
+    guidance_scale: float = 3.0
+    guidance_until: float = 0.5
 
     # Evaluation: unseen portraits for the main figures, and the first of them for the costlier comparisons.
     cases: int = 1_000
@@ -94,6 +95,7 @@ class MiniConfig:
             "num_inference_steps",
             "sampling_shift",
             "guidance_scale",
+            "guidance_until",
             "cases",
             "few_cases",
             f"{stage}_steps",
