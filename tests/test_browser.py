@@ -14,9 +14,10 @@ from facemogle.checkpoints import load_pipeline
 from facemogle.label_files import read_label_map, write_label_map
 from facemogle.labels import CLASS_ID
 from facemogle.ui import layout
-from facemogle.ui.examples import Example, template_face
+from facemogle.ui.examples import Example
 from facemogle.ui.label_editor import MAX_FILE_BYTES, encode
 from facemogle.ui.provider import PipelineProvider
+from facemogle.ui.templates import template_face
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright: see requirements-dev.txt")
 
@@ -24,7 +25,8 @@ REFERENCE = Path(__file__).parent / "reference"
 FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
-EXAMPLES = [Example(template_face(128), "a face"), Example(template_face(128)[::-1].copy(), "a face upside down")]
+FACE = template_face(size=128)
+EXAMPLES = [Example(FACE, "a face"), Example(FACE[::-1].copy(), "a face upside down")]
 
 
 @pytest.fixture(scope="module")
@@ -366,7 +368,7 @@ def test_the_api_takes_label_maps_and_survives_forged_ones(app):
     client = gradio_client.Client(app.url, verbose=False)
     with pytest.raises(gradio_client.exceptions.AppError, match="cover 8x8 pixels exactly"):
         client.predict({"height": 8, "width": 8, "runs": [0, 10**12]}, "", 3, 1, api_name="/generate")
-    face = template_face(32)
+    face = template_face(size=32)
     picture, status = client.predict(encode(face), "", 3, 1, api_name="/generate")
     assert np.array_equal(app.received[-1], face)
     assert Path(picture).suffix == ".png"

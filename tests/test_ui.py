@@ -15,11 +15,12 @@ from PIL import Image
 
 from facemogle.label_files import write_label_map
 from facemogle.ui import handlers, layout, views
-from facemogle.ui.examples import Example, load_examples, template_face
+from facemogle.ui.examples import Example, load_examples
 from facemogle.ui.provider import PipelineProvider, describe
 from facemogle.ui.run import Request, Run, Step, estimate, picture_size, stream
+from facemogle.ui.templates import template_face
 
-FACE = template_face(64)
+FACE = template_face(size=64)
 
 
 @pytest.fixture

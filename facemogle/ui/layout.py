@@ -10,9 +10,10 @@ import gradio as gr
 
 from facemogle.ui import handlers, views
 from facemogle.ui.example_strip import example_strip
-from facemogle.ui.examples import Example, template_face
+from facemogle.ui.examples import Example
 from facemogle.ui.label_editor import LabelEditor
 from facemogle.ui.provider import PipelineProvider
+from facemogle.ui.templates import template_face
 
 HEADLINE = "# Face-MoGLE\nPaint a label map, type a prompt, see the face, and what each expert said to it."
 GATING_HELP = (

@@ -10,7 +10,10 @@ from train.mini.export import ASSETS
 from train.mini.portraits import caption, render, sample_attributes
 
 FIRST_SEED = 20_000_000
-CHOSEN = {"red-bob": 22, "wide-hat": 29, "curls": 14, "grandmother": 3, "long-waves": 36, "beanie": 23}
+CHOSEN = {
+    "red-bob": 22, "wide-hat": 42, "curls": 37, "grandmother": 3, "long-waves": 33, "cap": 45, "afro": 46,
+    "moustache": 24,
+}  # fmt: skip
 SIZE = 512
 
 
@@ -18,6 +21,8 @@ def write_examples(config: MiniConfig) -> None:
     """`assets/examples/examples.json` lists the maps beside it with their prompts."""
     folder = ASSETS / "examples"
     folder.mkdir(parents=True, exist_ok=True)
+    for outdated in folder.glob("*.png"):
+        outdated.unlink()
     examples = []
     for name, number in CHOSEN.items():
         rng = np.random.default_rng(FIRST_SEED + number)

@@ -56,7 +56,8 @@ def export(config: MiniConfig, destination: Path = DESTINATION) -> None:
 
 
 def training_record(config: MiniConfig) -> dict:
-    """The settings, and (step, loss, seconds) of every stage, thinned to a hundred points."""
+    """The settings, and (step, loss, seconds) of every stage, thinned to a hundred points; "before", what it went on
+    from."""
     settings = {name: str(value) if isinstance(value, Path) else value for name, value in vars(config).items()}
     curves = {}
     for stage in STAGES:
@@ -64,13 +65,25 @@ def training_record(config: MiniConfig) -> dict:
         records = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
         every = max(1, len(records) // 100)
         curves[stage] = records[every - 1 :: every]
-    return {"settings": settings, "stages": curves}
+    record = {"settings": settings, "stages": curves}
+    before = config.start_from / "training.json"
+    return record | {"before": json.loads(before.read_text())} if before.is_file() else record
+
+
+def runs(record: dict) -> list[dict]:
+    """A training record and those it went on from, the first one first."""
+    return [*(runs(record["before"]) if "before" in record else []), record]
 
 
 def draw_curves(record: dict, path: Path) -> None:
-    """Loss over steps, a panel for every stage."""
-    figure = Figure(figsize=(12, 3), layout="constrained")
-    for axes, (stage, points) in zip(figure.subplots(1, len(STAGES)), record["stages"].items(), strict=True):
-        axes.semilogy([point["step"] for point in points], [point["loss"] for point in points])
-        axes.set(title=stage, xlabel="step", ylabel="loss")
+    """Loss over steps: a row for every run, a panel for every stage that took part."""
+    rows = [{stage: points for stage, points in run["stages"].items() if points} for run in runs(record)]
+    figure = Figure(figsize=(12, 2.6 * len(rows)), layout="constrained")
+    panels = figure.subplots(len(rows), max(map(len, rows)), squeeze=False)
+    for run, stages, axes in zip(runs(record), rows, panels, strict=True):
+        for panel in axes[len(stages) :]:
+            panel.axis("off")
+        for panel, (stage, points) in zip(axes, stages.items(), strict=False):
+            panel.semilogy([point["step"] for point in points], [point["loss"] for point in points])
+            panel.set(title=f"{stage}, {run['settings']['size']} px", xlabel="step", ylabel="loss")
     figure.savefig(path, dpi=100)

@@ -16,9 +16,9 @@ from facemogle.labels import NAMES, to_colours
 from facemogle.masks import resize_nearest
 from facemogle.pipeline import FaceMoGLEPipeline
 from train.mini import samples
-from train.mini.config import STAGES, MiniConfig
+from train.mini.config import MiniConfig
 from train.mini.evaluate import evaluate
-from train.mini.export import DESTINATION
+from train.mini.export import DESTINATION, runs
 
 TILE = 128  # pixels, of a picture in a sheet
 DRAWINGS = Path(__file__).with_name("drawings")
@@ -105,12 +105,14 @@ def gating_steps(pipeline: FaceMoGLEPipeline, portraits: samples.Samples) -> Ima
 
 
 def stage_times(checkpoint: Path) -> str:
-    record = json.loads((checkpoint / "training.json").read_text())["stages"]
-    rows = [(stage, record[stage][-1]) for stage in STAGES if record.get(stage)]
-    return table(
-        ("stage", "steps", "minutes", "last loss"),
-        [(stage, last["step"], f"{last['seconds'] / 60:.0f}", f"{last['loss']:.4f}") for stage, last in rows],
-    )
+    """How long every stage took, in all the runs that led to the checkpoint."""
+    rows = [
+        (stage, run["settings"]["size"], points[-1]["step"], f"{points[-1]['seconds'] / 60:.0f}", points[-1]["loss"])
+        for run in runs(json.loads((checkpoint / "training.json").read_text()))
+        for stage, points in run["stages"].items()
+        if points
+    ]
+    return table(("stage", "px", "steps", "minutes", "last loss"), rows)
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence]) -> str:
