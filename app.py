@@ -10,7 +10,7 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio i
 
 import spaces  # before torch, on which it acts where there is a ZeroGPU
 
-from facemogle.checkpoints import available, describe, load_pipeline
+from facemogle.checkpoints import available, describe, load_pipeline, prompt_suggestions
 from facemogle.ui import layout
 from facemogle.ui.examples import load_examples
 from facemogle.ui.provider import PipelineProvider
@@ -29,7 +29,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         partial(load_pipeline, name, **parts),
         in_thread=not ON_ZERO_GPU,  # which emulates CUDA in the main thread, before the launch
     )
-    page = layout.build(provider, load_examples(EXAMPLES), on_gpu=spaces.GPU(duration=gpu_seconds))
+    page = layout.build(
+        provider,
+        load_examples(EXAMPLES),
+        suggestions=prompt_suggestions(name),
+        on_gpu=spaces.GPU(duration=gpu_seconds),
+    )
     page.launch(
         server_name=arguments.host, server_port=arguments.port, share=arguments.share, **layout.launch_options()
     )

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 FLUX = "black-forest-labs/FLUX.1-dev"
 PUBLISHED = "XavierJiezou/face-mogle-models"
 ADAPTER_FILE = "pytorch_lora_weights.safetensors"
+SUGGESTIONS_FILE = "suggestions.json"
 # FLUX.1-dev's repository also holds the same weights in another layout, 24 GB that nothing here reads.
 _PIPELINE_FILES = ["model_index.json", ADAPTER_FILE, "*/*.json", "*/*.safetensors", "*/*.txt", "*/*.model"]
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
@@ -149,6 +150,13 @@ def available(
     except CheckpointError:
         return False
     return True
+
+
+def prompt_suggestions(name_or_path: str | os.PathLike) -> dict[str, list[str]]:
+    """Attribute -> phrases that a checkpoint on this disk was trained on; empty: it knows language at large."""
+    name = os.fspath(name_or_path)
+    file = Path(CHECKPOINTS[name].base if name in CHECKPOINTS else name) / SUGGESTIONS_FILE
+    return _read_json(file) if file.is_file() else {}
 
 
 def describe(name_or_path: str | os.PathLike) -> str:

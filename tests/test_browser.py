@@ -69,7 +69,10 @@ def app() -> Iterator[SimpleNamespace]:
 
         return recorded
 
-    app.blocks = layout.build(PipelineProvider("tiny: random weights", load), EXAMPLES, on_gpu=record)
+    suggestions = {"hair colour": ["red hair", "blue hair"], "hat": ["a wide hat"]}
+    app.blocks = layout.build(
+        PipelineProvider("tiny: random weights", load), EXAMPLES, suggestions=suggestions, on_gpu=record
+    )
     _, app.url, _ = app.blocks.launch(prevent_thread_lock=True, quiet=True, **layout.launch_options())
     yield app
     app.blocks.close()
@@ -272,6 +275,22 @@ def test_examples_replace_map_and_prompt(page, app):
     assert np.array_equal(app.received[-1], EXAMPLES[1].label_map)
 
 
+def test_known_words_are_clicked_into_the_prompt(page):
+    def prompt_becomes(text: str) -> None:
+        page.wait_for_function("text => document.querySelector('#prompt textarea').value == text", arg=text)
+
+    page.locator("#prompt textarea").fill("a woman")
+    page.get_by_text("Words it knows").click()
+    page.locator("#words").get_by_text("hair colour").click()
+    page.get_by_role("button", name="red hair").click()
+    prompt_becomes("a woman, red hair")
+    page.get_by_role("button", name="blue hair").click()
+    prompt_becomes("a woman, blue hair")
+    page.locator("#words").get_by_text("hat", exact=True).click()
+    page.get_by_role("button", name="a wide hat").click()
+    prompt_becomes("a woman, blue hair, a wide hat")
+
+
 def test_cancel_leaves_the_page_usable(page, app, slow):
     set_number(page, "steps", 50)
     for runs in range(2):  # without and with a face from before
@@ -357,7 +376,7 @@ def test_a_phone_paints_by_touch_and_nothing_overflows(open_page):
 def test_every_control_has_a_name(page):
     unnamed = page.evaluate(
         """() => Array.from(document.querySelectorAll('.gradio-container :is(button, input, textarea, canvas)'))
-            .filter(e => e.offsetParent && !e.ariaLabel && !e.labels?.length && !e.innerText.trim() && !e.title
+            .filter(e => e.offsetParent && !e.ariaLabel && !e.labels?.length && !e.textContent.trim() && !e.title
                          && !e.querySelector('img[alt]'))
             .map(e => e.outerHTML.slice(0, 200))"""
     )

@@ -12,7 +12,15 @@ import torch
 from huggingface_hub import errors
 from safetensors.torch import load_file, save_file
 
-from facemogle.checkpoints import CHECKPOINTS, FLUX, CheckpointError, available, describe, load_pipeline
+from facemogle.checkpoints import (
+    CHECKPOINTS,
+    FLUX,
+    CheckpointError,
+    available,
+    describe,
+    load_pipeline,
+    prompt_suggestions,
+)
 
 REFERENCE = Path(__file__).parent / "reference"
 BASE, ADAPTER, MOGLE = (REFERENCE / name for name in ("tiny-flux", "pytorch_lora_weights.safetensors", "mogle.pt"))
@@ -335,3 +343,9 @@ def test_mini_without_its_folder(monkeypatch, tmp_path):
     assert not available("mini")
     with pytest.raises(CheckpointError, match=r"no folder .*mini.*part of the repository"):
         load_pipeline("mini")
+
+
+def test_phrases_that_a_checkpoint_knows(tmp_path):
+    assert prompt_suggestions(tmp_path) == prompt_suggestions("flux") == {}
+    (tmp_path / "suggestions.json").write_text('{"hat": ["a wide hat"]}')
+    assert prompt_suggestions(tmp_path) == {"hat": ["a wide hat"]}

@@ -13,6 +13,7 @@ from facemogle.ui.example_strip import example_strip
 from facemogle.ui.examples import Example
 from facemogle.ui.label_editor import LabelEditor
 from facemogle.ui.provider import PipelineProvider
+from facemogle.ui.suggestions import suggestion_list, toggle_phrase
 from facemogle.ui.templates import template_face
 
 HEADLINE = "# Face-MoGLE\nPaint a label map, type a prompt, see the face, and what each expert said to it."
@@ -38,9 +39,14 @@ def build(
     provider: PipelineProvider,
     examples: list[Example],
     *,
+    suggestions: dict[str, list[str]] | None = None,
     on_gpu: Callable[[Callable], Callable] = lambda generate: generate,
 ) -> gr.Blocks:
-    """The whole page. `on_gpu` wraps the one function that runs the model, as `spaces.GPU` does."""
+    """The whole page.
+
+    suggestions: attribute -> phrases that the checkpoint knows. on_gpu wraps the one function that runs the model, as
+    `spaces.GPU` does.
+    """
     start = examples[0] if examples else Example(template_face(), "")
     with gr.Blocks(title="Face-MoGLE", analytics_enabled=False, delete_cache=(HOUR, HOUR)) as page:
         run = gr.State(None, time_to_live=HOUR)
@@ -56,6 +62,7 @@ def build(
                     start.prompt, label="Prompt", lines=2, max_lines=4, elem_id="prompt",
                     placeholder="A woman with red hair. Without a prompt, the map alone decides.",
                 )  # fmt: skip
+                words = suggestion_list(suggestions or {}, elem_id="words")
                 with gr.Row(elem_id="actions"):
                     generate = gr.Button("Generate", variant="primary", elem_id="generate")
                     cancel = gr.Button("Cancel", variant="stop", min_width=100, elem_id="cancel")
@@ -81,11 +88,15 @@ def build(
         def pick(event: gr.EventData):
             return handlers.pick_example(examples, event.index)
 
+        def pick_phrase(prompt: str, event: gr.EventData):
+            return toggle_phrase(prompt, event.phrase, (suggestions or {})[event.attribute])
+
         private: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
         page.load(
             partial(handlers.watch_loading, provider), None, [checkpoint, steps], concurrency_limit=None, **private
         )
         strip.pick(pick, None, [editor, prompt], queue=False, **private)
+        words.pick(pick_phrase, prompt, prompt, queue=False, **private)
         dice.click(handlers.roll_seed, None, seed, queue=False, **private)
         # The page serves listeners in order, so that every other word comes after this one.
         generate.click(None, status, status, js=SAY_WAITING, **private)

@@ -8,9 +8,11 @@ import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 from matplotlib.figure import Figure
 
+from facemogle.checkpoints import SUGGESTIONS_FILE
 from facemogle.pipeline import FaceMoGLEPipeline
 from train.mini.adapter import load_adapter
 from train.mini.config import STAGES, MiniConfig
+from train.mini.portraits import SUGGESTIONS
 from train.mini.vae import load_vae
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
@@ -48,6 +50,7 @@ def export(config: MiniConfig, destination: Path = DESTINATION) -> None:
     shutil.rmtree(part, ignore_errors=True)
     assemble(config).to(dtype=torch.bfloat16).save_pretrained(part, max_shard_size="9MB")
     (part / "LICENSE.md").write_text(LICENSE_NOTE)
+    (part / SUGGESTIONS_FILE).write_text(json.dumps(SUGGESTIONS, indent=1) + "\n")
     record = training_record(config)
     (part / "training.json").write_text(json.dumps(record, indent=1) + "\n")
     draw_curves(record, part / "training.png")
