@@ -6,7 +6,7 @@ import torch
 
 from facemogle.vae import PixelShuffleAutoencoderKL
 from train.mini.latent_code import LatentCode, binary_masks, psnr, to_tensor
-from train.mini.linear_vae import set_linear
+from train.mini.linear_vae import hold_constants, set_linear
 
 
 def build(**changes) -> PixelShuffleAutoencoderKL:
@@ -44,6 +44,20 @@ def test_the_encoder_computes_the_linear_code_and_the_decoder_its_inverse(code, 
     set_linear(vae, code)
     latents = vae.encode(pictures).latent_dist.mode()
     assert (latents - code(pictures)).abs().max() < 2e-3
+    assert (vae.decode(latents).sample - code.inverse(latents)).abs().max() < 2e-3
+
+
+@torch.no_grad()
+def test_constants_that_drifted_are_held(code, pictures):
+    vae = build()
+    set_linear(vae, code)
+    block = vae.decoder.up_blocks[3]
+    constant = block.resnets[0].conv_shortcut.bias.abs() == 100
+    for bias in (block.resnets[0].conv_shortcut.bias, block.resnets[1].conv2.bias):
+        bias[constant] += 0.2
+    latents = code(pictures)
+    assert (vae.decode(latents).sample - code.inverse(latents)).abs().max() > 0.05
+    hold_constants(vae.decoder)
     assert (vae.decode(latents).sample - code.inverse(latents)).abs().max() < 2e-3
 
 

@@ -31,6 +31,7 @@ class MiniConfig:
     vae_widths: tuple[int, ...] = (16, 48, 96, 192)
     decoder_steps: int = 1_000
     decoder_batch: int = 16
+    decoder_portraits: float = 0.625  # of a batch; the rest are palette maps and masks
     decoder_learning_rate: float = 2e-4
     decoder_latent_noise: float = 0.05
 

@@ -78,6 +78,25 @@ def set_outputs(conv: nn.Conv2d, matrix: Tensor, *, bias: Tensor | float = 0.0) 
     conv.bias[:outputs] = bias
 
 
+@torch.no_grad()
+def hold_constants(decoder: Decoder) -> None:
+    """Undo what training did to the constants of the decoder's head.
+
+    Beside 100, bfloat16 rounds small changes away, so that training in it neither sees nor corrects them; in float32
+    they would shift the norm's mean, and with it all colours.
+    """
+    block, groups = decoder.up_blocks[3], decoder.conv_norm_out.num_groups
+    size = decoder.conv_norm_out.num_channels // groups
+    for group in range(groups):
+        first, end = group * size + 2 * len(range(group, 3, groups)), (group + 1) * size
+        for resnet in block.resnets:
+            resnet.conv2.weight[first:end] = 0
+            resnet.conv2.bias[first:end] = 0
+        shortcut = block.resnets[0].conv_shortcut
+        shortcut.weight[first:end] = 0
+        shortcut.bias[first:end] = CONSTANT * (-1.0) ** torch.arange(end - first)
+
+
 def set_head(into: nn.Conv2d, norm: nn.GroupNorm, conv_out: nn.Conv2d, signals: int) -> None:
     """Make norm, SiLU and `conv_out` the identity on the first `signals` inputs of the 1x1 convolution `into`."""
     assert into.bias is not None and conv_out.bias is not None

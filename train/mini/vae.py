@@ -10,7 +10,7 @@ from facemogle.checkpoints import load_pipeline
 from facemogle.vae import PixelShuffleAutoencoderKL
 from train.mini.config import MiniConfig
 from train.mini.latent_code import PATCH, LatentCode, fit_latent_code, mixed_pictures, psnr
-from train.mini.linear_vae import set_linear
+from train.mini.linear_vae import hold_constants, set_linear
 from train.mini.loop import fit, load_average
 from train.mini.samples import Samples
 
@@ -91,6 +91,7 @@ def load_vae(config: MiniConfig, *, decoder: bool = True) -> PixelShuffleAutoenc
     vae.load_state_dict(torch.load(config.folder / "linear" / "vae.pt", weights_only=True))
     if decoder and (config.folder / "decoder").is_dir():
         load_average(config.folder / "decoder", {"decoder": vae.decoder})
+        hold_constants(vae.decoder)
     return vae.eval().requires_grad_(False)
 
 
@@ -101,7 +102,9 @@ def train_decoder(samples: Samples, config: MiniConfig) -> None:
         vae.decoder.compile()
 
     def loss_of(generator: torch.Generator, step: int) -> Tensor:
-        pictures = mixed_pictures(samples, config.decoder_batch, generator, portraits=0.875).to(config.device)
+        pictures = mixed_pictures(samples, config.decoder_batch, generator, portraits=config.decoder_portraits)
+        pictures = pictures.to(config.device)
+        hold_constants(vae.decoder)
         with torch.no_grad():
             latents = encode(vae, pictures)
         # The transformer's latents are never quite the encoder's, so the decoder learns to forgive a little noise.
