@@ -5,16 +5,19 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from facemogle import figures
 from facemogle.checkpoints import CheckpointError, load_pipeline
-from facemogle.gating import inside_outside, load_gating, save_gating
+from facemogle.gating import EXPERTS, GatingRecord, inside_outside, load_gating, save_gating
 from facemogle.label_files import read_label_map
 from facemogle.labels import NAMES
+from facemogle.picture_files import Settings, read_settings, write_picture
 
 _CLASSES = "\n".join(
     "".join(f"{class_id:>5} {NAMES[class_id]:<11}" for class_id in range(row, min(row + 5, len(NAMES)))).rstrip()
@@ -34,6 +37,9 @@ examples:
   four seeds:     python -m facemogle generate --label-map map.png --num-images 4 --seed 7 --out face.png
   and the why:    python -m facemogle generate --label-map map.png --out face.png --gating gating.npz
                   python -m facemogle gating gating.npz --face face.png --out grid.png
+  less of hair:   python -m facemogle generate --label-map map.png --expert-scale hair=0.5 --out face.png
+  once more:      python -m facemogle generate --from face.png --out again.png
+  but older:      python -m facemogle generate --from face.png --prompt "an old woman" --out older.png
   FLUX.1-dev:     python -m facemogle generate --checkpoint flux --label-map map.png --out face.png
 """
 _GATING_HELP = f"""\
@@ -45,6 +51,13 @@ examples:
   as a film:         python -m facemogle gating gating.npz --animate --out gating.gif
   over time:         python -m facemogle gating gating.npz --curves --out curves.png
 """
+_FROM_HELP = "take all but --adapter and --mogle from this picture's settings; options given here come before them"
+_NUM_IMAGES_HELP = "over 1: of as many seeds, from --seed upwards, written as NAME-0.png, NAME-1.png, ..."
+_EXPERT_SCALE_HELP = "an expert's weight times S: hair=0 mutes hair, global=2 doubles the global one; may be repeated"
+# What the checkpoint decides is not among them.
+_DEFAULTS = {
+    "prompt": "", "label_map": None, "seed": 0, "condition_scale": 1.0, "expert_scale": None, "checkpoint": "mini",
+}  # fmt: skip
 _PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".gif")
 
 
@@ -61,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except RuntimeError as error:
         if "out of memory" not in str(error):
             raise
-        return _failed(f"{error} Make a smaller --size, fewer --num-images, or run with --device cpu.")
+        return _failed(f"{error} Make a smaller --size, or run with --device cpu.")
     return 0
 
 
@@ -83,16 +96,19 @@ def _add_generate(commands) -> None:
     summary = "a face from a prompt, a label map or both"
     command = _add_command(commands, "generate", run_generate, summary, _GENERATE_HELP)
     add = command.add_argument
-    add("--prompt", default="", help="what the face looks like; empty: the label map alone decides")
+    add("--prompt", help="what the face looks like; none: the label map alone decides")
     add("--label-map", type=Path, metavar="PNG", help="where things are (see below); none: the text alone decides")
-    add("--out", type=_picture_path, required=True, metavar="PNG", help="the picture to write")
+    add("--from", dest="source", type=Path, metavar="PNG", help=_FROM_HELP)
+    add("--out", type=_picture_path, required=True, metavar="PNG", help="the picture; a PNG carries its settings")
     add("--gating", type=_output_path, metavar="NPZ", help="also write the gating weights of every step")
-    add("--seed", type=_seed, default=0, help="same seed, same picture (default: %(default)s)")
-    add("--num-images", type=_positive, default=1, metavar="N", help="over 1: written as NAME-0.png, NAME-1.png, ...")
+    add("--seed", type=_seed, help="same seed, same picture (default: 0)")
+    add("--num-images", type=_positive, default=1, metavar="N", help=_NUM_IMAGES_HELP)
     add("--steps", type=_positive, metavar="N", help="denoising steps (default: the checkpoint's)")
     add("--guidance-scale", type=float, metavar="S", help="how strongly the text guides (default: the checkpoint's)")
+    add("--condition-scale", type=float, metavar="S", help="how strongly the label map guides (default: 1)")
+    add("--expert-scale", type=_expert_factor, action="append", metavar="NAME=S", help=_EXPERT_SCALE_HELP)
     add("--size", type=_size, default=(None, None), metavar="HxW", help="as 512 or 512x768 (default: the checkpoint's)")
-    add("--checkpoint", default="mini", metavar="NAME", help="mini, flux, a folder or a Hub id (default: %(default)s)")
+    add("--checkpoint", metavar="NAME", help="mini, flux, a folder or a Hub id (default: mini)")
     add("--adapter", metavar="FILE", help="LoRA weights in place of the checkpoint's")
     add("--mogle", metavar="FILE", help="MoGLE weights in place of the checkpoint's")
     add("--device", type=_device, help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
@@ -121,33 +137,69 @@ def _add_command(commands, name: str, run, summary: str, epilog: str) -> argpars
 
 
 def run_generate(arguments: argparse.Namespace) -> None:
-    label_map = None if arguments.label_map is None else _read_and_report(arguments.label_map)
+    given = _given_settings(arguments)
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it asks for torchvision, which nothing here needs
     pipeline = load_pipeline(
-        arguments.checkpoint, adapter=arguments.adapter, mogle=arguments.mogle, device=arguments.device
+        given["checkpoint"], adapter=arguments.adapter, mogle=arguments.mogle, device=arguments.device
     )
     import torch
 
-    height, width = arguments.size
-    result = pipeline(
-        arguments.prompt,
-        label_map=label_map,
-        height=height,
-        width=width,
-        num_inference_steps=arguments.steps,
-        guidance_scale=arguments.guidance_scale,
-        num_images_per_prompt=arguments.num_images,
-        generator=torch.Generator().manual_seed(arguments.seed),
-        record_gating=arguments.gating is not None,
-    )
-    for index, image in enumerate(result.images):
-        number = "" if len(result.images) == 1 else f"-{index}"
+    own = {name: pipeline.config[name] for name in ("height", "width", "num_inference_steps", "guidance_scale")}
+    first = Settings(**own | given)
+    records = []
+    # One by one: a picture of a batch need not be, to the last bit, what its seed makes alone.
+    for index in range(arguments.num_images):
+        settings = replace(first, seed=(first.seed + index) % 2**64)
+        result = pipeline(
+            settings.prompt,
+            label_map=settings.label_map,
+            height=settings.height,
+            width=settings.width,
+            num_inference_steps=settings.num_inference_steps,
+            guidance_scale=settings.guidance_scale,
+            condition_scale=settings.condition_scale,
+            expert_scale=settings.expert_scale,
+            generator=torch.Generator().manual_seed(settings.seed),
+            record_gating=arguments.gating is not None,
+        )
+        (image,) = result.images
+        number = "" if arguments.num_images == 1 else f"-{index}"
         path = arguments.out.with_stem(arguments.out.stem + number)
-        image.save(path)
+        if path.suffix.lower() == ".png":
+            write_picture(path, image, replace(settings, height=image.height, width=image.width))
+        else:
+            image.save(path)
         print(path)
-    if result.gating is not None:
-        save_gating(arguments.gating, result.gating)
+        if result.gating is not None:
+            records.append(result.gating)
+    if records:
+        weights = np.concatenate([record.weights for record in records], axis=1)
+        save_gating(arguments.gating, GatingRecord(weights, records[0].timesteps))
         print(arguments.gating)
+
+
+def _given_settings(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Fields of Settings: from the command line, else from the picture of --from, else the defaults."""
+    given: dict[str, Any] = _DEFAULTS
+    if arguments.source is not None:
+        restored = read_settings(arguments.source)
+        if restored is None:
+            raise ValueError(f"{arguments.source} carries no settings. PNG files that `generate` wrote do.")
+        given = vars(restored)
+        print(f"{arguments.source}: seed {restored.seed}, checkpoint {restored.checkpoint}", file=sys.stderr)
+    options = {
+        "prompt": arguments.prompt,
+        "label_map": None if arguments.label_map is None else _read_and_report(arguments.label_map),
+        "seed": arguments.seed,
+        "num_inference_steps": arguments.steps,
+        "guidance_scale": arguments.guidance_scale,
+        "condition_scale": arguments.condition_scale,
+        "expert_scale": arguments.expert_scale and (given["expert_scale"] or {}) | dict(arguments.expert_scale),
+        "height": arguments.size[0],
+        "width": arguments.size[1],
+        "checkpoint": arguments.checkpoint,
+    }
+    return given | {name: value for name, value in options.items() if value is not None}
 
 
 def run_gating(arguments: argparse.Namespace) -> None:
@@ -202,6 +254,17 @@ def _seed(text: str) -> int:
     if not text.isdecimal() or int(text) >= 2**64:
         raise argparse.ArgumentTypeError(f"expected a whole number from 0 and below 2**64, got {text!r}")
     return int(text)
+
+
+def _expert_factor(text: str) -> tuple[str, float]:
+    """`hair=0` -> "hair", 0.0; the pipeline judges the number."""
+    name, _, factor = text.partition("=")
+    if name not in EXPERTS:
+        raise argparse.ArgumentTypeError(f"expected NAME=NUMBER with a name of {' '.join(EXPERTS)}, got {text!r}")
+    try:
+        return name, float(factor)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected NAME=NUMBER such as hair=0, got {text!r}") from None
 
 
 def _device(text: str) -> str:

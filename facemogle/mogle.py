@@ -30,10 +30,19 @@ class GatingNetwork(nn.Module):
         self.noise_proj = nn.Linear(channels, channels)
         self.gate = nn.Sequential(nn.Linear(channels, channels), nn.ReLU(), nn.Linear(channels, num_experts))
 
-    def forward(self, global_tokens: Tensor, latents: Tensor, timestep: Tensor) -> Tensor:
-        """(B, N, C), (B, N, C), (B,) -> (B, N, E), positive and summing to 1 over the experts."""
+    def forward(
+        self, global_tokens: Tensor, latents: Tensor, timestep: Tensor, expert_scale: Tensor | None = None
+    ) -> Tensor:
+        """(B, N, C), (B, N, C), (B,) -> (B, N, E), positive and summing to 1 over the experts.
+
+        `expert_scale` (E,) multiplies the weights before they are made to sum to 1; 0 mutes an expert.
+        """
         time = self.timestep_embedding(self.time_proj(timestep).to(latents.dtype))
-        return self.gate(global_tokens + self.noise_proj(latents) + time[:, None]).softmax(-1)
+        logits = self.gate(global_tokens + self.noise_proj(latents) + time[:, None])
+        if expert_scale is not None:
+            # softmax(l + log s) = s e^l / sum(s e^l), without 0 / 0 where the muted experts had all of the weight.
+            logits = logits + expert_scale.log().to(logits.dtype)
+        return logits.softmax(-1)
 
 
 class MoGLE(ModelMixin, ConfigMixin):
@@ -76,14 +85,16 @@ class MoGLE(ModelMixin, ConfigMixin):
         latents: Tensor,
         timestep: Tensor,
         expert_outputs: Tensor | None = None,
+        expert_scale: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Condition tokens (B, E, N, C), latents (B, N, C), timestep (B,) in 0..1 -> (B, N, C), gating (B, N, E).
 
-        In a sampling loop pass `expert_outputs`, computed once before it.
+        In a sampling loop pass `expert_outputs`, computed once before it. `expert_scale` (E,): see GatingNetwork.
         """
         if expert_outputs is None:
             expert_outputs = self.expert_outputs(condition_tokens)
-        gating_weights = self.gating(condition_tokens[:, 0], latents, timestep * self.config.timestep_scale)
+        timestep = timestep * self.config.timestep_scale
+        gating_weights = self.gating(condition_tokens[:, 0], latents, timestep, expert_scale)
         return torch.einsum("bne,benc->bnc", gating_weights, expert_outputs), gating_weights
 
     def enable_group_offload(self, onload_device: torch.device | str, **kwargs) -> None:

@@ -5,7 +5,7 @@ B images, E = 20 experts (the global one, then the 19 classes), N = h * w image 
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer, T5EncoderModel, T5TokenizerFast
 
-from facemogle.gating import GatingRecord
+from facemogle.gating import EXPERTS, GatingRecord
 from facemogle.labels import NUM_CLASSES
 from facemogle.masks import check_label_map, condition_images, resize_nearest
 from facemogle.mogle import MoGLE
@@ -113,6 +113,7 @@ class FaceMoGLEPipeline(DiffusionPipeline, FluxLoraLoaderMixin):
         guidance_scale: float | None = None,
         guidance_until: float | None = None,
         condition_scale: float = 1.0,
+        expert_scale: Mapping[str, float] | None = None,
         num_images_per_prompt: int = 1,
         generator: torch.Generator | list[torch.Generator] | None = None,
         latents: Tensor | None = None,
@@ -137,6 +138,8 @@ class FaceMoGLEPipeline(DiffusionPipeline, FluxLoraLoaderMixin):
         guidance_until: classifier-free guidance ends at this noise level, in 0..1: below it one pass a step draws what
             the guided steps have settled (arXiv 2404.07724).
         condition_scale: 0 ignores the condition tokens, 1 is as trained.
+        expert_scale: factors of experts' gating weights, by the names in gating.EXPERTS: 0 mutes one, 2 doubles it;
+            the weights are then made to sum to 1 again. Experts not named keep theirs.
         generator: source of the initial noise, or one for each image. None: a fresh seed, unlike any other call's.
         latents: (B, N, C) initial noise, packed. prompt_embeds (., T, D) with pooled_prompt_embeds (., P): instead of a
             prompt. condition_tokens (., E, N, C): instead of a label map, as from `encode_label_map`.
@@ -163,6 +166,8 @@ class FaceMoGLEPipeline(DiffusionPipeline, FluxLoraLoaderMixin):
             raise ValueError(f"output_type must be one of {OUTPUT_TYPES}, got {output_type!r}.")
         if unknown := set(callback_on_step_end_tensor_inputs) - set(self._callback_tensor_inputs):
             raise ValueError(f"Callbacks can take {self._callback_tensor_inputs}, got {sorted(unknown)}.")
+
+        expert_factors = None if expert_scale is None else expert_scale_tensor(expert_scale).to(device)
 
         # 1. Encode the label maps and the prompts, each once.
         if condition_tokens is None:
@@ -227,7 +232,7 @@ class FaceMoGLEPipeline(DiffusionPipeline, FluxLoraLoaderMixin):
                     break
                 timestep = t.expand(len(latents))
                 condition_hidden_states, gating_weights = self.mogle(
-                    condition_tokens, latents.to(self.mogle.dtype), timestep / 1000, expert_outputs
+                    condition_tokens, latents.to(self.mogle.dtype), timestep / 1000, expert_outputs, expert_factors
                 )
                 arguments = {
                     "hidden_states": latents,
@@ -408,6 +413,20 @@ class FaceMoGLEPipeline(DiffusionPipeline, FluxLoraLoaderMixin):
         return calculate_shift(
             num_tokens, config.base_image_seq_len, config.max_image_seq_len, config.base_shift, config.max_shift
         )
+
+
+def expert_scale_tensor(expert_scale: Mapping[str, float]) -> Tensor:
+    """Experts' names and factors -> (E,) float32, 1 for those not named. ValueError unless they can be weights."""
+    if unknown := [name for name in expert_scale if name not in EXPERTS]:
+        raise ValueError(f"expert_scale knows no experts {unknown}. They are {', '.join(EXPERTS)}.")
+    factors = torch.tensor([expert_scale.get(name, 1.0) for name in EXPERTS], dtype=torch.float32)
+    if not factors.isfinite().all() or (factors < 0).any():
+        raise ValueError(
+            f"expert_scale must hold finite factors of at least 0, got {dict(expert_scale)}. 0 mutes an expert."
+        )
+    if not factors.any():
+        raise ValueError("expert_scale mutes all experts. Leave one a factor above 0.")
+    return factors
 
 
 def image_ids(height: int, width: int) -> Tensor:

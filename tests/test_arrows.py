@@ -14,6 +14,7 @@ ARROWS = {
     "labels": set(),
     "masks": {"labels"},
     "label_files": {"labels"},
+    "picture_files": {"labels"},
     "gating": {"labels", "masks"},
     "figures": {"gating", "labels"},
     "mogle": {"labels"},
@@ -23,7 +24,7 @@ ARROWS = {
     "checkpoints": {"pipeline", "mogle", "transformer", "vae", "parsing"},
     "parsing": {"labels"},
     "ui": {"pipeline", "parsing", "gating", "figures", "label_files", "labels", "masks"},
-    "cli": {"checkpoints", "figures", "gating", "label_files", "labels", "parsing"},
+    "cli": {"checkpoints", "figures", "gating", "label_files", "labels", "parsing", "picture_files"},
     "__main__": {"cli"},
     "__init__": {"checkpoints", "pipeline"},
 }

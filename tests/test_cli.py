@@ -7,9 +7,10 @@ import pytest
 from PIL import Image
 
 from facemogle import checkpoints, cli
-from facemogle.gating import GatingRecord, load_gating, save_gating
+from facemogle.gating import EXPERTS, GatingRecord, load_gating, save_gating
 from facemogle.label_files import write_label_map
 from facemogle.labels import NAMES, to_colours
+from facemogle.picture_files import read_settings
 
 REFERENCE = Path(__file__).parent / "reference"
 TINY = [
@@ -18,6 +19,8 @@ TINY = [
     f"--mogle={REFERENCE / 'mogle.pt'}",
     "--device=cpu", "--size=64x32", "--steps=2",
 ]  # fmt: skip
+# What a picture does not carry: --from takes the rest from it.
+WEIGHTS = TINY[1:4]
 
 
 @pytest.fixture
@@ -43,6 +46,11 @@ def _fails(capsys, arguments: list, *words: str) -> None:
     assert code == 2 and "Traceback" not in output
     *_, last = output.splitlines()
     assert all(word in last for word in ("facemogle", *words)), last
+
+
+def _pixels(path: Path) -> bytes:
+    with Image.open(path) as picture:
+        return picture.tobytes()
 
 
 def test_help_teaches_and_is_quick():
@@ -90,6 +98,79 @@ def test_text_alone_and_several_images(tmp_path):
     assert pictures[0] != pictures[1] and not (tmp_path / "face.png").exists()
 
 
+def test_each_of_several_images_is_what_its_seed_makes_alone(tmp_path, label_map):
+    command = ["generate", f"--label-map={label_map}", *TINY]
+    files = [f"--out={tmp_path / 'face.png'}", f"--gating={tmp_path / 'gating.npz'}"]
+    assert cli.main([*command, *files, f"--seed={2**64 - 1}", "--num-images=2"]) == 0
+    weights = load_gating(tmp_path / "gating.npz").weights
+    assert weights.shape == (2, 2, 20, 4, 2) and not np.array_equal(weights[:, 0], weights[:, 1])
+    for index, seed in enumerate((2**64 - 1, 0)):
+        files = [f"--out={tmp_path / 'alone.png'}", f"--gating={tmp_path / 'alone.npz'}"]
+        assert cli.main([*command, *files, f"--seed={seed}"]) == 0
+        assert (tmp_path / "alone.png").read_bytes() == (tmp_path / f"face-{index}.png").read_bytes()
+        assert np.array_equal(load_gating(tmp_path / "alone.npz").weights[:, 0], weights[:, index])
+
+
+def test_expert_scale(tmp_path, label_map):
+    command = ["generate", f"--label-map={label_map}", f"--gating={tmp_path / 'gating.npz'}", *TINY]
+    assert cli.main([*command, f"--out={tmp_path / 'face.png'}"]) == 0
+    before = load_gating(tmp_path / "gating.npz").weights
+    muted = ["--expert-scale", "hair=0", "--expert-scale", "left_eye=2"]
+    assert cli.main([*command, f"--out={tmp_path / 'muted.png'}", *muted]) == 0
+    weights = load_gating(tmp_path / "gating.npz").weights
+    hair, left_eye = EXPERTS.index("hair"), EXPERTS.index("left_eye")
+    assert not weights[:, :, hair].any() and (weights[0, :, left_eye] > before[0, :, left_eye]).all()
+    assert _pixels(tmp_path / "muted.png") != _pixels(tmp_path / "face.png")
+
+
+def test_from_a_picture_makes_it_again_to_the_last_bit(tmp_path, label_map, capsys):
+    face, again = tmp_path / "face.png", tmp_path / "again.png"
+    settings = ["--prompt=a woman, 頭", "--seed=7", "--guidance-scale=2.3", "--condition-scale=0.7"]
+    scale = ["--expert-scale=hair=0", "--expert-scale=nose=1.5"]
+    assert cli.main(["generate", f"--label-map={label_map}", f"--out={face}", *settings, *scale, *TINY]) == 0
+    label_map.unlink()
+    capsys.readouterr()
+    assert cli.main(["generate", f"--from={face}", f"--out={again}", *WEIGHTS]) == 0
+    assert "seed 7, checkpoint" in capsys.readouterr().err
+    assert again.read_bytes() == face.read_bytes()
+
+    # What is given as well stands above it, name by name; the rest remains.
+    given = ["--seed=8", "--expert-scale=hair=1", "--steps=1", "--size=32x64"]
+    assert cli.main(["generate", f"--from={face}", f"--out={again}", *given, *WEIGHTS]) == 0
+    before, after = read_settings(face), read_settings(again)
+    assert before.expert_scale == {"hair": 0, "nose": 1.5} and after.expert_scale == {"hair": 1, "nose": 1.5}
+    assert (after.seed, after.num_inference_steps, after.height, after.width) == (8, 1, 32, 64)
+    for name in ("prompt", "guidance_scale", "condition_scale", "checkpoint"):
+        assert getattr(after, name) == getattr(before, name)
+    assert np.array_equal(after.label_map, before.label_map)
+    assert _pixels(again) != _pixels(face)
+
+
+@pytest.mark.parametrize("changed", ["--prompt=", "--guidance-scale=1", "--condition-scale=1", "--seed=0"])
+def test_every_restored_setting_takes_part(changed, tmp_path, label_map):
+    face, again = tmp_path / "face.png", tmp_path / "again.png"
+    settings = ["--prompt=a face", "--guidance-scale=5", "--condition-scale=0.5", "--seed=7"]
+    assert cli.main(["generate", f"--label-map={label_map}", f"--out={face}", *settings, *TINY]) == 0
+    assert cli.main(["generate", f"--from={face}", f"--out={again}", changed, *WEIGHTS]) == 0
+    assert _pixels(again) != _pixels(face)
+
+
+def test_settings_of_the_checkpoint_and_of_the_picture_that_came_out(tmp_path):
+    """Steps and guidance that were not asked for, and a size rounded to whole tokens."""
+    path = tmp_path / "face.PNG"
+    assert cli.main(["generate", f"--out={path}", *TINY[:4], "--size=70x33", "--steps=1"]) == 0
+    settings = read_settings(path)
+    assert (settings.height, settings.width, settings.guidance_scale, settings.seed) == (64, 32, 3.5, 0)
+    assert settings.label_map is None and settings.expert_scale is None and settings.prompt == ""
+
+
+def test_other_formats_carry_no_settings(tmp_path, capsys):
+    assert cli.main(["generate", f"--out={tmp_path / 'face.jpg'}", *TINY]) == 0
+    assert read_settings(tmp_path / "face.jpg") is None
+    out = f"--out={tmp_path / 'again.png'}"
+    _fails(capsys, ["generate", f"--from={tmp_path / 'face.jpg'}", out, *TINY], "face.jpg carries no settings", "PNG")
+
+
 def test_generate_tells_of_pixels_off_the_palette(tmp_path, capsys):
     colours = to_colours(np.ones((10, 10), int))
     colours[0, :3] += 5
@@ -128,6 +209,13 @@ def test_errors_of_generate(tmp_path, label_map, capsys):
     _fails(capsys, ["generate", out, "--label-map=none.png"], "none.png")
     _fails(capsys, ["generate", out, f"--label-map={wrong}"], "wrong.png", "[200]", "Class ids are 0")
     _fails(capsys, ["generate", out, "--checkpoint=fluxx"], "Did you mean 'flux'?")
+    _fails(capsys, ["generate", out, "--from=none.png"], "none.png")
+    _fails(capsys, ["generate", out, "--expert-scale=beard=2"], "global background", "cloth", "'beard=2'")
+    _fails(capsys, ["generate", out, "--expert-scale=hair=much"], "such as hair=0", "'hair=much'")
+    _fails(capsys, ["generate", out, *TINY, "--expert-scale=hair=-1"], "expert_scale of hair", "from 0")
+    _fails(capsys, ["generate", out, *TINY, "--guidance-scale=nan"], "guidance_scale must be a number")
+    every = [f"--expert-scale={name}=0" for name in EXPERTS]
+    _fails(capsys, ["generate", out, *TINY, *every], "mutes all experts")
     _fails(capsys, ["generate", out, *TINY, "--size=8"], "at least 16 pixels")
     _fails(capsys, ["generate", out, *TINY, "--device=abacus"], "got 'abacus'")
 

@@ -51,6 +51,35 @@ def test_gating_sees_global_mask_latents_and_time(name, mogle, inputs):
     assert not torch.allclose(mogle(**inputs | {name: changed})[1], before, atol=1e-3)
 
 
+def test_expert_scale_multiplies_the_weights_and_makes_them_sum_to_1(mogle, inputs):
+    _, before = mogle(**inputs)
+    scale = torch.ones(E)
+    scale[3], scale[14] = 2.0, 0.0
+    blended, weights = mogle(**inputs, expert_scale=scale)
+    torch.testing.assert_close(weights, before * scale / (before * scale).sum(-1, keepdim=True))
+    assert not weights[..., 14].any() and (weights[..., 3] > before[..., 3]).all()
+    torch.testing.assert_close(weights.sum(-1), torch.ones(B, N))
+    outputs = mogle.expert_outputs(inputs["condition_tokens"])
+    torch.testing.assert_close(blended, torch.einsum("bne,benc->bnc", weights, outputs))
+
+
+def test_an_expert_scale_of_ones_is_none(mogle, inputs):
+    for with_scale, without in zip(mogle(**inputs, expert_scale=torch.ones(E)), mogle(**inputs), strict=True):
+        assert torch.equal(with_scale, without)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_an_expert_without_weight_may_be_left_alone(mogle, inputs, dtype):
+    with torch.no_grad():
+        mogle.gating.gate[2].bias[5] = -1000  # its weight is 0 in the number format
+    mogle.to(dtype)
+    tokens = {name: tensor.to(dtype) for name, tensor in inputs.items()}
+    alone = torch.zeros(E)
+    alone[5] = 0.5
+    assert not mogle(**tokens)[1][..., 5].any()
+    assert (mogle(**tokens, expert_scale=alone)[1][..., 5] == 1).all()
+
+
 def test_timestep_scale(mogle, inputs):
     unscaled = MoGLE(timestep_scale=1.0)
     unscaled.load_state_dict(mogle.state_dict())

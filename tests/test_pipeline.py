@@ -5,6 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
+from facemogle.gating import EXPERTS
 from facemogle.masks import check_label_map
 from facemogle.pipeline import FaceMoGLEPipeline
 from facemogle.transformer import FaceMoGLETransformer2DModel
@@ -151,6 +152,33 @@ def test_recorded_gating(pipeline, label_map, seed):
     assert without.gating is None and torch.equal(without.images, result.images)
 
 
+def test_expert_scale(pipeline, label_map, seed):
+    def run(expert_scale):
+        return pipeline(
+            [PROMPT, ""],
+            label_map=label_map,
+            generator=seed(0),
+            expert_scale=expert_scale,
+            output_type="latent",
+            record_gating=True,
+        )
+
+    off, muted = run(None), run({"hair": 0.0, "left_eye": 2.0, "global": 1.0})
+    hair, left_eye = EXPERTS.index("hair"), EXPERTS.index("left_eye")
+    before, weights = off.gating.weights, muted.gating.weights
+    assert before[:, :, hair].all() and not weights[:, :, hair].any()
+    np.testing.assert_allclose(weights.sum(2), 1, rtol=1e-5)
+    # In the first step the latents are still the same, in the others they are not.
+    factors = np.ones((20, 1, 1))
+    factors[hair], factors[left_eye] = 0, 2
+    expected = before[0] * factors
+    np.testing.assert_allclose(weights[0], expected / expected.sum(1, keepdims=True), rtol=1e-4)
+    assert not close(muted.images, off.images)
+    for nothing in (dict.fromkeys(EXPERTS, 1.0), {}):
+        same = run(nothing)
+        assert torch.equal(same.images, off.images) and np.array_equal(same.gating.weights, before)
+
+
 def test_callback_sees_and_replaces(generate, pipeline):
     seen = []
 
@@ -248,6 +276,11 @@ LABEL_MAP = np.zeros((64, 64), np.uint8)
         ({"num_inference_steps": 0}, "at least 1"),
         ({"num_images_per_prompt": 0}, "at least 1"),
         ({"condition_scale": -1.0}, "at least 0"),
+        ({"expert_scale": {"hair": 0, "beard": 2}}, r"no experts \['beard'\]. They are global, background, .* cloth"),
+        ({"expert_scale": {"hair": -1}}, "at least 0, got {'hair': -1}. 0 mutes an expert"),
+        ({"expert_scale": {"hair": float("nan")}}, "finite factors"),
+        ({"expert_scale": {"hair": 1e39}}, "finite factors"),
+        ({"expert_scale": dict.fromkeys(EXPERTS, 0)}, "mutes all experts. Leave one"),
         ({"output_type": "jpeg"}, "output_type must be one of .* got 'jpeg'"),
         ({"generator": [torch.Generator()] * 2}, "2 generators for 1 images"),
         ({"latents": torch.full((1, 16, 64), torch.nan)}, "NaN or infinity"),

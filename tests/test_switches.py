@@ -28,11 +28,17 @@ def modules_of(pipeline):
     return {name for name, component in pipeline.components.items() if isinstance(component, torch.nn.Module)}
 
 
+def assert_same(image, before):
+    """But for rounding: weights that moved lie at other addresses, where a CPU may take another kernel."""
+    torch.testing.assert_close(image, before, atol=1e-4, rtol=0)
+
+
 def test_model_cpu_offload(generate, pipeline):
     before = generate()
     pipeline.enable_model_cpu_offload(device=CPU)
     assert all(hasattr(getattr(pipeline, name), "_hf_hook") for name in modules_of(pipeline) - {"mogle"})
-    assert torch.equal(generate(), before) and torch.equal(generate(), before)
+    assert_same(generate(), before)
+    assert_same(generate(), before)
 
 
 def test_every_module_has_its_place_when_offloading(pipeline):
@@ -48,7 +54,8 @@ def test_sequential_offload_layer_by_layer(generate, pipeline):
         component = getattr(pipeline, name)
         cpu_offload(component, CPU, offload_buffers=len(component._parameters) > 0)
     assert pipeline.transformer.x_embedder.adapter_A.is_meta
-    assert torch.equal(generate(), before) and torch.equal(generate(), before)
+    assert_same(generate(), before)
+    assert_same(generate(), before)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -73,7 +80,8 @@ def test_group_offload(offload_type, num_blocks_per_group, generate, pipeline, t
         exclude_modules=["text_encoder_2"] if offload_type == "leaf_level" else None,
     )
     assert any(tmp_path.iterdir())
-    assert torch.equal(generate(), before) and torch.equal(generate(), before)
+    assert_same(generate(), before)
+    assert_same(generate(), before)
 
 
 def test_first_block_cache(generate, pipeline):
