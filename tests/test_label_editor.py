@@ -11,10 +11,19 @@ import pytest
 from PIL import Image
 
 from facemogle.label_files import read_label_map
-from facemogle.labels import NUM_CLASSES, PALETTE, to_colours
+from facemogle.labels import NUM_CLASSES, PALETTE, mirror, to_colours
 from facemogle.ui import label_editor
-from facemogle.ui.label_editor import MAX_SIDE, LabelEditor, decode, encode, fit, open_label_map, save_label_map
-from facemogle.ui.templates import template_face
+from facemogle.ui.label_editor import (
+    MAX_SIDE,
+    LabelEditor,
+    decode,
+    encode,
+    fit,
+    open_label_map,
+    save_label_map,
+    start_from,
+)
+from facemogle.ui.templates import TEMPLATES, template_face
 
 FOLDER = Path(label_editor.__file__).parent
 
@@ -136,7 +145,21 @@ def test_save_writes_an_indexed_png_of_the_same_integers():
     assert "label map must be" in save_label_map({"height": 1})["error"]
 
 
+@pytest.mark.parametrize("kind", ["blank", *TEMPLATES])
+def test_the_page_offers_every_template_and_starts_from_it(kind):
+    assert kind in LabelEditor().props["kinds"]
+    expected = np.zeros((512, 512), np.uint8) if kind == "blank" else template_face(kind)
+    assert np.array_equal(decode(start_from(kind)["value"]), expected)
+
+
+def test_the_page_knows_the_classes_as_the_labels_do():
+    classes = LabelEditor().props["classes"]
+    swapped = mirror(np.arange(NUM_CLASSES)[:, None])[:, 0]
+    assert [entry["mirrored"] for entry in classes] == swapped.tolist()
+    assert len({entry["shortcut"] for entry in classes}) == NUM_CLASSES
+
+
 @pytest.mark.parametrize("name", ["label_editor.html", "label_editor.css"])
 def test_templates_survive_gradios_two_template_engines(name):
-    text = re.sub(r"\{\{(#each classes|/each|@index|this\.\w+)\}\}", "", (FOLDER / name).read_text("utf-8"))
+    text = re.sub(r"\{\{(#each \w+|/each|@index|this(\.\w+)?)\}\}", "", (FOLDER / name).read_text("utf-8"))
     assert not re.search(r"`|\$\{|\{\{|\}\}|\\", text)

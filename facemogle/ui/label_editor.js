@@ -1,115 +1,17 @@
-// Body of a function (element, trigger, props, server, upload, watch), run by gr.HTML once the element is there.
-// `map` holds the class ids, row by row; the canvas only shows it and is never read back.
+// History, gestures, keys, files, and what goes between page and Python.
 
 const MAX_UNDO = 100;
 const KEYBOARD_STEP = 4; // arrow keys move by a quarter of the brush
+const DRAFT = "facemogle-label-map";
 
-const form = element.querySelector("form");
-const canvas = form.querySelector("canvas");
-const cursor = form.querySelector(".cursor");
 const message = form.querySelector(".message");
-const context = canvas.getContext("2d");
-const controls = form.elements;
-const colours = Uint32Array.from(props.classes, ({ colour }) => {
-  const rgb = parseInt(colour.slice(1), 16);
-  return ((255 << 24) | ((rgb & 255) << 16) | (rgb & 0xff00) | (rgb >> 16)) >>> 0; // little-endian RGBA
-});
+const menu = form.querySelector(".menu");
 
-let height = 0, width = 0;
-let map = new Uint8Array(0);
-let picture = null, pixels = null; // the canvas's ImageData and its view as 32-bit colours
 let loaded = null; // what Reset goes back to
 let past = [], future = [];
-let stroke = null; // { pointer, before, last } while a pointer is down
-let position = null; // of the brush, in map pixels
-
-// --- Label map <-> run lengths -------------------------------------------------------------------------------
-
-function encode() {
-  const runs = [];
-  for (let start = 0, end = 0; start < map.length; start = end) {
-    while (end < map.length && map[end] === map[start]) end++;
-    runs.push(map[start], end - start);
-  }
-  return { height, width, runs };
-}
-
-function show(data) {
-  if (data.height !== height || data.width !== width || !picture) {
-    ({ height, width } = data);
-    canvas.height = height;
-    canvas.width = width;
-    map = new Uint8Array(height * width);
-    picture = context.createImageData(width, height);
-    pixels = new Uint32Array(picture.data.buffer);
-  }
-  for (let i = 0, start = 0; i < data.runs.length; i += 2) {
-    map.fill(data.runs[i], start, (start += data.runs[i + 1]));
-  }
-  draw(0, 0, width, height);
-}
-
-function draw(left, top, right, bottom) {
-  left = Math.max(0, Math.floor(left));
-  top = Math.max(0, Math.floor(top));
-  right = Math.min(width, Math.ceil(right));
-  bottom = Math.min(height, Math.ceil(bottom));
-  for (let y = top; y < bottom; y++) {
-    for (let i = y * width + left; i < y * width + right; i++) pixels[i] = colours[map[i]];
-  }
-  if (right > left && bottom > top) context.putImageData(picture, 0, 0, left, top, right - left, bottom - top);
-}
-
-// --- Painting ------------------------------------------------------------------------------------------------
-
-const paintedClass = () => (controls.tool.value === "eraser" ? 0 : Number(controls.class.value));
-const diameter = () => Number(controls.size.value);
-
-function dab(x, y, radius, classId) {
-  for (let row = Math.max(0, Math.floor(y - radius)); row <= Math.min(height - 1, Math.floor(y + radius)); row++) {
-    const half = Math.sqrt(radius * radius - (row + 0.5 - y) ** 2);
-    if (Number.isNaN(half)) continue;
-    const from = Math.max(0, Math.ceil(x - half - 0.5));
-    const to = Math.min(width, Math.floor(x + half - 0.5) + 1);
-    if (from < to) map.fill(classId, row * width + from, row * width + to);
-  }
-  const column = Math.floor(x), row = Math.floor(y); // a brush of one pixel always paints the one it is on
-  if (column >= 0 && column < width && row >= 0 && row < height) map[row * width + column] = classId;
-}
-
-function line(from, to) {
-  const radius = diameter() / 2;
-  const classId = paintedClass();
-  const steps = Math.max(1, Math.ceil(Math.hypot(to.x - from.x, to.y - from.y) / Math.max(1, radius / 8)));
-  for (let i = 0; i <= steps; i++) {
-    dab(from.x + ((to.x - from.x) * i) / steps, from.y + ((to.y - from.y) * i) / steps, radius, classId);
-  }
-  draw(Math.min(from.x, to.x) - radius - 1, Math.min(from.y, to.y) - radius - 1,
-       Math.max(from.x, to.x) + radius + 1, Math.max(from.y, to.y) + radius + 1);
-}
-
-function fill({ x, y }) {
-  const first = Math.floor(y) * width + Math.floor(x);
-  const old = map[first], classId = paintedClass();
-  if (x < 0 || y < 0 || x >= width || y >= height || old === classId) return;
-  const pending = [first];
-  while (pending.length) {
-    let i = pending.pop();
-    const row = i - (i % width);
-    while (i > row && map[i - 1] === old) i--;
-    for (let above = false, below = false; i < row + width && map[i] === old; i++) {
-      map[i] = classId;
-      if (above !== (above = map[i - width] === old) && above) pending.push(i - width);
-      if (below !== (below = map[i + width] === old) && below) pending.push(i + width);
-    }
-  }
-  draw(0, 0, width, height);
-}
-
-function paint(from, to) {
-  if (controls.tool.value === "fill") fill(to);
-  else line(from, to);
-}
+let gesture = null; // { tool, pointer, before } while a pointer, or the space bar, is down
+let steering = true; // by keys; false once a pointer is over the map
+let holding = false; // the space bar, to pan
 
 // --- History; every change ends in `commit`, which is synchronous: a click on Generate can never overtake it ---
 
@@ -117,9 +19,11 @@ function commit(data) {
   props.value = data;
   controls.undo.disabled = !past.length;
   controls.redo.disabled = !future.length;
+  keep(data);
 }
 
 function change(edit) {
+  finish();
   const before = encode();
   edit();
   remember(before);
@@ -134,7 +38,7 @@ function remember(before) {
 }
 
 function travel(from, to) {
-  if (stroke || !from.length) return;
+  if (gesture || !from.length) return;
   const data = from.pop();
   to.push(encode());
   show(data);
@@ -144,69 +48,124 @@ function travel(from, to) {
 const undo = () => travel(past, future);
 const redo = () => travel(future, past);
 
-// --- Pointer: capture keeps a stroke that leaves the canvas ----------------------------------------------------
+// --- The draft: storage may be full, blocked or changed by others, and the editor works all the same ------------
 
-function locate(event) {
-  const box = canvas.getBoundingClientRect();
-  return { x: ((event.clientX - box.left) / box.width) * width, y: ((event.clientY - box.top) / box.height) * height };
+function keep(data) {
+  try {
+    localStorage.removeItem(DRAFT); // an old draft is worse than none
+    localStorage.setItem(DRAFT, JSON.stringify(data));
+  } catch {}
 }
 
-function moveCursor(at) {
-  position = at;
-  const filling = controls.tool.value === "fill";
-  cursor.hidden = !at || filling;
-  canvas.style.cursor = filling ? "crosshair" : "none";
-  if (!at) return;
-  cursor.style.left = `${(100 * at.x) / width}%`;
-  cursor.style.top = `${(100 * at.y) / height}%`;
-  cursor.style.width = `${(100 * diameter()) / width}%`;
+function kept() {
+  try {
+    const { height, width, runs } = JSON.parse(localStorage.getItem(DRAFT));
+    const whole = (number, low, high) => Number.isInteger(number) && number >= low && number <= high;
+    const fits = [height, width].every((side) => whole(side, 1, props.max_side)) && runs.length % 2 === 0 &&
+      runs.every((number, i) => (i % 2 ? whole(number, 1, height * width) : whole(number, 0, colours.length - 1))) &&
+      runs.reduce((sum, number, i) => sum + (i % 2 ? number : 0), 0) === height * width;
+    return fits ? { height, width, runs } : null;
+  } catch {
+    return null;
+  }
+}
+
+// --- Gestures: capture keeps a stroke that leaves the canvas ------------------------------------------------------
+
+const currentTool = () => tools[controls.tool.value];
+
+function begin(tool, pointer, at, event) {
+  gesture = { tool, pointer, before: encode() };
+  moveCursor(at, tool);
+  tool.down(at, event);
+}
+
+function finish() {
+  if (!gesture) return;
+  const { tool, before } = gesture;
+  gesture = null;
+  tool.up();
+  trace([]);
+  remember(before);
+  moveCursor(position, currentTool());
+}
+
+function abandon() {
+  if (!gesture) return;
+  const { tool, before } = gesture;
+  gesture = null;
+  tool.up();
+  show(before);
+}
+
+const fingers = new Map(); // pointer -> its last event: two of them zoom and pan
+
+function pinch(event) {
+  const ends = () => Array.from(fingers.values());
+  const span = ([a, b]) => Math.hypot(a.clientX - b.clientX, a.clientY - b.clientY);
+  const centre = ([a, b]) => locate({ clientX: (a.clientX + b.clientX) / 2, clientY: (a.clientY + b.clientY) / 2 });
+  const before = span(ends()), from = centre(ends());
+  fingers.set(event.pointerId, event);
+  const to = centre(ends());
+  pan(to.x - from.x, to.y - from.y);
+  zoomAbout(from, span(ends()) / Math.max(1, before));
 }
 
 canvas.addEventListener("pointerdown", (event) => {
-  if (stroke || event.button !== 0) return;
+  if (event.button > 1) return;
   event.preventDefault();
+  steering = false;
   canvas.focus({ preventScroll: true });
   canvas.setPointerCapture(event.pointerId);
-  const at = locate(event);
-  stroke = { pointer: event.pointerId, before: encode(), last: at };
-  paint(at, at);
-  moveCursor(at);
+  if (event.pointerType === "touch") fingers.set(event.pointerId, event);
+  if (fingers.size === 2) abandon();
+  if (gesture || fingers.size > 1) return;
+  const tool = holding || event.button === 1 ? hand : event.altKey ? picker : currentTool();
+  begin(tool, event.pointerId, locate(event), event);
 });
 
 canvas.addEventListener("pointermove", (event) => {
-  if (stroke && event.pointerId !== stroke.pointer) return;
-  const points = event.getCoalescedEvents?.() ?? [];
-  if (stroke && controls.tool.value !== "fill") {
-    for (const point of points.length ? points : [event]) {
-      const at = locate(point);
-      paint(stroke.last, at);
-      stroke.last = at;
-    }
-  }
-  moveCursor(locate(event));
+  if (fingers.size === 2 && fingers.has(event.pointerId)) return pinch(event);
+  if (gesture && event.pointerId !== gesture.pointer) return;
+  steering = false;
+  const points = gesture ? event.getCoalescedEvents?.() ?? [] : [];
+  for (const point of points.length ? points : [event]) gesture?.tool.move(locate(point));
+  const tool = gesture?.tool ?? (holding ? hand : currentTool());
+  const at = locate(event);
+  if (!gesture) trace(event.shiftKey && last && tool.cursor === "ring" ? [last, at] : []);
+  moveCursor(at, tool);
 });
 
-function endStroke(event) {
-  if (!stroke || event.pointerId !== stroke.pointer) return;
-  const { before } = stroke;
-  stroke = null;
-  remember(before);
+function release(event) {
+  fingers.delete(event.pointerId);
+  if (gesture?.pointer === event.pointerId) finish();
 }
 
-for (const name of ["pointerup", "pointercancel", "lostpointercapture"]) canvas.addEventListener(name, endStroke);
-canvas.addEventListener("pointerleave", () => stroke || moveCursor(null));
+for (const name of ["pointerup", "pointercancel", "lostpointercapture"]) canvas.addEventListener(name, release);
+canvas.addEventListener("pointerleave", () => {
+  if (gesture || steering) return;
+  trace([]);
+  moveCursor(null, currentTool());
+});
+
+// At its smallest the map lets the page scroll on.
+canvas.addEventListener("wheel", (event) => {
+  if (zoom === 1 && event.deltaY > 0) return;
+  event.preventDefault();
+  if (!gesture) zoomAbout(locate(event), 2 ** (-clamp(event.deltaY, -200, 200) / 200));
+}, { passive: false });
 
 // --- Keys ------------------------------------------------------------------------------------------------------
 
 function setSize(size) {
   controls.size.value = size;
   controls.diameter.value = controls.size.value;
-  moveCursor(position);
+  moveCursor(position, currentTool());
 }
 
 function choose(group, value) {
   controls[group].value = value;
-  moveCursor(position);
+  moveCursor(position, currentTool());
 }
 
 const grow = (factor) => Math.round(diameter() * factor + Math.sign(factor - 1));
@@ -217,33 +176,59 @@ const keys = {
   b: () => choose("tool", "brush"),
   e: () => choose("tool", "eraser"),
   f: () => choose("tool", "fill"),
+  l: () => choose("tool", "lasso"),
+  i: () => choose("tool", "pick"),
+  v: () => choose("tool", "move"),
+  m: () => controls.mirror.click(),
+  "+": () => zoomAbout(position ?? middle(), 1.5),
+  "-": () => zoomAbout(position ?? middle(), 1 / 1.5),
 };
 
+function classOfKey({ code, shiftKey }) {
+  const classId = /^Digit\d$/.test(code) ? Number(code[5]) + (shiftKey ? 10 : 0) : -1;
+  return props.classes[classId] ? String(classId) : null;
+}
+
+// Space is the keyboard's button: arrows while it is down paint a stroke, draw an outline or move a region.
 const arrows = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
 function steer(event) {
-  const at = position ?? { x: width / 2, y: height / 2 };
-  if (event.key === " ") change(() => paint(at, at));
-  else if (event.key in arrows) {
+  const at = position ?? middle();
+  if (event.key === " ") {
+    if (steering && !gesture) begin(currentTool(), "keyboard", at, event);
+    else holding = !steering;
+  } else if (event.key in arrows) {
+    if (gesture && gesture.pointer !== "keyboard") return;
     const step = Math.max(1, diameter() / KEYBOARD_STEP);
     const [dx, dy] = arrows[event.key];
-    moveCursor({
-      x: Math.min(width - 0.5, Math.max(0.5, at.x + dx * step)),
-      y: Math.min(height - 0.5, Math.max(0.5, at.y + dy * step)),
-    });
+    const to = { x: clamp(at.x + dx * step, 0.5, width - 0.5), y: clamp(at.y + dy * step, 0.5, height - 0.5) };
+    steering = true;
+    gesture?.tool.move(to);
+    moveCursor(to, currentTool());
+    reveal(to);
   } else return;
   event.preventDefault();
 }
 
+function rest() {
+  holding = false;
+  if (gesture?.pointer === "keyboard") finish();
+}
+
 form.addEventListener("keydown", (event) => {
-  const command = event.ctrlKey || event.metaKey;
-  if (command && event.key.toLowerCase() === "z") {
+  const command = event.ctrlKey || event.metaKey, key = event.key.toLowerCase();
+  if (command && key === "z") {
     event.preventDefault();
     if (event.shiftKey) redo();
     else undo();
-  } else if (!command && !event.altKey && keys[event.key.toLowerCase()]) keys[event.key.toLowerCase()]();
-  else if (!command && event.target === canvas && !stroke) steer(event);
+  } else if (command || event.altKey) return;
+  else if (key === "escape") menu.open = false;
+  else if (classOfKey(event)) choose("class", classOfKey(event));
+  else if (keys[key]) keys[key]();
+  else if (event.target === canvas) steer(event);
 });
+canvas.addEventListener("keyup", (event) => event.key === " " && rest());
+canvas.addEventListener("blur", rest);
 
 // --- Files and buttons -----------------------------------------------------------------------------------------
 
@@ -284,12 +269,35 @@ async function save() {
   say("Saved as label-map.png.");
 }
 
+async function start(kind) {
+  const answer = await server.start_from(kind);
+  loaded = answer.value;
+  change(() => show(loaded));
+  say(answer.message);
+}
+
 const lost = () => say("The server does not answer. Is it still running?", true);
 
 form.addEventListener("submit", (event) => event.preventDefault());
+form.addEventListener("pointerdown", (event) => menu.contains(event.target) || (menu.open = false));
+form.addEventListener("change", ({ target }) => {
+  if (target.name === "lock") locked[target.value] = Number(target.checked);
+  if (target.name === "hide") unseen[target.value] = Number(target.checked);
+  redraw();
+});
+menu.addEventListener("click", (event) => {
+  const button = event.target.closest("button");
+  if (!button) return;
+  menu.open = false;
+  start(button.value).catch(lost);
+});
 controls.size.addEventListener("input", () => setSize(controls.size.value));
 controls.undo.addEventListener("click", undo);
 controls.redo.addEventListener("click", redo);
+controls.flip.addEventListener("click", () => change(flip));
+controls.closer.addEventListener("click", keys["+"]);
+controls.further.addEventListener("click", keys["-"]);
+controls.fit.addEventListener("click", () => look(1, 0, 0));
 controls.clear.addEventListener("click", () => change(() => show({ height, width, runs: [0, height * width] })));
 controls.reset.addEventListener("click", () => change(() => show(loaded)));
 controls.open.addEventListener("click", () => controls.file.click());
@@ -308,6 +316,12 @@ function receive() {
 }
 
 watch("value", receive);
+const draft = kept();
 receive();
 choose("class", "13");
+// A value set while the component mounts is taken back by Gradio.
+setTimeout(() => {
+  if (draft && !past.length) change(() => show(draft));
+  if (draft && past.length) say("Your last drawing is back. Reset shows the map that was loaded.");
+});
 canvas.labelMap = () => map.slice(); // for tests and extensions

@@ -15,12 +15,15 @@ import numpy as np
 from gradio.component_meta import ComponentMeta, updateable
 
 from facemogle.label_files import read_label_map, write_label_map
-from facemogle.labels import NAMES, NUM_CLASSES, PALETTE
+from facemogle.labels import LEFT_RIGHT_PAIRS, NAMES, NUM_CLASSES, PALETTE
 from facemogle.masks import resize_nearest
+from facemogle.ui.templates import TEMPLATES, template_face
 
 MAX_SIDE = 1024
 MAX_FILE_BYTES = 32 * 2**20
+START_SIDE = 512
 _HERE = Path(__file__).parent
+_SCRIPTS = [f"label_editor{part}.js" for part in ("_map", "_view", "_tools", "")]  # parts of one function, in order
 
 
 class LabelMapData(TypedDict):
@@ -49,10 +52,12 @@ class LabelEditor(gr.HTML, metaclass=_WithoutStub):
             elem_id=elem_id,
             html_template=(_HERE / "label_editor.html").read_text("utf-8"),
             css_template=(_HERE / "label_editor.css").read_text("utf-8"),
-            js_on_load=(_HERE / "label_editor.js").read_text("utf-8"),
+            js_on_load="\n".join((_HERE / script).read_text("utf-8") for script in _SCRIPTS),
             apply_default_css=False,
-            server_functions=[open_label_map, save_label_map],
+            server_functions=[open_label_map, save_label_map, start_from],
             classes=_palette(),
+            kinds=["blank", *TEMPLATES],
+            max_side=MAX_SIDE,
             max_file_bytes=MAX_FILE_BYTES,
         )
 
@@ -152,13 +157,25 @@ def save_label_map(data: Any) -> dict[str, str]:
     return {"file": base64.b64encode(file.getvalue()).decode()}
 
 
-def _palette() -> list[dict[str, str]]:
+def start_from(kind: str) -> dict[str, Any]:
+    """ "blank" or a kind of face in TEMPLATES -> {"value", "message"} for the page."""
+    label_map = np.zeros((START_SIDE, START_SIDE), np.uint8) if kind == "blank" else template_face(kind, START_SIDE)
+    return {"value": encode(label_map), "message": f"Started from: {kind}."}
+
+
+def _palette() -> list[dict[str, str | int]]:
+    """Per class what the page shows; `key` is the last digit of its id, with shift from 10 on."""
     sides = {"left": "The person's left: on the right of the picture", "right": "The person's right: on the left"}
+    swapped = {one: other for left, right in LEFT_RIGHT_PAIRS for one, other in ((left, right), (right, left))}
     return [
         {
             "name": name.replace("_", " "),
             "colour": "#{:02x}{:02x}{:02x}".format(*map(int, colour)),
+            "ink": "#000" if colour @ (0.299, 0.587, 0.114) > 110 else "#fff",
             "hint": sides.get(name.split("_")[0], ""),
+            "key": f"{'⇧' * (class_id > 9)}{class_id % 10}",
+            "shortcut": f"{'Shift+' * (class_id > 9)}{class_id % 10}",
+            "mirrored": swapped.get(class_id, class_id),
         }
-        for name, colour in zip(NAMES, PALETTE, strict=True)
+        for class_id, (name, colour) in enumerate(zip(NAMES, PALETTE, strict=True))
     ]

@@ -15,11 +15,11 @@ class MiniConfig:
     folder: Path = Path("runs/mini")
     # An exported checkpoint to go on from: its encoders, transformer, adapter and MoGLE take the place of the base's.
     start_from: Path = Path("none")
-    size: int = 128
+    size: int = 256
     seed: int = 0
 
     # Portraits: seeds of the training and the unseen split never overlap.
-    train_portraits: int = 16_000
+    train_portraits: int = 14_000
     test_portraits: int = 1_000
     captions_per_portrait: int = 4
     shard: int = 500
@@ -29,8 +29,8 @@ class MiniConfig:
     latent_channels: int = 16
     equalise_variance: float = 0.6
     vae_widths: tuple[int, ...] = (16, 48, 96, 192)
-    decoder_steps: int = 1_000
-    decoder_batch: int = 16
+    decoder_steps: int = 850
+    decoder_batch: int = 8
     decoder_portraits: float = 0.625  # of a batch; the rest are palette maps and masks
     decoder_learning_rate: float = 2e-4
     decoder_latent_noise: float = 0.05
@@ -38,13 +38,13 @@ class MiniConfig:
     # Text encoders: first on captions and attributes alone, then with the transformer.
     text_width: int = 128
     text_length: int = 32
-    words_steps: int = 1_500
+    words_steps: int = 2_000
     words_batch: int = 128
     words_learning_rate: float = 1e-3
 
     # Base transformer.
-    # With 64 tokens the colours show through most of the noise: only near t = 1 does the text have to say them.
-    timestep_mean: float = 1.0
+    # Colours of large places show through most of the noise: only near t = 1 does the text have to say them.
+    timestep_mean: float = 1.4
     timestep_std: float = 1.5
     text_dropout: float = 0.1
     unknown_words: float = 0.03
@@ -58,9 +58,9 @@ class MiniConfig:
     # Condition adapter and MoGLE; the paper freezes the base under them.
     adapter_freezes_base: bool = False
     adapter_rank: int = 32
-    adapter_steps: int = 2_300
-    adapter_batch: int = 32
-    adapter_learning_rate: float = 6e-4
+    adapter_steps: int = 1_600
+    adapter_batch: int = 10
+    adapter_learning_rate: float = 4e-4
     timestep_scale: float = 1000.0
     local_mask_dropout: float = 0.1
     all_masks_dropout: float = 0.1
@@ -72,10 +72,10 @@ class MiniConfig:
     parser_learning_rate: float = 4e-3
 
     # Sampling: more of the steps where the noise is high, as in training.
-    num_inference_steps: int = 12
-    sampling_shift: float = 3.0
-    guidance_scale: float = 3.0
-    guidance_until: float = 0.5
+    num_inference_steps: int = 8
+    sampling_shift: float = 4.0
+    guidance_scale: float = 4.0
+    guidance_until: float = 0.7
 
     # Evaluation: unseen portraits for the main figures, and the first of them for the costlier comparisons.
     cases: int = 1_000

@@ -61,7 +61,7 @@ def export(config: MiniConfig, destination: Path = DESTINATION) -> None:
 def training_record(config: MiniConfig) -> dict:
     """The settings, and (step, loss, seconds) of every stage, thinned to a hundred points; "before", what it went on
     from."""
-    settings = {name: str(value) if isinstance(value, Path) else value for name, value in vars(config).items()}
+    settings = {name: value for name, value in vars(config).items() if not isinstance(value, Path)}
     curves = {}
     for stage in STAGES:
         log = config.folder / stage / "log.jsonl"
