@@ -67,7 +67,7 @@ class MiniConfig:
     map_augmentation: float = 0.5  # `augment` itself leaves about half of the maps as they are
 
     # The network that reads label maps from portraits.
-    parser_steps: int = 2_800
+    parser_steps: int = 2_400
     parser_batch: int = 8
     parser_learning_rate: float = 4e-3
 
