@@ -646,7 +646,8 @@ def test_a_missing_seed_is_explained(page):
     page.click("#dice")
     page.wait_for_function("document.querySelector('#seed input').value")
     set_number(page, "steps", "")
-    generate(page)
+    generate(page)  # one step, so that there is no slider over the steps
+    page.wait_for_selector("#experts figure:nth-of-type(20)")
 
 
 def test_two_visitors_do_not_meet(open_page, app):

@@ -104,7 +104,8 @@ def roll_seed() -> int:
 def show_gating(run: Run) -> tuple[dict, str]:
     """After a run: the slider over its steps, at the last one, and the experts there."""
     steps = len(run.gating.weights)
-    return gr.update(maximum=steps, value=steps, visible=steps > 1), show_step(run, steps)
+    # A slider of one place is an error to Gradio, even where it is not shown.
+    return gr.update(maximum=max(2, steps), value=steps, visible=steps > 1), show_step(run, steps)
 
 
 def show_step(run: Run | None, step: int) -> str:
