@@ -79,6 +79,24 @@ def test_it_is_measured_and_reported(checkpoint, config, tmp_path, monkeypatch):
         assert (checkpoint / picture).is_file()
 
 
+def test_training_goes_on_from_an_exported_checkpoint(checkpoint, config, portraits, tmp_path):
+    further = replace(config, folder=tmp_path, start_from=checkpoint, adapter_steps=1, words_steps=1)
+    vae.build_linear(portraits, further)
+    before, code = vae.load_code(config), vae.load_code(further)
+    pictures = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    assert (code(pictures) - before(pictures)).abs().mean() < 0.02  # its weights are bfloat16
+    words.train_words(portraits, further)
+    adapter.train_adapter(portraits, encode_portraits(code, portraits), further)
+    export.export(further, tmp_path / "checkpoint")
+    record = json.loads((tmp_path / "checkpoint" / "training.json").read_text())
+    assert record["before"]["stages"]["base"][-1]["step"] == 2 and record["stages"]["base"] == []
+    first, second = (
+        load_pipeline(folder, device="cpu").transformer for folder in (checkpoint, tmp_path / "checkpoint")
+    )
+    changes = [(a - b).abs().max() for a, b in zip(first.parameters(), second.parameters(), strict=True)]
+    assert 0 < max(changes) < 0.05  # one step away, not begun anew
+
+
 def test_condition_tokens_are_those_of_the_pipeline(checkpoint, config, portraits):
     pipeline = load_pipeline(checkpoint, device="cpu")
     label_map = portraits.label_maps[0]
