@@ -97,6 +97,23 @@ def test_training_goes_on_from_an_exported_checkpoint(checkpoint, config, portra
     assert 0 < max(changes) < 0.05  # one step away, not begun anew
 
 
+def test_without_its_own_stage_the_words_are_those_of_the_checkpoint(checkpoint, config, tmp_path):
+    further = words.load_words(replace(config, folder=tmp_path, start_from=checkpoint))
+    own = load_pipeline(checkpoint, device="cpu").text_encoder_2
+    torch.testing.assert_close(further.text_encoder_2.state_dict(), own.float().state_dict())
+
+
+def test_every_class_counts_by_its_share():
+    label_maps = np.zeros((1, 4, 4), np.uint8)
+    label_maps[0, 0, 0] = 3
+    weight = adapter.balance(label_maps, 0.5)
+    assert weight[3] / weight[0] == pytest.approx(15**0.5)
+    assert weight[torch.from_numpy(label_maps).int()].mean() == pytest.approx(1)
+    assert (adapter.balance(label_maps, 0.0) == 1).all()
+    tokens = adapter.of_tokens(torch.from_numpy(label_maps).float(), 4)
+    assert tokens.tolist() == [[0.75, 0, 0, 0]]
+
+
 def test_condition_tokens_are_those_of_the_pipeline(checkpoint, config, portraits):
     pipeline = load_pipeline(checkpoint, device="cpu")
     label_map = portraits.label_maps[0]

@@ -89,17 +89,22 @@ def flow_matching_loss(
     noise: Tensor,
     timestep: Tensor,
     guidance_scale: float | None = 1.0,
+    token_weight: Tensor | None = None,
+    expert_scale: Tensor | None = None,
 ) -> Tensor:
     """Mean squared error between the predicted velocity and noise - x_0, averaged over all elements, in float32.
 
-    noise (B, N, C), timestep (B,) in 0..1; guidance_scale None for a base without guidance embedding.
+    noise (B, N, C), timestep (B,) in 0..1; guidance_scale None for a base without guidance embedding. `token_weight`
+    (B, N) lets some places count more; `expert_scale` (E,) is MoGLE's.
     """
     noisy_latents = add_noise(batch.latents, noise, timestep)
     condition_hidden_states = None
     if batch.condition_tokens is not None:
         if mogle is None:
             raise ValueError("A batch with condition tokens needs a MoGLE to blend them, got None.")
-        condition_hidden_states, _ = mogle(batch.condition_tokens, noisy_latents, timestep)
+        condition_hidden_states, _ = mogle(
+            batch.condition_tokens, noisy_latents, timestep, expert_scale=expert_scale
+        )
     velocity = transformer(
         hidden_states=noisy_latents,
         encoder_hidden_states=batch.prompt_embeds,
@@ -111,4 +116,7 @@ def flow_matching_loss(
         condition_hidden_states=condition_hidden_states,
         return_dict=False,
     )[0]
-    return F.mse_loss(velocity.float(), (noise - batch.latents).float())
+    target = (noise - batch.latents).float()
+    if token_weight is None:
+        return F.mse_loss(velocity.float(), target)
+    return (token_weight[..., None] * (velocity.float() - target).square()).mean()

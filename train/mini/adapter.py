@@ -2,10 +2,11 @@
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from facemogle.checkpoints import load_pipeline
-from facemogle.labels import to_colours
+from facemogle.labels import NUM_CLASSES, to_colours
 from facemogle.mogle import MoGLE
 from facemogle.transformer import AdapterConfig, FaceMoGLETransformer2DModel
 from train.mini.augment import augment
@@ -56,6 +57,19 @@ def condition_tokens(label_maps: np.ndarray, code: LatentCode) -> Tensor:
     return pack(latents.flatten(0, 1)).unflatten(0, latents.shape[:2])
 
 
+def balance(label_maps: np.ndarray, power: float) -> Tensor:
+    """(N, S, S) class ids -> (19,) what a pixel of each class counts: its share to -power, 1 on average of pixels."""
+    share = np.bincount(label_maps.ravel(), minlength=NUM_CLASSES) / label_maps.size
+    weight = np.maximum(share, 1e-6) ** -power
+    return torch.tensor(weight / (share * weight).sum(), dtype=torch.float32)
+
+
+def of_tokens(pixels: Tensor, num_tokens: int) -> Tensor:
+    """(B, S, S) -> (B, N), the mean over each token's pixels."""
+    side = pixels.shape[1] // round(num_tokens**0.5)
+    return F.avg_pool2d(pixels[:, None], side).flatten(1)
+
+
 def train_adapter(samples: Samples, latents: Tensor, config: MiniConfig) -> None:
     """`latents` (N, 16, h, w) are those of `samples`."""
     text, transformer, mogle = build(config)
@@ -67,6 +81,9 @@ def train_adapter(samples: Samples, latents: Tensor, config: MiniConfig) -> None
     black = condition_tokens(np.zeros((1, config.size, config.size), np.uint8), code)[0, 2]
     dropout = ConditionDropout(config.text_dropout, config.local_mask_dropout, config.all_masks_dropout)
     txt_ids = torch.zeros(config.text_length, 3)
+    class_weight = balance(samples.label_maps[::10], config.class_balance)
+    local_only = torch.ones(NUM_CLASSES + 1)
+    local_only[0] = 0
 
     def loss_of(generator: torch.Generator, step: int) -> Tensor:
         rows = torch.randint(len(samples), (config.adapter_batch,), generator=generator).tolist()
@@ -75,10 +92,12 @@ def train_adapter(samples: Samples, latents: Tensor, config: MiniConfig) -> None
         ids = training_ids(text, captions, generator, dropout=dropout, unknown=config.unknown_words)
         rng = np.random.default_rng(int(torch.randint(2**31, (), generator=generator)))
         label_maps = samples.label_maps[rows]
+        clean = pack(latents[rows])
+        token_weight = of_tokens(class_weight[torch.from_numpy(label_maps).int()], clean.shape[1])
         for row in np.flatnonzero(rng.random(len(rows)) < config.map_augmentation):
             label_maps[row] = augment(label_maps[row], rng)
         tokens = drop_masks(condition_tokens(label_maps, code), black, dropout, generator=generator)
-        clean = pack(latents[rows])
+        alone = rng.random() < config.global_expert_dropout
         noise = torch.randn(clean.shape, generator=generator)
         timestep = sample_timesteps(len(rows), mean=config.timestep_mean, std=config.timestep_std, generator=generator)
         with autocast(config.device):
@@ -91,6 +110,8 @@ def train_adapter(samples: Samples, latents: Tensor, config: MiniConfig) -> None
                 noise=noise.to(config.device),
                 timestep=timestep.to(config.device),
                 guidance_scale=None,
+                token_weight=token_weight.to(config.device),
+                expert_scale=local_only.to(config.device) if alone else None,
             )
 
     fit(

@@ -90,9 +90,12 @@ def train_words(samples: Samples, config: MiniConfig) -> None:
 
 
 def load_words(config: MiniConfig) -> TextEncoders:
-    """The encoders of this stage, with seeded random weights to begin with."""
+    """The encoders of this stage; without it, those of the checkpoint to go on from."""
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         encoders = TextEncoders(config)
-    load_average(config.folder / "words", {"text": encoders})
+    if config.start_from.is_dir() and not (config.folder / "words").exists():
+        load_encoders(encoders, config.start_from)
+    else:
+        load_average(config.folder / "words", {"text": encoders})
     return encoders.to(config.device)
