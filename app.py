@@ -10,7 +10,7 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio i
 
 import spaces  # before torch, on which it acts where there is a ZeroGPU
 
-from facemogle.checkpoints import available, describe, load_pipeline, prompt_suggestions
+from facemogle.checkpoints import available, describe, load_parser, load_pipeline, parser_of, prompt_suggestions
 from facemogle.ui import layout
 from facemogle.ui.examples import load_examples
 from facemogle.ui.provider import PipelineProvider
@@ -27,16 +27,24 @@ def main(argv: Sequence[str] | None = None) -> None:
     provider = PipelineProvider(
         describe_parts(name, **parts),
         partial(load_pipeline, name, **parts),
+        checkpoint=name,
         in_thread=not ON_ZERO_GPU,  # which emulates CUDA in the main thread, before the launch
     )
+    parser = parser_of(name)
     page = layout.build(
         provider,
         load_examples(EXAMPLES),
         suggestions=prompt_suggestions(name),
+        load_parser=parser and partial(load_parser, parser),
+        live=not ON_ZERO_GPU,  # where every stroke would wait for a GPU
         on_gpu=spaces.GPU(duration=gpu_seconds),
     )
     page.launch(
-        server_name=arguments.host, server_port=arguments.port, share=arguments.share, **layout.launch_options()
+        server_name=arguments.host,
+        server_port=arguments.port,
+        share=arguments.share,
+        mcp_server=arguments.mcp,
+        **layout.launch_options(),
     )
 
 
@@ -49,6 +57,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--adapter", metavar="FILE", help="LoRA weights in place of the checkpoint's")
     add("--mogle", metavar="FILE", help="MoGLE weights in place of the checkpoint's")
     add("--share", action="store_true", help="also serve at a public address, through Gradio's server")
+    add("--mcp", action="store_true", help="also serve the API as tools to AI agents, by MCP")
     add("--host", help="address to listen on (default: 127.0.0.1; 0.0.0.0 for the local network)")
     add("--port", type=int, help="port to listen on (default: the first free one from 7860)")
     return parser.parse_args(argv)
@@ -75,9 +84,9 @@ def describe_parts(name: str, *, adapter: str | None, mogle: str | None) -> str:
     return f"{describe(name)}, with {' and '.join(own)}" if own else describe(name)
 
 
-def gpu_seconds(label_map, prompt: str, seed: int, steps: int) -> int:
-    """How long a Space's GPU is wanted for one picture, at most: FLUX takes about a third of a second a step."""
-    return 15 + steps
+def gpu_seconds(visit, label_map, prompt: str, seed: int, num_images: int | None, steps: int, *others) -> int:
+    """How long a Space's GPU is wanted, at most: FLUX takes about a third of a second a step and picture."""
+    return 15 + steps * (num_images or 1)
 
 
 if __name__ == "__main__":

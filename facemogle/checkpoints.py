@@ -49,6 +49,7 @@ class Checkpoint:
     mogle: tuple[str, ...] = ()
     summary: str = ""
     remedy: str = ""
+    parser: str | None = None  # of PARSERS: the one that reads the faces it draws
 
 
 CHECKPOINTS = {
@@ -56,6 +57,7 @@ CHECKPOINTS = {
         base=str(Path(__file__).parents[1] / "assets" / "mini"),
         summary="a small model trained from scratch on procedural portraits; any CPU, no download",
         remedy="The folder is part of the repository: clone all of it, or train it with `python -m train.mini`.",
+        parser="mini",
     ),
     "flux": Checkpoint(
         base=FLUX,
@@ -157,6 +159,12 @@ def prompt_suggestions(name_or_path: str | os.PathLike) -> dict[str, list[str]]:
     name = os.fspath(name_or_path)
     file = Path(CHECKPOINTS[name].base if name in CHECKPOINTS else name) / SUGGESTIONS_FILE
     return _read_json(file) if file.is_file() else {}
+
+
+def parser_of(name_or_path: str | os.PathLike) -> str | None:
+    """The parser, for load_parser, that reads a checkpoint's faces; None: there is none for it yet."""
+    name = os.fspath(name_or_path)
+    return CHECKPOINTS[name].parser if name in CHECKPOINTS else None
 
 
 def describe(name_or_path: str | os.PathLike) -> str:

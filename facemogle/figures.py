@@ -5,6 +5,7 @@ Pure functions from arrays to PIL pictures. S steps, E = 20 experts, (h, w) toke
 
 import os
 from functools import lru_cache
+from typing import BinaryIO
 
 import cv2
 import numpy as np
@@ -73,16 +74,18 @@ def expert_grid(
     face: Image.Image | None = None,
     label_map: np.ndarray | None = None,
     common_scale: bool = False,
-    top: float | None = None,
+    top: float | np.ndarray | None = None,
     title: str = "",
     width: int = 900,
 ) -> Image.Image:
     """All 20 experts of (E, h, w) weights with their names and largest weights, and a colour bar.
 
-    Each map runs from 0 to its own maximum; with `common_scale`, from 0 to `top` (None: the largest weight of all).
+    A map runs from 0 to `top`: one number for all, or (E,) with one for each expert. None: each map's own maximum, or
+    with `common_scale` the largest weight of all.
     """
-    if common_scale and top is None:
-        top = float(weights.max())
+    if top is None:
+        top = weights.max() if common_scale else weights.max((1, 2))
+    tops = np.broadcast_to(top, len(EXPERTS))
     cell = (width - BAR_WIDTH - (COLUMNS + 1) * GAP) // COLUMNS
     cell_size = (cell, cell * weights.shape[1] // weights.shape[2])
     caption, head = TEXT_SIZE + 8, (TEXT_SIZE + 2 * GAP if title else GAP)
@@ -94,10 +97,9 @@ def expert_grid(
         x, y = GAP + expert % COLUMNS * pitch[0], head + expert // COLUMNS * pitch[1]
         draw.text((x, y), name, INK, _font())
         draw.text((x + cell, y), f"{weights[expert].max():.2f}", INK, _font(), anchor="ra")
-        scale = top if common_scale else None
-        picture = expert_map(weights, expert, cell_size, face=face, label_map=label_map, top=scale)
+        picture = expert_map(weights, expert, cell_size, face=face, label_map=label_map, top=float(tops[expert]))
         page.paste(picture, (x, y + caption))
-    _colour_bar(page, (width - BAR_WIDTH, head + caption), top if common_scale else None)
+    _colour_bar(page, (width - BAR_WIDTH, head + caption), float(tops[0]) if (tops == tops[0]).all() else None)
     return page
 
 
@@ -119,8 +121,8 @@ def step_frames(
     ]  # fmt: skip
 
 
-def save_animation(path: str | os.PathLike, frames: list[Image.Image], *, milliseconds: int = 400) -> None:
-    """Write the frames as a GIF that repeats without end and rests on the last frame."""
+def save_animation(path: str | os.PathLike | BinaryIO, frames: list[Image.Image], *, milliseconds: int = 400) -> None:
+    """Write the frames, to a path or into an open file, as a GIF that repeats without end and rests on the last one."""
     durations = [milliseconds] * (len(frames) - 1) + [4 * milliseconds]
     frames[0].save(path, format="GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0)
 

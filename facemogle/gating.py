@@ -4,7 +4,9 @@ S steps, B images, E = 20 experts (the global one, then the 19 classes in order)
 """
 
 import os
+from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import BinaryIO
 
 import numpy as np
 
@@ -49,20 +51,25 @@ class GatingRecord:
             expert = EXPERTS.index(expert)
         return self.at(step, image=image)[expert]
 
-    def at(self, step: int | None, *, image: int = 0) -> np.ndarray:
-        """(E, h, w) weights of one image at one step (None: mean over the steps). IndexError names the range."""
-        steps, images = self.weights.shape[:2]
+    def over_steps(self, *, image: int = 0) -> np.ndarray:
+        """(S, E, h, w) weights of one image. IndexError names the images there are."""
+        images = self.weights.shape[1]
         if not 0 <= image < images:
             raise IndexError(f"This run has images 0 to {images - 1}, got image {image}.")
+        return self.weights[:, image]
+
+    def at(self, step: int | None, *, image: int = 0) -> np.ndarray:
+        """(E, h, w) weights of one image at one step (None: mean over the steps). IndexError names the range."""
+        weights = self.over_steps(image=image)
         if step is None:
-            return self.weights[:, image].mean(0)
-        if not 0 <= step < steps:
-            raise IndexError(f"This run has steps 0 to {steps - 1}, got step {step}.")
-        return self.weights[step, image]
+            return weights.mean(0)
+        if not 0 <= step < len(weights):
+            raise IndexError(f"This run has steps 0 to {len(weights) - 1}, got step {step}.")
+        return weights[step]
 
     def expert_means(self, *, image: int = 0) -> np.ndarray:
         """(S, E) weights averaged over the picture: how much each expert says as the image forms."""
-        return self.weights[:, image].mean((-2, -1))
+        return self.over_steps(image=image).mean((-2, -1))
 
 
 def winners(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -88,23 +95,32 @@ def coverage(label_map: np.ndarray, h: int, w: int) -> np.ndarray:
 
 
 def inside_outside(weights: np.ndarray, label_map: np.ndarray) -> np.ndarray:
-    """Does an expert speak where its class is? (E, h, w) weights, (H, W) class ids -> (19, 2) inside, outside.
+    """Does an expert speak where its class is? (..., E, h, w), (H, W) class ids -> (..., 19, 2) inside, outside.
 
     With c the coverage of class i and g the weight of its local expert, per token:
     inside = sum(g c) / sum(c), outside = sum(g (1 - c)) / sum(1 - c).
     NaN for a class that is absent (inside) or that fills the picture (outside). Their quotient is the gating ratio.
     """
-    local = weights[1:]
+    local = weights[..., 1:, :, :]
     covered = coverage(label_map, *weights.shape[-2:])
     with np.errstate(invalid="ignore"):
         return np.stack(
-            [(local * share).sum((-2, -1)) / share.sum((-2, -1)) for share in (covered, 1 - covered)], axis=1
+            [(local * share).sum((-2, -1)) / share.sum((-2, -1)) for share in (covered, 1 - covered)], axis=-1
         )
 
 
-def save_gating(path: str | os.PathLike, record: GatingRecord) -> None:
-    """Write a compressed `.npz` with `weights` and `timesteps`, float32: reading it back is exact."""
-    with open(path, "wb") as file:  # an open file, since numpy appends .npz to other names
+def locality(record: GatingRecord, label_map: np.ndarray, *, image: int = 0) -> np.ndarray:
+    """`inside_outside` of one image at every step: (H, W) class ids -> (S, 19, 2). IndexError names the images."""
+    return inside_outside(record.over_steps(image=image), label_map)
+
+
+def save_gating(path: str | os.PathLike | BinaryIO, record: GatingRecord) -> None:
+    """Write a compressed `.npz`, or into an open file; float32, so that reading it back is exact.
+
+    It holds `weights` (S, B, E, h, w), experts in the order of EXPERTS, and `timesteps` (S,).
+    """
+    # An open file, since numpy appends .npz to other names.
+    with open(path, "wb") if isinstance(path, (str, os.PathLike)) else nullcontext(path) as file:
         np.savez_compressed(file, weights=record.weights, timesteps=record.timesteps)
 
 

@@ -8,7 +8,7 @@ from PIL import Image, UnidentifiedImageError
 
 from facemogle.labels import LEFT_RIGHT_PAIRS, NAMES, NUM_CLASSES, PALETTE, from_colours
 
-MAX_PIXELS = 64_000_000
+MAX_PIXELS = 4096 * 4096
 _REMEDY = (
     f"Class ids are 0 ({NAMES[0]}) to {NUM_CLASSES - 1} ({NAMES[-1]}). "
     "Save the map as a palette or greyscale PNG of class ids, or as RGB in the palette's colours."
@@ -20,15 +20,15 @@ def read_label_map(file: str | os.PathLike | BinaryIO) -> tuple[np.ndarray, int]
 
     Understood: palette pictures (the indices are class ids), greyscale of 8 or 16 bits (the values are class ids),
     and colours (see labels.from_colours). Transparent pixels are background.
-    ValueError where the file is no picture, is truncated, has over 64 megapixels or holds values over 18;
+    ValueError where the file is no picture, is truncated, has over 4096x4096 pixels or holds values over 18;
     FileNotFoundError where there is none.
     """
-    name = getattr(file, "name", "the label map") if hasattr(file, "read") else os.fspath(file)
+    name = getattr(file, "name", "The file") if hasattr(file, "read") else os.fspath(file)
     try:
         with Image.open(file) as picture:
             if picture.width * picture.height > MAX_PIXELS:
                 raise ValueError(
-                    f"{picture.width}x{picture.height} pixels are more than {MAX_PIXELS // 1_000_000} megapixels. "
+                    f"{picture.width}x{picture.height} pixels are more than 4096x4096. "
                     "Scale it down with nearest-neighbour sampling; 1024x1024 is plenty."
                 )
             return _class_ids(picture)
@@ -40,13 +40,16 @@ def read_label_map(file: str | os.PathLike | BinaryIO) -> tuple[np.ndarray, int]
         raise ValueError(f"{name} cannot be read as a label map: {error}") from error
 
 
-def write_label_map(path: str | os.PathLike | BinaryIO, label_map: np.ndarray) -> None:
-    """Write (H, W) class ids as a PNG with the official palette; the indices are the class ids."""
+def write_label_map(path: str | os.PathLike | BinaryIO, label_map: np.ndarray, *, colours: bool = False) -> None:
+    """Write (H, W) class ids as a PNG with the official palette; the indices are the class ids.
+
+    With `colours`, an RGB PNG of the palette's colours, for programs that lose a palette or reorder it.
+    """
     if label_map.ndim != 2 or label_map.size == 0 or not np.issubdtype(label_map.dtype, np.integer):
         raise ValueError(f"label_map must be (H, W) integers, got {label_map.dtype} of shape {label_map.shape}.")
     picture = Image.fromarray(_in_range(label_map)).convert("L")
     picture.putpalette(PALETTE.tobytes())
-    picture.save(path, format="PNG")
+    (picture.convert("RGB") if colours else picture).save(path, format="PNG")
 
 
 def _class_ids(picture: Image.Image) -> tuple[np.ndarray, int]:

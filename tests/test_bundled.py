@@ -13,8 +13,8 @@ from safetensors import safe_open
 from facemogle.checkpoints import load_parser, load_pipeline
 from facemogle.labels import CLASS_ID
 from facemogle.masks import resize_nearest
+from facemogle.overlap import confusion, intersection_over_union
 from facemogle.ui.examples import load_examples
-from train.mini import measures
 from train.mini.portraits import render, sample_attributes
 
 ROOT = Path(__file__).parents[1]
@@ -84,7 +84,7 @@ def test_the_parser_reads_unseen_portraits():
     portraits = [render(sample_attributes(np.random.default_rng(30_000_000 + seed)), size=256) for seed in range(24)]
     pictures, label_maps = (list(each) for each in zip(*portraits, strict=True))
     read = load_parser("mini").parse(pictures)
-    iou = measures.intersection_over_union(measures.confusion(np.stack(read), np.stack(label_maps)))
+    iou = intersection_over_union(confusion(np.stack(read), np.stack(label_maps)))
     assert np.nanmean(iou) >= 0.9
     assert np.nanmin(iou) >= 0.65
 

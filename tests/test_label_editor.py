@@ -20,6 +20,7 @@ from facemogle.ui.label_editor import (
     encode,
     fit,
     open_label_map,
+    save_colours,
     save_label_map,
     start_from,
 )
@@ -111,7 +112,7 @@ def test_open_reads_every_kind_of_mask(mode):
 def test_open_counts_pixels_off_the_palette():
     colours = to_colours(template_face(size=96))
     colours[:3, 0] = 7, 9, 8
-    assert "3 pixels were off the palette" in open_label_map(png(Image.fromarray(colours)))["message"]
+    assert "3 pixels (0.0%) were off the palette" in open_label_map(png(Image.fromarray(colours)))["message"]
 
 
 def test_open_scales_large_masks_down_and_says_so():
@@ -137,12 +138,25 @@ def test_open_explains_what_it_cannot_read(file, error):
     assert "value" not in answer
 
 
-def test_save_writes_an_indexed_png_of_the_same_integers():
+@pytest.mark.parametrize(("save", "mode"), [(save_label_map, "P"), (save_colours, "RGB")])
+def test_save_writes_a_png_of_the_same_integers(save, mode):
     face = template_face(size=96)
-    file = io.BytesIO(base64.b64decode(save_label_map(encode(face))["file"]))
-    assert Image.open(file).mode == "P"
+    file = io.BytesIO(base64.b64decode(save(encode(face))["file"]))
+    picture = Image.open(file)
+    assert picture.mode == mode
+    assert np.array_equal(np.asarray(picture.convert("RGB")), to_colours(face))
     assert np.array_equal(read_label_map(file)[0], face)
-    assert "label map must be" in save_label_map({"height": 1})["error"]
+    assert "label map must be" in save({"height": 1})["error"]
+
+
+def test_strokes_and_the_picture_below_are_gradios_to_use():
+    with gr.Blocks() as blocks:
+        editor = LabelEditor(template_face(size=64), backdrop="data:,")
+        editor.stroke(lambda label_map: None, editor, None)
+    assert [listener.targets for listener in blocks.fns.values()] == [[(editor._id, "stroke")]]
+    # What gr.update does: the editor is made once more from these, and is asked for its own.
+    again = LabelEditor(**{**editor.constructor_args, "backdrop": "data:,again", "render": False})
+    assert (again.backdrop, again.props["backdrop"]) == ("data:,again", "data:,again")
 
 
 @pytest.mark.parametrize("kind", ["blank", *TEMPLATES])

@@ -30,6 +30,11 @@ def test_round_trip(label_map, tmp_path):
     assert (again == label_map).all() and off_palette == 0
     with Image.open(tmp_path / "map.png") as picture:
         assert picture.mode == "P" and (np.asarray(picture.convert("RGB")) == to_colours(label_map)).all()
+    write_label_map(tmp_path / "colours.png", label_map, colours=True)
+    again, off_palette = read_label_map(tmp_path / "colours.png")
+    assert (again == label_map).all() and off_palette == 0
+    with Image.open(tmp_path / "colours.png") as picture:
+        assert picture.mode == "RGB" and (np.asarray(picture) == to_colours(label_map)).all()
 
 
 def test_greyscale_and_sixteen_bits(label_map):
@@ -100,8 +105,8 @@ def test_bad_files(label_map, tmp_path):
 
 
 def test_decoded_size_is_capped(tmp_path):
-    Image.new("1", (9000, 8000)).save(tmp_path / "large.png")
-    with pytest.raises(ValueError, match="9000x8000 pixels are more than 64 megapixels"):
+    Image.new("1", (4097, 4096)).save(tmp_path / "large.png")
+    with pytest.raises(ValueError, match="4097x4096 pixels are more than 4096x4096"):
         read_label_map(tmp_path / "large.png")
 
 

@@ -1,22 +1,12 @@
 """The yardsticks: each must give the right answer where it is known."""
 
 import numpy as np
-import pytest
 
 from facemogle.labels import CLASS_ID
 from facemogle.parsing.mini import MiniParser
 from train.mini import measures
 from train.mini.evaluate import swap
 from train.mini.portraits import HAIR_COLOURS
-
-
-def test_overlap_of_equal_and_of_shifted_maps():
-    label_map = np.zeros((8, 8), np.uint8)
-    label_map[:4] = 1
-    iou = measures.intersection_over_union(measures.confusion(label_map, label_map))
-    assert iou[0] == iou[1] == 1 and np.isnan(iou[2:]).all()
-    iou = measures.intersection_over_union(measures.confusion(np.roll(label_map, 2, axis=0), label_map))
-    assert iou[1] == pytest.approx(2 / 6)
 
 
 def test_colours_and_presence_are_read():
@@ -38,6 +28,17 @@ def test_kernel_distance_grows_with_what_differs():
     one, other = rng.normal(size=(2, 300, 6))
     assert abs(measures.kernel_distance(one, other)) < 0.05
     assert measures.kernel_distance(one + 0.5, other) > 10 * abs(measures.kernel_distance(one, other))
+
+
+def test_kernel_distance_does_not_depend_on_where_the_features_lie():
+    """The parser's are no deviations from 0: a kernel of them as they are would tell of their size alone."""
+    rng = np.random.default_rng(0)
+    size, middle = 10.0 ** rng.uniform(-2, 2, 64), rng.uniform(-50, 50, 64)
+    one, other = (rng.normal(size=(2, 300, 64)) + middle) * size
+    halves = measures.kernel_distance(one, other)
+    assert abs(halves) < 0.05
+    assert measures.kernel_distance(one + size, other) > max(1, 20 * abs(halves))
+    assert np.isclose(halves, measures.kernel_distance(one - middle * size, other - middle * size), atol=1e-6)
 
 
 def test_features_tell_pictures_apart():

@@ -6,6 +6,9 @@ import subprocess
 import sys
 import threading
 from contextlib import closing
+from dataclasses import replace
+from functools import partial
+from types import SimpleNamespace
 
 import gradio as gr
 import numpy as np
@@ -14,12 +17,15 @@ import torch
 from PIL import Image
 
 from facemogle.label_files import write_label_map
-from facemogle.ui import handlers, layout, views
+from facemogle.picture_files import read_settings
+from facemogle.ui import handlers, layout, run, views
 from facemogle.ui.examples import Example, load_examples
+from facemogle.ui.live import Latest
 from facemogle.ui.provider import PipelineProvider, describe
-from facemogle.ui.run import Request, Run, Step, estimate, picture_size, stream
+from facemogle.ui.run import Step, estimate, picture_size
 from facemogle.ui.suggestions import toggle_phrase
 from facemogle.ui.templates import template_face
+from facemogle.ui.visit import MAX_RUNS, Visit
 
 FACE = template_face(size=64)
 
@@ -29,12 +35,22 @@ def provider(pipeline):
     return PipelineProvider("tiny: random weights", lambda: pipeline)
 
 
-def request_of(label_map=FACE, *, prompt="a face", seed=3, steps=4) -> Request:
-    return Request(prompt, label_map, seed, steps)
+def fields(label_map=FACE, prompt="a face", seed=3, steps=4, *, num_images=1, guidance=3.5, condition=1.0, scale=None):
+    """As layout.py lists them."""
+    return label_map, prompt, seed, num_images, steps, guidance, condition, scale
 
 
-def generate(provider, label_map=FACE, prompt="a face", seed=3, steps=4):
-    return list(handlers.generate(provider, label_map, prompt, seed, steps))
+def generate(provider, *values, visit=None, **named):
+    return list(handlers.generate(provider, visit or Visit(), *fields(*values, **named)))
+
+
+def visit_of(provider, *values, **named) -> Visit:
+    return generate(provider, *values, **named)[-1][2]
+
+
+def stream(pipeline, lock=None, **named):
+    request = handlers.read_request(*fields(**named))
+    return run.stream(pipeline, request, checkpoint="tiny", lock=lock or threading.Lock())
 
 
 def watch(provider):
@@ -56,7 +72,7 @@ def test_a_phrase_is_added_replaced_and_taken_back():
 
 def test_generate_tells_each_step_and_ends_with_the_face(provider, pipeline):
     updates = generate(provider)
-    picture, status, run = updates[-1]
+    picture, status, visit = updates[-1]
     steps = [update[1] for update in updates if "Step " in update[1]]  # a slow machine waits for the weights first
     assert all(f"Step {n} of 4" in step for n, step in zip(range(1, 5), steps, strict=True))
     assert all('class="run running"' in update[1] for update in updates[:-1])
@@ -65,8 +81,8 @@ def test_generate_tells_each_step_and_ends_with_the_face(provider, pipeline):
     expected = pipeline(
         "a face", label_map=FACE, num_inference_steps=4, generator=torch.Generator().manual_seed(3), record_gating=True
     )
-    assert picture.tobytes() == expected.images[0].tobytes()
-    assert np.array_equal(run.gating.weights, expected.gating.weights)
+    assert Image.open(picture).tobytes() == visit.face.tobytes() == expected.images[0].tobytes()
+    assert np.array_equal(visit.run.gating.weights, expected.gating.weights.astype(np.float16))
 
 
 @pytest.mark.parametrize(
@@ -85,7 +101,7 @@ def test_either_input_may_be_empty(provider, label_map, prompt, source):
 
 @pytest.mark.parametrize("seed", [None, -1, handlers.MAX_SEED + 1])
 def test_a_seed_that_cannot_be_used_is_explained(provider, seed):
-    updates = handlers.generate(provider, FACE, "a face", seed, 1)
+    updates = handlers.generate(provider, Visit(), *fields(seed=seed, steps=1))
     assert f"whole number from 0 to {handlers.MAX_SEED}" in next(updates)[1]
     with pytest.raises(gr.Error, match="New seed draws one"):
         next(updates)
@@ -96,7 +112,7 @@ def test_a_long_prompt_is_cut_and_the_page_says_so(provider):
 
 
 def test_previews_show_where_the_run_is_heading(pipeline):
-    steps = [event for event in stream(pipeline, request_of(steps=6), lock=threading.Lock()) if isinstance(event, Step)]
+    steps = [event for event in stream(pipeline, steps=6) if isinstance(event, Step)]
     previews = [step.preview for step in steps if step.preview]
     assert previews
     assert previews[0].size == (64, 64)
@@ -113,13 +129,13 @@ def test_a_closed_run_stops_within_a_step_and_leaves_the_pipeline_usable(pipelin
     lock, forwards = threading.Lock(), []
     with (
         pipeline.transformer.register_forward_hook(lambda *_: forwards.append(1)),
-        closing(stream(pipeline, request_of(steps=1000), lock=lock)) as events,
+        closing(stream(pipeline, lock, steps=1000)) as events,
     ):
         next(events)
         events.close()
         assert lock.acquire(timeout=30)
     assert len(forwards) < 100
-    assert isinstance(generate(provider, steps=1)[-1][2], Run)
+    assert visit_of(provider, steps=1).run
 
 
 def test_a_run_that_fails_says_so_and_the_next_one_works(provider, pipeline, monkeypatch):
@@ -129,11 +145,11 @@ def test_a_run_that_fails_says_so_and_the_next_one_works(provider, pipeline, mon
     updates = []
     with monkeypatch.context() as patched, pytest.raises(gr.Error, match="latents became"):
         patched.setattr(pipeline, "decode_latents", diverge)
-        for update in handlers.generate(provider, FACE, "a face", 3, 1):
+        for update in handlers.generate(provider, Visit(), *fields(steps=1)):
             updates.append(update)
     assert 'class="run failed" role="alert"' in updates[-1][1]
     assert "&lt;NaN&gt;" in updates[-1][1]
-    assert isinstance(generate(provider, steps=1)[-1][2], Run)
+    assert visit_of(provider, steps=1).run
 
 
 def test_loading_failure_names_the_remedy_and_generate_tries_again(pipeline):
@@ -146,27 +162,27 @@ def test_loading_failure_names_the_remedy_and_generate_tries_again(pipeline):
         return answer
 
     provider = PipelineProvider("tiny", load)
-    shown, steps = watch(provider)[-1]
+    shown, steps, guidance = watch(provider)[-1]
     assert "checkpoint failed" in shown
     assert "Put them there." in shown
-    assert steps == handlers.KEEP
-    assert isinstance(generate(provider, steps=1)[-1][2], Run)
-    shown, steps = watch(provider)[-1]
+    assert steps == guidance == handlers.KEEP
+    assert visit_of(provider, steps=1).run
+    shown, steps, guidance = watch(provider)[-1]
     assert "checkpoint ready" in shown
-    assert steps["value"] == pipeline.config.num_inference_steps
+    assert (steps, guidance) == (pipeline.config.num_inference_steps, pipeline.config.guidance_scale)
 
 
 def test_page_and_generate_wait_for_the_weights(pipeline):
     loaded = threading.Event()
     provider = PipelineProvider("tiny", lambda: loaded.wait(30) and pipeline)
-    generating = handlers.generate(provider, FACE, "", 3, 1)
+    generating = handlers.generate(provider, Visit(), *fields(prompt="", steps=1))
     assert "Loading the weights" in handlers.show_checkpoint(provider)
     assert "Waiting for the weights" in next(generating)[1]
     threading.Timer(0.1, loaded.set).start()
     seen = watch(provider)
     assert "Loading the weights" in seen[0][0]
     assert "ready" in seen[-1][0]
-    assert isinstance(list(generating)[-1][2], Run)
+    assert list(generating)[-1][2].run
 
 
 def test_loading_may_stay_in_the_calling_thread(pipeline):
@@ -206,20 +222,113 @@ def test_picture_keeps_the_maps_proportions(pipeline):
     assert picture_size(pipeline, np.zeros((1, 1000), np.uint8)) == (16, 64)
 
 
-def test_experts_change_with_the_step_without_the_model(provider, pipeline, monkeypatch):
-    run = generate(provider)[-1][2]
+def test_what_was_made_is_shown_without_the_model(provider, pipeline, monkeypatch):
+    assert handlers.show(provider, None, Visit())[0] is None
+    assert handlers.last_face(Visit()) is None
+    first = visit_of(provider)
+    second = visit_of(provider, seed=5, prompt="", num_images=2, visit=first)
     monkeypatch.setattr(type(pipeline), "__call__", None)
-    slider, last = handlers.show_gating(run)
-    assert (slider["maximum"], slider["value"], slider["visible"]) == (4, 4, True)
-    shown = [handlers.show_step(run, step) for step in range(1, 5)]
-    assert shown[-1] == last
-    assert len(set(shown)) == 4
-    assert last.count("<figure>") == 20
-    for name in ("global", "left eye", "cloth"):
-        assert f'alt="Where the expert for {name} speaks"' in last
-    assert handlers.show_step(None, 1) == ""
-    assert handlers.last_face(run) is run.face
-    assert handlers.last_face(None) is None
+    face, variations, comparison, _, inspected, history = handlers.show(provider, None, second)
+    assert face == handlers.last_face(second)
+    assert [title in variations for title in ("seed 5", "seed 6", "seed 7")] == [True, True, False]
+    assert comparison == (first.face, second.face)
+    assert (inspected.title, inspected.image) == ("seed 5, no prompt", 0)
+    assert inspected.gating.weights.shape == (4, 2, 20, 4, 4)
+    assert history.count("<img") == 2
+
+    other = handlers.pick_image(second, 1)
+    assert handlers.show(provider, None, other)[4].title == "seed 6, no prompt"
+    assert read_settings(handlers.show(provider, None, other)[0]).seed == 6
+    back, *restored = handlers.pick_run(other, 0)
+    assert back.face is first.face
+    assert handlers.show(provider, None, back)[2] is None  # nothing came before it
+    assert np.array_equal(restored[0], FACE)
+    assert tuple(restored[1:]) == (*fields()[1:-1], {})
+    for forged in (-1, 2):
+        with pytest.raises(ValueError, match="no picture"):
+            handlers.pick_run(other, forged)
+        with pytest.raises(ValueError, match="no picture"):
+            handlers.pick_image(other, forged)
+
+
+def test_a_visit_keeps_the_last_runs(provider):
+    visit = made = visit_of(provider, steps=1)
+    for _ in range(MAX_RUNS + 2):
+        visit = visit.added(made.run)
+    assert len(visit.runs) == MAX_RUNS
+    assert visit.shown == MAX_RUNS - 1
+
+
+def test_variations_are_one_call_and_each_can_be_made_alone(provider, pipeline):
+    calls = []
+    with pipeline.transformer.register_forward_hook(lambda *_: calls.append(1)):
+        visit = visit_of(provider, seed=handlers.MAX_SEED, steps=2, num_images=3, condition=0.7, scale={"hair": 0.0})
+    assert len(calls) == 2
+    assert [each.seed for each in visit.run.settings] == [handlers.MAX_SEED, 0, 1]
+    for face, settings in zip(visit.run.faces, visit.run.settings, strict=True):
+        alone = generate(provider, *handlers.fields_of(settings)[:3], steps=2, condition=0.7, scale={"hair": 0.0})
+        difference = np.abs(np.asarray(face, int) - np.asarray(alone[-1][2].face, int))
+        assert difference.max() <= 1  # the order of a sum may differ in a batch
+
+
+@pytest.mark.parametrize("count", [9, -1])
+def test_a_number_of_pictures_that_cannot_be_drawn_is_explained(provider, count):
+    with pytest.raises(gr.Error, match="from 1 to 8"):
+        generate(provider, num_images=count)
+
+
+def test_a_picture_gives_back_all_that_made_it(provider):
+    visit = visit_of(provider, prompt="a face", seed=11, steps=3, guidance=2.5, condition=0.5, scale={"nose": 2.0})
+    settings = read_settings(handlers.last_face(visit))
+    status, *restored = handlers.restore(provider, settings)
+    assert "Settings restored" in status
+    again = list(handlers.generate(provider, Visit(), *restored))[-1][2]
+    assert again.face.tobytes() == visit.face.tobytes()
+    assert np.array_equal(restored[0], FACE)
+    without = read_settings(handlers.last_face(visit_of(provider, None, "words", steps=1)))
+    assert not handlers.restore(provider, without)[1].any()
+
+
+def test_settings_of_another_checkpoint_or_size_are_pointed_out(provider):
+    settings = visit_of(provider, steps=1).settings
+    other = replace(settings, checkpoint="flux", height=512, width=512)
+    status = handlers.restore(provider, other)[0]
+    assert "made with flux" in status
+    assert "It was 512×512; this page makes 64×64." in status
+
+
+def test_live_takes_few_steps_and_gives_way_to_the_next_stroke(provider, pipeline):
+    latest = Latest()
+    live = partial(handlers.generate_live, provider, latest, "visitor")
+    provider.get()
+    ((face, status),) = live(*fields(steps=16, num_images=4))
+    assert face.size == (64, 64)
+    assert "Live: 4 steps" in status
+    started, go_on = threading.Event(), threading.Event()
+
+    def wait(*_):
+        started.set()
+        go_on.wait(30)
+
+    older = []
+    with pipeline.transformer.register_forward_hook(wait):
+        thread = threading.Thread(target=lambda: older.extend(live(*fields(steps=4))))
+        thread.start()
+        assert started.wait(30)
+        with latest.begin("another visitor"):
+            pass
+        with latest.begin("visitor"):
+            go_on.set()
+            thread.join(30)
+    assert older == []
+    assert live(*fields(seed=None)).__next__()[1].count("whole number")
+
+
+def test_how_well_the_face_follows_is_told_where_a_parser_reads_it(provider):
+    visit = visit_of(provider, steps=1)
+    assert "No " in handlers.show(provider, None, visit)[3]
+    reader = SimpleNamespace(parse=lambda pictures: [np.asarray(FACE)])
+    assert "<table" in handlers.show(provider, lambda: reader, visit)[3]
 
 
 def test_examples_are_read_with_their_prompts(tmp_path):
@@ -244,9 +353,9 @@ def test_text_on_the_page_is_escaped():
     )
 
 
-def test_page_builds_and_offers_one_endpoint(provider):
+def test_page_builds_and_offers_its_endpoints(provider):
     page = layout.build(provider, [Example(FACE, "a face"), Example(FACE, "another")])
-    assert list(page.get_api_info()["named_endpoints"]) == ["/generate"]
+    assert list(page.get_api_info()["named_endpoints"]) == ["/generate", "/parse", "/gating"]
 
 
 def test_data_url_holds_the_picture():

@@ -2,32 +2,44 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
+from typing import Any
 
 import gradio as gr
 import numpy as np
-from PIL import Image
 
+from facemogle.picture_files import Settings
 from facemogle.ui import views
 from facemogle.ui.examples import Example
+from facemogle.ui.fidelity import fidelity, no_parser
+from facemogle.ui.gating_inspector import Inspected
+from facemogle.ui.live import Latest
+from facemogle.ui.picture_strip import strip
 from facemogle.ui.provider import PipelineProvider
-from facemogle.ui.run import Request, Run, Step, stream
+from facemogle.ui.run import MAX_SEED, Cancelled, Request, Run, Step, picture_size, stream
+from facemogle.ui.visit import Visit, picture_file
 
-MAX_SEED = 2**32 - 1
+MAX_IMAGES = 8
+LIVE_STEPS = 4
+BLANK_SIDE = 512  # of the map that the editor shows for a picture that had none
 KEEP = gr.skip()
 
 
-async def watch_loading(provider: PipelineProvider) -> AsyncIterator[tuple[str, dict]]:
-    """Yield (checkpoint, steps): while the weights load, say so; at the end, set the steps to the checkpoint's own.
+async def watch_loading(provider: PipelineProvider) -> AsyncIterator[tuple[str, Any, Any]]:
+    """Yield (checkpoint, steps, guidance): while the weights load, say so; at the end, set the checkpoint's defaults.
 
     Asynchronous, so that many visitors of a long download take no threads.
     """
     while provider.loading:
-        yield show_checkpoint(provider), KEEP
+        yield show_checkpoint(provider), KEEP, KEEP
         await asyncio.sleep(1)
-    steps = KEEP if provider.failure else gr.update(value=provider.get().config.num_inference_steps)
-    yield show_checkpoint(provider), steps
+    if provider.failure:
+        yield show_checkpoint(provider), KEEP, KEEP
+    else:
+        config = provider.get().config
+        yield show_checkpoint(provider), config.num_inference_steps, config.guidance_scale
 
 
 def show_checkpoint(provider: PipelineProvider) -> str:
@@ -39,39 +51,103 @@ def show_checkpoint(provider: PipelineProvider) -> str:
     return views.checkpoint(provider.description, provider.details(), state="ready")
 
 
-def generate(
-    provider: PipelineProvider, label_map: np.ndarray | None, prompt: str | None, seed: int | None, steps: int
-) -> Iterator[tuple[Image.Image | dict, str, Run | dict]]:
-    """Yield (picture, status, run) as the face forms: previews first, then the face and the run that made it."""
-    provider.retry()
-    try:
-        request = read_request(label_map, prompt, seed, steps)
-        for _ in provider.waiting():
-            yield KEEP, views.status("Waiting for the weights …", running=True), KEEP
-        pipeline = provider.get()
-        yield KEEP, views.status("Starting …", share=0, running=True), KEEP
-        with closing(stream(pipeline, request, lock=provider.lock)) as events:  # closing it cancels the run
-            for event in events:
-                if isinstance(event, Step):
-                    yield event.preview or KEEP, progress(event), KEEP
-                else:
-                    yield event.face, done(event), event
-    except Exception as error:  # every failure is a message on the page, never a dead page
-        yield KEEP, views.status(str(error), failed=True), KEEP
-        raise gr.Error(str(error), visible=False, print_exception=not isinstance(error, ValueError)) from error
+# The fields of a request, in the order in which layout.py lists them.
 
 
-def read_request(label_map: np.ndarray | None, prompt: str | None, seed: int | None, steps: int) -> Request:
-    """The page's fields, some of which may be empty; ValueError without a usable seed."""
+def read_request(
+    label_map: np.ndarray | None,
+    prompt: str | None,
+    seed: int | None,
+    num_images: int | None,
+    steps: int,
+    guidance_scale: float,
+    condition_scale: float,
+    expert_scale: dict[str, float] | None,
+) -> Request:
+    """The page's fields, some of which may be empty; ValueError without a usable seed or number of pictures."""
     if seed is None or not 0 <= seed <= MAX_SEED:
         got = "an empty field" if seed is None else seed
         raise ValueError(f"Seed must be a whole number from 0 to {MAX_SEED}, got {got}; New seed draws one.")
-    return Request((prompt or "").strip(), empty_to_none(label_map), seed, steps)
+    num_images = num_images or 1
+    if not 1 <= num_images <= MAX_IMAGES:
+        raise ValueError(f"Pictures must be a whole number from 1 to {MAX_IMAGES}, got {num_images}.")
+    return Request(
+        prompt=(prompt or "").strip(),
+        label_map=empty_to_none(label_map),
+        seed=seed,
+        num_inference_steps=steps,
+        guidance_scale=guidance_scale,
+        condition_scale=condition_scale,
+        expert_scale=expert_scale or None,
+        num_images=num_images,
+    )
+
+
+def fields_of(settings: Settings, num_images: int = 1) -> tuple:
+    """The page's fields that make a picture again."""
+    label_map = np.zeros((BLANK_SIDE, BLANK_SIDE), np.uint8) if settings.label_map is None else settings.label_map
+    return (
+        label_map,
+        settings.prompt,
+        settings.seed,
+        num_images,
+        settings.num_inference_steps,
+        settings.guidance_scale,
+        settings.condition_scale,
+        dict(settings.expert_scale or {}),
+    )
 
 
 def empty_to_none(label_map: np.ndarray | None) -> np.ndarray | None:
     """A map that is all background asks for nothing: the prompt alone decides."""
     return label_map if label_map is not None and label_map.any() else None
+
+
+# Runs.
+
+
+def generate(provider: PipelineProvider, visit: Visit, *fields: Any) -> Iterator[tuple]:
+    """Yield (picture, status, visit) as the face forms: previews first, then the face and the run that made it."""
+    provider.retry()
+    try:
+        request = read_request(*fields)
+        for _ in provider.waiting():
+            yield KEEP, views.status("Waiting for the weights …", running=True), KEEP
+        pipeline = provider.get()
+        yield KEEP, views.status("Starting …", share=0, running=True), KEEP
+        # closing it cancels the run
+        with closing(stream(pipeline, request, checkpoint=provider.checkpoint, lock=provider.lock)) as events:
+            for event in events:
+                if isinstance(event, Step):
+                    yield event.preview or KEEP, progress(event), KEEP
+                else:
+                    yield picture_file(event, 0), done(event), visit.added(event)
+    except Exception as error:  # every failure is a message on the page, never a dead page
+        yield KEEP, views.status(str(error), failed=True), KEEP
+        raise gr.Error(str(error), visible=False, print_exception=not isinstance(error, ValueError)) from error
+
+
+def generate_live(provider: PipelineProvider, latest: Latest, visitor: str, *fields: Any) -> Iterator[tuple]:
+    """Yield (picture, status) of a single picture in few steps, unless a newer stroke takes its place."""
+    if provider.loading or provider.failure:
+        return
+    try:
+        request = read_request(*fields)
+        request = replace(request, num_images=1, num_inference_steps=min(LIVE_STEPS, request.num_inference_steps))
+        with latest.begin(visitor) as stopped:
+            for event in stream(
+                provider.get(), request, checkpoint=provider.checkpoint, lock=provider.lock, cancelled=stopped
+            ):
+                if isinstance(event, Run) and not stopped.is_set():
+                    text = (
+                        f"Live: {request.num_inference_steps} steps in {event.seconds:.1f} s. Generate takes them all."
+                    )
+                    yield event.faces[0], views.status(text)
+    except Cancelled:
+        return
+    except Exception as error:
+        yield KEEP, views.status(str(error), failed=True)
+        raise gr.Error(str(error), visible=False, print_exception=not isinstance(error, ValueError)) from error
 
 
 def progress(step: Step) -> str:
@@ -86,9 +162,58 @@ def done(run: Run) -> str:
     return views.status(" ".join([f"Made from {source} in {run.seconds:.1f} s.", *run.notes]))
 
 
-def last_face(run: Run | None) -> Image.Image | None:
-    """The face of the last complete run, of which the experts still tell, in place of a broken run's preview."""
-    return run.face if run else None
+# What was made.
+
+
+def show(provider: PipelineProvider, load_parser: Callable[[], Any] | None, visit: Visit) -> tuple:
+    """(face, variations, comparison, fidelity, inspected, history) of the picture that the visit shows."""
+    run, settings = visit.run, visit.settings
+    if run is None or settings is None or visit.face is None:
+        return None, "", None, "", None, ""
+    titles = [f"seed {each.seed}" for each in run.settings]
+    pictures = list(zip(run.faces, titles, strict=True))
+    variations = strip("Variations", pictures if len(pictures) > 1 else [], chosen=visit.image)
+    if load_parser is None:
+        followed = no_parser(provider.checkpoint)
+    else:
+        followed = fidelity(visit.face, settings.label_map, *load_parser().parse([np.asarray(visit.face)]))
+    comparison = None if visit.before is None else (visit.before, visit.face)
+    title = f"{titles[visit.image]}, {settings.prompt or 'no prompt'}"
+    inspected = Inspected(title, run.gating, visit.image, visit.face, settings.label_map)
+    history = strip("This visit", [(each.faces[0], run_title(each)) for each in visit.runs], chosen=visit.shown)
+    return picture_file(run, visit.image), variations, comparison, followed, inspected, history
+
+
+def run_title(run: Run) -> str:
+    return f"{run.request.prompt or 'no prompt'}, seed {run.request.seed}"
+
+
+def last_face(visit: Visit) -> str | None:
+    """The face that is shown, of which the experts still tell, in place of a broken run's preview."""
+    return picture_file(visit.run, visit.image) if visit.run else None
+
+
+def pick_image(visit: Visit, image: int) -> Visit:
+    return visit.showing(image=image)
+
+
+def pick_run(visit: Visit, index: int) -> tuple:
+    """A run of this visit again -> (visit, *fields)."""
+    visit = visit.showing(index)
+    assert visit.run is not None
+    return visit, *fields_of(visit.run.settings[0], len(visit.run.faces))
+
+
+def restore(provider: PipelineProvider, settings: Settings) -> tuple:
+    """The fields that made a picture, from its file -> (status, *fields)."""
+    notes = ["Settings restored; Generate makes the picture again."]
+    if not (provider.loading or provider.failure):
+        height, width = picture_size(provider.get(), settings.label_map)
+        if (height, width) != (settings.height, settings.width):
+            notes.append(f"It was {settings.width}×{settings.height}; this page makes {width}×{height}.")
+    if settings.checkpoint != provider.checkpoint:
+        notes.append(f"It was made with {settings.checkpoint}; this page runs {provider.checkpoint}, and will differ.")
+    return views.status(" ".join(notes)), *fields_of(settings)
 
 
 def pick_example(examples: list[Example], index: int) -> tuple[np.ndarray, str]:
@@ -101,15 +226,6 @@ def roll_seed() -> int:
     return secrets.randbelow(MAX_SEED + 1)
 
 
-def show_gating(run: Run) -> tuple[dict, str]:
-    """After a run: the slider over its steps, at the last one, and the experts there."""
-    steps = len(run.gating.weights)
-    # A slider of one place is an error to Gradio, even where it is not shown.
-    return gr.update(maximum=max(2, steps), value=steps, visible=steps > 1), show_step(run, steps)
-
-
-def show_step(run: Run | None, step: int) -> str:
-    """The experts at a step, counted from 1, from the recorded gating; nothing before the first run."""
-    if run is None:
-        return ""
-    return views.experts(run.gating, step - 1, face=run.face, label_map=run.request.label_map)
+def next_seed(seed: int | None, keep: bool) -> Any:
+    """The seed of the next run: the field's own if it is kept, else a fresh one."""
+    return KEEP if keep else roll_seed()

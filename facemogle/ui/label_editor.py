@@ -23,7 +23,7 @@ MAX_SIDE = 1024
 MAX_FILE_BYTES = 32 * 2**20
 START_SIDE = 512
 _HERE = Path(__file__).parent
-_SCRIPTS = [f"label_editor{part}.js" for part in ("_map", "_view", "_tools", "")]  # parts of one function, in order
+_PARTS = ("_map", "_view", "_move", "_tools", "_history", "_palette", "_files", "")  # of one function, in order
 
 
 class LabelMapData(TypedDict):
@@ -43,18 +43,36 @@ class _WithoutStub(ComponentMeta):
 
 
 class LabelEditor(gr.HTML, metaclass=_WithoutStub):
-    """Paint, fill, open and save a label map. Its value in Python is an (H, W) uint8 array of class ids, or None."""
+    """Paint, fill, open and save a label map. Its value in Python is an (H, W) uint8 array of class ids, or None.
 
-    def __init__(self, value: np.ndarray | None = None, *, label: str = "Label map", elem_id: str | None = None):
+    `backdrop` is the address of a picture to show under the map, stretched to it: a data URL, or one that this server
+    answers; "" for none. An event listener sets it with `gr.update(backdrop=...)`, alone or with a value.
+
+    Besides Gradio's own events there is `stroke`: a person has changed the map (a stroke, undo, a file opened, ...). It
+    is sent while the page's `form.editor` has `data-live="on"`; `trigger_mode="always_last"` skips to the newest map.
+    """
+
+    def __init__(
+        self,
+        value: np.ndarray | None = None,
+        *,
+        label: str = "Label map",
+        backdrop: str = "",
+        elem_id: str | None = None,
+        render: bool = True,
+    ):
+        self.backdrop = backdrop
         super().__init__(
             value,
             label=label,
             elem_id=elem_id,
+            render=render,
             html_template=(_HERE / "label_editor.html").read_text("utf-8"),
             css_template=(_HERE / "label_editor.css").read_text("utf-8"),
-            js_on_load="\n".join((_HERE / script).read_text("utf-8") for script in _SCRIPTS),
+            js_on_load="\n".join((_HERE / f"label_editor{part}.js").read_text("utf-8") for part in _PARTS),
             apply_default_css=False,
-            server_functions=[open_label_map, save_label_map, start_from],
+            server_functions=[open_label_map, save_label_map, save_colours, start_from],
+            backdrop=backdrop,
             classes=_palette(),
             kinds=["blank", *TEMPLATES],
             max_side=MAX_SIDE,
@@ -143,15 +161,25 @@ def open_label_map(file: str) -> dict[str, Any]:
     if max(height, width) > MAX_SIDE:
         message += f" Scaled down to {MAX_SIDE} pixels."
     if off_palette:
-        message += f" {off_palette} pixels were off the palette and took the nearest class."
+        share = off_palette / label_map.size
+        message += f" {off_palette} pixels ({share:.1%}) were off the palette and took the nearest class."
     return {"value": encode(fit(label_map)), "message": message}
 
 
 def save_label_map(data: Any) -> dict[str, str]:
     """The page's map -> {"file"}, an indexed PNG in base64, or {"error"}."""
+    return _save(data, colours=False)
+
+
+def save_colours(data: Any) -> dict[str, str]:
+    """The page's map -> {"file"}, a PNG in the palette's colours in base64, or {"error"}."""
+    return _save(data, colours=True)
+
+
+def _save(data: Any, *, colours: bool) -> dict[str, str]:
     file = io.BytesIO()
     try:
-        write_label_map(file, decode(data))
+        write_label_map(file, decode(data), colours=colours)
     except ValueError as error:
         return {"error": str(error)}
     return {"file": base64.b64encode(file.getvalue()).decode()}

@@ -5,6 +5,7 @@ const form = element.querySelector("form");
 const canvas = form.querySelector("canvas");
 const context = canvas.getContext("2d");
 const controls = form.elements;
+const shares = form.querySelectorAll(".share");
 const colours = Uint32Array.from(props.classes, ({ colour }) => {
   const rgb = parseInt(colour.slice(1), 16);
   return ((255 << 24) | ((rgb & 255) << 16) | (rgb & 0xff00) | (rgb >> 16)) >>> 0; // little-endian RGBA
@@ -16,6 +17,7 @@ let height = 0, width = 0;
 let map = new Uint8Array(0);
 let picture = null, pixels = null; // the canvas's ImageData and its view as 32-bit colours
 let dirty = null; // rows [top, bottom) that the canvas does not show yet
+let alpha = 255; // of the map over a picture; its outlines stay opaque
 
 const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
 
@@ -31,6 +33,7 @@ function encode() {
 }
 
 function show(data) {
+  drop();
   if (data.height !== height || data.width !== width || !picture) {
     ({ height, width } = data);
     canvas.height = height;
@@ -58,13 +61,28 @@ function refresh() {
   if (!dirty) return;
   const [top, bottom] = dirty;
   dirty = null;
-  for (let i = top * width; i < bottom * width; i++) pixels[i] = unseen[map[i]] ? 0 : colours[map[i]]; // 0: transparent
-  if (bottom > top) context.putImageData(picture, 0, 0, 0, top, width, bottom - top);
+  paint(Math.max(0, top - 1), Math.min(height, bottom + 1)); // what is painted may outline the rows next to it
   const counts = new Uint32Array(colours.length);
-  for (const classId of map) counts[classId]++;
-  form.querySelectorAll(".share").forEach((share, classId) => {
-    share.textContent = percent((100 * counts[classId]) / map.length);
+  for (let i = 0; i < map.length; i++) counts[map[i]]++;
+  shares.forEach((share, classId) => {
+    const text = percent((100 * counts[classId]) / map.length);
+    if (share.textContent !== text) share.textContent = text;
   });
+}
+
+function paint(top, bottom) {
+  const opaque = colours.map((colour, classId) => (unseen[classId] ? 0 : colour)); // 0: transparent
+  const veiled = opaque.map((colour) => colour && (colour & 0xffffff) | (alpha << 24));
+  for (let i = top * width; i < bottom * width; i++) {
+    pixels[i] = alpha === 255 || onOutline(i) ? opaque[map[i]] : veiled[map[i]];
+  }
+  context.putImageData(picture, 0, 0, 0, top, width, bottom - top);
+}
+
+function onOutline(i) {
+  const x = i % width, classId = map[i];
+  return (x > 0 && map[i - 1] !== classId) || (x < width - 1 && map[i + 1] !== classId) ||
+    (i >= width && map[i - width] !== classId) || (i + width < map.length && map[i + width] !== classId);
 }
 
 function percent(share) {
@@ -89,6 +107,7 @@ function put(row, from, to, classId) {
 }
 
 function flip() {
+  drop();
   map = map.map((_, i) => swapped[map[i - 2 * (i % width) + width - 1]]);
   redraw();
 }
@@ -165,18 +184,20 @@ function region({ x, y }) {
 function uncover(spans) {
   const bare = new Uint8Array(map.length), ring = [];
   for (const [row, from, to] of spans) bare.fill(1, row * width + from, row * width + to);
-  const around = (i) => [
-    ...(i % width ? [i - 1] : []), ...((i + 1) % width ? [i + 1] : []), ...(i >= width ? [i - width] : []),
-    ...(i + width < map.length ? [i + width] : []),
-  ];
-  for (let i = 0; i < map.length; i++) if (bare[i]) for (const j of around(i)) if (!bare[j]) ring.push(j);
+  const around = (i, visit) => {
+    if (i % width) visit(i - 1);
+    if ((i + 1) % width) visit(i + 1);
+    if (i >= width) visit(i - width);
+    if (i + width < map.length) visit(i + width);
+  };
+  for (let i = 0; i < map.length; i++) if (bare[i]) around(i, (j) => bare[j] || ring.push(j));
   for (const i of ring) { // grows while it is walked
-    for (const j of around(i)) {
-      if (!bare[j]) continue;
+    around(i, (j) => {
+      if (!bare[j]) return;
       bare[j] = 0;
       map[j] = map[i];
       ring.push(j);
-    }
+    });
   }
   for (let i = 0; i < map.length; i++) if (bare[i]) map[i] = 0; // the region was the whole map
 }

@@ -1,4 +1,5 @@
-// What part of the map is in sight, and what lies over it: the brush's ring and the outline being drawn.
+// What part of the map is in sight, the picture under it, and what lies over it: the brush's ring, the outline being
+// drawn, the frame around a lifted region. And what is said below.
 
 const MAX_ZOOM = 16;
 
@@ -6,6 +7,9 @@ const stage = form.querySelector(".stage");
 const sheet = form.querySelector(".sheet");
 const cursor = form.querySelector(".cursor");
 const outline = form.querySelector(".outline path");
+const frame = form.querySelector(".frame");
+const backdrop = form.querySelector(".backdrop");
+const message = form.querySelector(".message");
 
 let zoom = 1, left = 0, top = 0; // of the sheet: its size and place in sizes of the stage
 let position = null; // of the brush, in map pixels
@@ -28,10 +32,10 @@ function look(newZoom, newLeft, newTop) {
   controls.fit.textContent = `${Math.round(100 * zoom)}%`;
 }
 
-// Zoom by a factor about a place, which stays where it is in the window.
-function zoomAbout({ x, y }, factor) {
+// Zoom by a factor about a place, which stays where it is in the window, or comes to lie where another was.
+function zoomAbout(place, factor, where = place) {
   const next = clamp(zoom * factor, 1, MAX_ZOOM);
-  look(next, left - (x / width) * (next - zoom), top - (y / height) * (next - zoom));
+  look(next, left + (where.x * zoom - place.x * next) / width, top + (where.y * zoom - place.y * next) / height);
 }
 
 const pan = (dx, dy) => look(zoom, left + (dx / width) * zoom, top + (dy / height) * zoom); // by map pixels
@@ -61,4 +65,40 @@ function moveCursor(at, tool) {
 
 function trace(points) {
   outline.setAttribute("d", points.length ? `M${points.map(({ x, y }) => `${x} ${y}`).join("L")}` : "");
+}
+
+function frameAround(box) { // in map pixels
+  frame.hidden = !box;
+  if (!box) return;
+  const { left, top, wide, tall } = box;
+  const insets = {
+    left: left / width, right: 1 - (left + wide) / width, top: top / height, bottom: 1 - (top + tall) / height,
+  };
+  for (const [side, share] of Object.entries(insets)) frame.style.setProperty(`--${side}`, `${100 * share}%`);
+}
+
+// --- The picture under the map: the map turns translucent over it, and is what it was --------------------------
+
+function lay() {
+  seeThrough(false);
+  if (props.backdrop) backdrop.src = props.backdrop;
+  else backdrop.removeAttribute("src");
+}
+
+function seeThrough(isPicture) {
+  backdrop.hidden = controls.opacity.parentElement.hidden = !isPicture;
+  controls.percent.value = `${controls.opacity.value}%`;
+  alpha = isPicture ? Math.round(2.55 * controls.opacity.value) : 255;
+  redraw();
+}
+
+backdrop.addEventListener("load", () => seeThrough(true));
+backdrop.addEventListener("error", () => say("The picture under the map cannot be shown.", true));
+controls.opacity.addEventListener("input", () => seeThrough(true));
+
+// ---------------------------------------------------------------------------------------------------------------
+
+function say(text, failed = false) {
+  message.textContent = text;
+  message.classList.toggle("failed", failed);
 }

@@ -2,26 +2,31 @@
 
 import json
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from starlette.middleware import Middleware
 
 from facemogle.ui import handlers, views
-from facemogle.ui.example_strip import example_strip
+from facemogle.ui.api import add_api
+from facemogle.ui.body_limit import BodyLimit
 from facemogle.ui.examples import Example
+from facemogle.ui.expert_scales import ExpertScales
+from facemogle.ui.fidelity import fidelity_view
+from facemogle.ui.gating_inspector import GatingInspector
 from facemogle.ui.label_editor import LabelEditor
+from facemogle.ui.live import Latest
+from facemogle.ui.picture_drop import PictureDrop
+from facemogle.ui.picture_strip import picture_strip, strip, titled_map
 from facemogle.ui.provider import PipelineProvider
+from facemogle.ui.run import MAX_SEED
 from facemogle.ui.suggestions import suggestion_list, toggle_phrase
 from facemogle.ui.templates import template_face
+from facemogle.ui.visit import Visit
 
 HEADLINE = "# Face-MoGLE\nPaint a label map, type a prompt, see the face, and what each expert said to it."
-GATING_HELP = (
-    "## What each expert said\nAt every step, 20 small experts share the word on each patch of the picture: one that "
-    "sees the whole map, and one for each class. Yellow is where an expert speaks loudest in this run; the number is "
-    "its share of the word at this step."
-)
 HOUR = 3600
 
 # Status in, status out, in the page alone: the server says nothing of a request before its turn, if it refuses it, or
@@ -30,9 +35,15 @@ _WAITING = json.dumps(views.status("Waiting for your turn …", running=True))
 _REFUSED = json.dumps(views.status("Not started. If many are waiting, try again in a minute.", failed=True))
 _CANCELLING = json.dumps(views.status("Cancelling …", running=True))
 _CANCELLED = json.dumps(views.status("Cancelled."))
-SAY_WAITING = f'status => status.includes("running") ? status : {_WAITING}'
+BEGIN = f"""(status, seed, keep) => [
+  status.includes("running") ? status : {_WAITING},
+  keep ? seed : Math.floor(Math.random() * {MAX_SEED + 1}),
+]"""
 SAY_CANCELLING = f"() => {_CANCELLING}"
 SAY_ENDED = f'status => status === {_WAITING} ? {_REFUSED} : status.includes("running") ? {_CANCELLED} : status'
+
+
+SET_LIVE = '(live) => { document.querySelector("#label-editor form").dataset.live = live ? "on" : ""; }'
 
 
 def build(
@@ -40,23 +51,32 @@ def build(
     examples: list[Example],
     *,
     suggestions: dict[str, list[str]] | None = None,
+    load_parser: Callable[[], Any] | None = None,
+    live: bool = True,
     on_gpu: Callable[[Callable], Callable] = lambda generate: generate,
 ) -> gr.Blocks:
     """The whole page.
 
-    suggestions: attribute -> phrases that the checkpoint knows. on_gpu wraps the one function that runs the model, as
+    suggestions: attribute -> phrases that the checkpoint knows. load_parser: of the parser that reads its faces, if
+    there is one. live: offer painting that answers at once. on_gpu wraps the one function that runs the model, as
     `spaces.GPU` does.
     """
     start = examples[0] if examples else Example(template_face(), "")
+    parser, latest = load_parser and cache(load_parser), Latest()
     with gr.Blocks(title="Face-MoGLE", analytics_enabled=False, delete_cache=(HOUR, HOUR)) as page:
-        run = gr.State(None, time_to_live=HOUR)
+        visit = gr.State(Visit(), time_to_live=HOUR)
         with gr.Row(elem_id="head"):
             gr.Markdown(HEADLINE)
             checkpoint = gr.HTML()
         with gr.Row(elem_id="studio"):
             with gr.Column(scale=7, min_width=320):
                 editor = LabelEditor(start.label_map, elem_id="label-editor")
-                strip = example_strip(examples, elem_id="examples")
+                pictures = [titled_map(example.label_map, example.prompt) for example in examples]
+                start_from = picture_strip(
+                    strip("Start from", pictures if len(pictures) > 1 else []), elem_id="examples"
+                )
+                drop = PictureDrop(elem_id="drop")
+                history = picture_strip("", elem_id="history")
             with gr.Column(scale=5, min_width=320):
                 prompt = gr.Textbox(
                     start.prompt, label="Prompt", lines=2, max_lines=4, elem_id="prompt",
@@ -66,24 +86,57 @@ def build(
                 with gr.Row(elem_id="actions"):
                     generate = gr.Button("Generate", variant="primary", elem_id="generate")
                     cancel = gr.Button("Cancel", variant="stop", min_width=100, elem_id="cancel")
-                status = gr.HTML(views.status("Paint, type, and press Generate."), elem_id="status")
-                face = gr.Image(
-                    label="Face", format="png", type="pil", interactive=False, buttons=["download", "fullscreen"],
-                    elem_id="face",
-                )  # fmt: skip
-                with gr.Row(elem_id="settings"):
-                    steps = gr.Slider(
-                        1, 50, 16, step=1, precision=0, label="Steps", buttons=[], scale=3, min_width=120,
-                        elem_id="steps",
+                    paint_live = gr.Checkbox(
+                        label="Live", container=False, min_width=60, scale=0, visible=live, elem_id="live",
+                        info="a quick face after every stroke",
                     )  # fmt: skip
-                    seed = gr.Number(7, label="Seed", precision=0, scale=2, min_width=80, elem_id="seed")
-                    dice = gr.Button("New seed", scale=1, min_width=96, size="sm", elem_id="dice")
-        with gr.Column(elem_id="gating"):
-            gr.Markdown(GATING_HELP)
-            step = gr.Slider(
-                1, 2, 1, step=1, precision=0, label="Step", interactive=True, buttons=[], visible=False, elem_id="step"
-            )
-            experts = gr.HTML(elem_id="experts")
+                status = gr.HTML(views.status("Paint, type, and press Generate."), elem_id="status")
+                with gr.Tabs(elem_id="result"):
+                    with gr.Tab("Face"):
+                        face = gr.Image(
+                            label="Face", format="png", type="filepath", interactive=False, show_label=False,
+                            buttons=["download", "fullscreen"], elem_id="face",
+                        )  # fmt: skip
+                    with gr.Tab("Before and after"):
+                        comparison = gr.ImageSlider(
+                            label="The run before, and this one", format="png", buttons=["fullscreen"],
+                            interactive=False, elem_id="comparison",
+                        )  # fmt: skip
+                    with gr.Tab("Does it follow the map?"):
+                        fidelity = fidelity_view(elem_id="fidelity")
+                variations = picture_strip("", elem_id="variations")
+                with gr.Row(elem_id="settings"):
+                    seed = gr.Number(
+                        7, label="Seed", precision=0, scale=3, min_width=110, elem_id="seed",
+                        info="Which noise the face grows from",
+                    )  # fmt: skip
+                    with gr.Column(scale=2, min_width=110, elem_id="seeds"):
+                        keep = gr.Checkbox(True, label="Keep seed", container=False, min_width=60, elem_id="keep")
+                        dice = gr.Button("New seed", size="sm", min_width=60, elem_id="dice")
+                    num_images = gr.Number(
+                        1, label="Pictures", precision=0, minimum=1, maximum=handlers.MAX_IMAGES, scale=3,
+                        min_width=110, info="Each from the next seed", elem_id="num-images",
+                    )  # fmt: skip
+                with gr.Accordion("Advanced", open=False, elem_id="advanced"):
+                    steps = gr.Slider(
+                        1, 50, 16, step=1, precision=0, label="Steps", elem_id="steps",
+                        info="How often the face is refined from noise: more takes longer and adds detail",
+                    )  # fmt: skip
+                    guidance = gr.Slider(
+                        1, 10, 3.5, step=0.1, label="Guidance", elem_id="guidance",
+                        info="How boldly the face follows the prompt; too much makes it harsh",
+                    )  # fmt: skip
+                    condition_scale = gr.Slider(
+                        0, 2, 1, step=0.05, label="Condition scale", elem_id="condition-scale",
+                        info="How much the face listens to the label map: 0 not at all, 1 as it was trained",
+                    )  # fmt: skip
+                    expert_scales = ExpertScales(elem_id="expert-scales")
+        inspector = GatingInspector(elem_id="gating")
+
+        fields = [editor, prompt, seed, num_images, steps, guidance, condition_scale, expert_scales]
+        views_of_visit = [face, variations, comparison, fidelity, inspector, history]
+        private: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+        show, paint = partial(handlers.show, provider, parser), on_gpu(partial(handlers.generate, provider))
 
         def pick(event: gr.EventData):
             return handlers.pick_example(examples, event.index)
@@ -91,31 +144,53 @@ def build(
         def pick_phrase(prompt: str, event: gr.EventData):
             return toggle_phrase(prompt, event.phrase, (suggestions or {})[event.attribute])
 
-        private: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+        def pick_image(visit: Visit, event: gr.EventData):
+            return handlers.pick_image(visit, event.index)
+
+        def pick_run(visit: Visit, event: gr.EventData):
+            return handlers.pick_run(visit, event.index)
+
+        def run_live(request: gr.Request, *fields: Any):
+            yield from handlers.generate_live(provider, latest, request.session_hash, *fields)
+
+        def stop_live(request: gr.Request):
+            latest.stop(request.session_hash)
+
         page.load(
-            partial(handlers.watch_loading, provider), None, [checkpoint, steps], concurrency_limit=None, **private
-        )
-        strip.pick(pick, None, [editor, prompt], queue=False, **private)
+            partial(handlers.watch_loading, provider), None, [checkpoint, steps, guidance], concurrency_limit=None,
+            **private,
+        )  # fmt: skip
+        start_from.pick(pick, None, [editor, prompt], queue=False, **private)
         words.pick(pick_phrase, prompt, prompt, queue=False, **private)
         dice.click(handlers.roll_seed, None, seed, queue=False, **private)
+        restore = partial(handlers.restore, provider)
+        drop.restore(restore, drop, [status, *fields], queue=False, trigger_mode="multiple", **private)
         # The page serves listeners in order, so that every other word comes after this one.
-        generate.click(None, status, status, js=SAY_WAITING, **private)
+        generate.click(None, [status, seed, keep], [status, seed], js=BEGIN, **private)
+        generate.click(stop_live, None, None, queue=False, **private)
         running = generate.click(
-            on_gpu(partial(handlers.generate, provider)), [editor, prompt, seed, steps], [face, status, run],
-            show_progress="hidden", concurrency_limit=1, api_name="generate",
-        )  # fmt: skip
+            paint, [visit, *fields], [face, status, visit], concurrency_limit=1, concurrency_id="model", **private
+        )
         running.then(partial(handlers.show_checkpoint, provider), None, checkpoint, queue=False, **private)
-        running.success(handlers.show_gating, run, [step, experts], queue=False, **private)
+        running.success(show, visit, views_of_visit, queue=False, **private)
         # Cancel ends a run as a failure, dispatched once the page takes the next Generate; a click before that is lost.
         cancel.click(None, None, status, js=SAY_CANCELLING, cancels=[running], **private)
         running.failure(None, status, status, js=SAY_ENDED, **private)
-        running.failure(handlers.last_face, run, face, queue=False, **private)
-        step.input(handlers.show_step, [run, step], experts, trigger_mode="always_last", concurrency_limit=8, **private)
+        running.failure(handlers.last_face, visit, face, queue=False, **private)
+        variations.pick(pick_image, visit, visit, queue=False, **private).then(
+            show, visit, views_of_visit, queue=False, **private
+        )
+        history.pick(pick_run, visit, [visit, *fields], queue=False, **private).then(
+            show, visit, views_of_visit, queue=False, **private
+        )
+        paint_live.change(None, paint_live, None, js=SET_LIVE, **private)
+        editor.stroke(run_live, fields, [face, status], trigger_mode="multiple", concurrency_limit=8, **private)
+        add_api(provider, paint, parser, concurrency_id="model")
     return page.queue(max_size=32)
 
 
 def launch_options() -> dict[str, Any]:
-    """Theme and style, which Gradio takes at launch. System fonts: the page asks nothing of the network."""
+    """What Gradio takes at launch: style, with system fonts, since the page asks nothing of the network; and bounds."""
     theme = gr.themes.Base(
         primary_hue="indigo",
         neutral_hue="slate",
@@ -128,4 +203,5 @@ def launch_options() -> dict[str, Any]:
         "css_paths": Path(__file__).with_name("style.css"),
         "ssr_mode": False,
         "footer_links": ["api", "settings"],
+        "app_kwargs": {"middleware": [Middleware(BodyLimit)]},
     }

@@ -15,11 +15,15 @@ if TYPE_CHECKING:
 class PipelineProvider:
     """Calls `load` at once, in a thread or, where CUDA must be set up in the calling thread, there.
 
-    `description` tells the page's visitors what is loaded. Whoever runs the pipeline holds `lock` meanwhile.
+    `description` tells the page's visitors what is loaded, `checkpoint` is its name. Whoever runs the pipeline holds
+    `lock` meanwhile.
     """
 
-    def __init__(self, description: str, load: Callable[[], FaceMoGLEPipeline], *, in_thread: bool = True):
+    def __init__(
+        self, description: str, load: Callable[[], FaceMoGLEPipeline], *, checkpoint: str = "", in_thread: bool = True
+    ):
         self.description = description
+        self.checkpoint = checkpoint
         self.lock = threading.Lock()
         self._load = load
         self._in_thread = in_thread

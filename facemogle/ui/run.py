@@ -1,6 +1,6 @@
 """One run of the pipeline as a stream of events: the model works in a thread, the page draws what it reports.
 
-B batch (1 here), N tokens, C channels.
+B pictures of the run, N tokens, C channels, S steps, E experts, (h, w) token grid.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,23 +17,32 @@ import numpy as np
 from PIL import Image
 
 from facemogle.gating import GatingRecord
+from facemogle.picture_files import Settings
 
 if TYPE_CHECKING:  # torch takes seconds to import, and the page need not wait for it
     from torch import Tensor
 
     from facemogle.pipeline import FaceMoGLEPipeline
 
+MAX_SEED = 2**32 - 1
 PREVIEW_SHARE = 0.1  # of a run's time goes into previews, at most
 
 
 @dataclass(frozen=True, eq=False)
 class Request:
-    """What a person asked for. `label_map` (H, W) class ids, or None: the prompt alone decides."""
+    """What a person asked for: the pipeline's arguments, and the seed of the first of `num_images` pictures.
+
+    `label_map` (H, W) class ids, or None: the prompt alone decides. The next pictures' seeds count up.
+    """
 
     prompt: str
     label_map: np.ndarray | None
     seed: int
     num_inference_steps: int
+    guidance_scale: float | None = None  # None: the checkpoint's own
+    condition_scale: float = 1.0
+    expert_scale: Mapping[str, float] | None = None
+    num_images: int = 1
 
 
 @dataclass(frozen=True)
@@ -48,33 +57,50 @@ class Step:
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """What a run left behind; `notes` are the pipeline's warnings."""
+    """What a run left behind: pictures, and for each the settings that make it alone; `notes` are warnings.
+
+    The gating weights (S, B, E, h, w) are kept in half precision: a visit holds several runs.
+    """
 
     request: Request
-    face: Image.Image
-    gating: GatingRecord
+    faces: list[Image.Image]
+    settings: list[Settings]
+    gating_weights: np.ndarray
+    timesteps: np.ndarray
     seconds: float
     notes: tuple[str, ...]
+
+    @property
+    def gating(self) -> GatingRecord:
+        return GatingRecord(self.gating_weights, self.timesteps)
 
 
 class Cancelled(Exception):
     """Raised in the pipeline's callback, so that a run ends with the step it is in and decodes nothing."""
 
 
-def stream(pipeline: FaceMoGLEPipeline, request: Request, *, lock: threading.Lock) -> Generator[Step | Run, None, None]:
+def stream(
+    pipeline: FaceMoGLEPipeline,
+    request: Request,
+    *,
+    checkpoint: str,
+    lock: threading.Lock,
+    cancelled: threading.Event | None = None,
+) -> Generator[Step | Run, None, None]:
     """Run the pipeline under `lock`: a Step after every step, a Run at the end; raises what the run raised.
 
-    Closing the iterator cancels the run within one step, and does not wait for it.
+    Closing the iterator, or setting `cancelled`, stops the run within one step; the latter raises Cancelled.
+    `checkpoint` is its name in the pictures' settings.
     """
     events: queue.SimpleQueue[Step | Run | Exception] = queue.SimpleQueue()
-    cancelled = threading.Event()
+    cancelled = cancelled or threading.Event()
 
     def work() -> None:
         try:
             with lock:
                 if cancelled.is_set():  # while it waited
-                    return
-                events.put(_run(pipeline, request, events, cancelled))
+                    raise Cancelled
+                events.put(_run(pipeline, request, checkpoint, events, cancelled))
         except Exception as error:  # handed to the thread that reads the events
             events.put(error)
 
@@ -91,11 +117,19 @@ def stream(pipeline: FaceMoGLEPipeline, request: Request, *, lock: threading.Loc
         cancelled.set()
 
 
-def _run(pipeline: FaceMoGLEPipeline, request: Request, events: queue.SimpleQueue, cancelled: threading.Event) -> Run:
+def _run(
+    pipeline: FaceMoGLEPipeline,
+    request: Request,
+    checkpoint: str,
+    events: queue.SimpleQueue,
+    cancelled: threading.Event,
+) -> Run:
     import torch
 
     start = time.monotonic()
     height, width = picture_size(pipeline, request.label_map)
+    guidance_scale = pipeline.config.guidance_scale if request.guidance_scale is None else request.guidance_scale
+    seeds = [(request.seed + index) % (MAX_SEED + 1) for index in range(request.num_images)]
     notes = _Notes()
     logger = logging.getLogger("facemogle")
     logger.addHandler(notes)
@@ -106,14 +140,27 @@ def _run(pipeline: FaceMoGLEPipeline, request: Request, events: queue.SimpleQueu
             height=height,
             width=width,
             num_inference_steps=request.num_inference_steps,
-            generator=torch.Generator().manual_seed(request.seed),
+            guidance_scale=guidance_scale,
+            condition_scale=request.condition_scale,
+            expert_scale=request.expert_scale,
+            num_images_per_prompt=request.num_images,
+            generator=[torch.Generator().manual_seed(seed) for seed in seeds],
             callback_on_step_end=_Reporter(events, cancelled, request.num_inference_steps, (height, width)),
             record_gating=True,
         )
     finally:
         logger.removeHandler(notes)
     assert result.gating is not None
-    return Run(request, result.images[0], result.gating, time.monotonic() - start, tuple(notes.messages))
+    settings = [
+        Settings(
+            request.prompt, request.label_map, seed, request.num_inference_steps, guidance_scale,
+            request.condition_scale, height, width, request.expert_scale, checkpoint,
+        )
+        for seed in seeds
+    ]  # fmt: skip
+    weights = result.gating.weights.astype(np.float16)
+    seconds = time.monotonic() - start
+    return Run(request, result.images, settings, weights, result.gating.timesteps, seconds, tuple(notes.messages))
 
 
 def picture_size(pipeline: FaceMoGLEPipeline, label_map: np.ndarray | None) -> tuple[int, int]:
@@ -161,7 +208,8 @@ class _Reporter:
         if self.before is None or self.preview_seconds > PREVIEW_SHARE * start:
             return None
         sigma, next_sigma = pipeline.scheduler.sigmas[step : step + 2].tolist()
-        picture = pipeline.decode_latents(estimate(self.before, latents, sigma, next_sigma), *self.size)[0]
+        first = estimate(self.before[:1], latents[:1], sigma, next_sigma)
+        picture = pipeline.decode_latents(first, *self.size)[0]
         self.preview_seconds += self._elapsed() - start
         return picture
 

@@ -1,5 +1,7 @@
 """What a person does on the page, and what the page then holds."""
 
+import io
+
 import numpy as np
 
 from facemogle.ui.examples import Example
@@ -63,3 +65,74 @@ def expert_pictures(page) -> str:
 def generate(page) -> None:
     page.click("#generate")
     page.wait_for_selector("#status .run.idle >> text=Made from", timeout=30_000)
+
+
+def open_advanced(page) -> None:
+    page.get_by_role("button", name="Advanced").click()
+    page.wait_for_selector("#steps input[type=number]", state="visible")
+
+
+def face_address(page) -> str:
+    return page.locator("#face img").get_attribute("src")
+
+
+def face_changes(page, last: str | None) -> str:
+    """Wait until the page shows another face than `last` -> its address."""
+    page.wait_for_function("last => (document.querySelector('#face img')?.src ?? last) != last", arg=last)
+    return face_address(page)
+
+
+def file_of(page, address: str) -> io.BytesIO:
+    """What the page shows at an address, as the download button would save it."""
+    return io.BytesIO(page.request.get(address).body())
+
+
+def opacity(page, row: int, column: int) -> int:
+    """Of a pixel of the map as the canvas shows it, 0..255."""
+    page.evaluate("() => new Promise(requestAnimationFrame)")
+    return page.eval_on_selector(
+        "#label-editor canvas",
+        "(canvas, [row, column]) => canvas.getContext('2d').getImageData(column, row, 1, 1).data[3]",
+        [row, column],
+    )
+
+
+def corner(page, name: str) -> tuple[float, float]:
+    """Where in the window the frame of the Move tool has its corner "left top", ..."""
+    box = page.locator(f"#label-editor [data-corner='{name}']").bounding_box()
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+
+def drag(page, start: tuple[float, float], by: tuple[float, float]) -> None:
+    """From a place in the window, by fractions of the map."""
+    box = page.locator("#label-editor canvas").bounding_box()
+    page.mouse.move(*start)
+    page.mouse.down()
+    page.mouse.move(start[0] + by[0] * box["width"], start[1] + by[1] * box["height"], steps=5)
+    page.mouse.up()
+
+
+def touch(page, *frames: list[tuple[float, float]]) -> None:
+    """Fingers at places in the window, frame by frame; then all of them lift."""
+    session = page.context.new_cdp_session(page)
+    for number, frame in enumerate([*frames, []]):
+        kind = (
+            "touchEnd"
+            if not frame
+            else "touchMove"
+            if number and len(frame) == len(frames[number - 1])
+            else "touchStart"
+        )
+        points = [{"x": x, "y": y, "id": finger} for finger, (x, y) in enumerate(frame)]
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+    session.detach()
+
+
+def pen_stroke(page, *places: tuple[float, float]) -> None:
+    session = page.context.new_cdp_session(page)
+    kinds = ["mousePressed", *["mouseMoved"] * (len(places) - 1), "mouseReleased"]
+    for kind, place in zip(kinds, [*places, places[-1]], strict=True):
+        x, y = at(page, *place)
+        pen = {"x": x, "y": y, "button": "left", "buttons": int(kind != "mouseReleased"), "pointerType": "pen"}
+        session.send("Input.dispatchMouseEvent", {"type": kind, "clickCount": 1, **pen})
+    session.detach()

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 from actions import EXAMPLES
 
-from facemogle.checkpoints import load_pipeline
+from facemogle.checkpoints import load_parser, load_pipeline
 from facemogle.ui import layout
 from facemogle.ui.provider import PipelineProvider
 
@@ -53,9 +53,9 @@ def app() -> Iterator[SimpleNamespace]:
         return pipeline
 
     def record(generate):
-        def recorded(label_map, *settings):
+        def recorded(visit, label_map, *settings):
             app.received.append(label_map)
-            for update in generate(label_map, *settings):
+            for update in generate(visit, label_map, *settings):
                 time.sleep(app.pace)
                 yield update
 
@@ -63,7 +63,11 @@ def app() -> Iterator[SimpleNamespace]:
 
     suggestions = {"hair colour": ["red hair", "blue hair"], "hat": ["a wide hat"]}
     app.blocks = layout.build(
-        PipelineProvider("tiny: random weights", load), EXAMPLES, suggestions=suggestions, on_gpu=record
+        PipelineProvider("tiny: random weights", load, checkpoint="tiny"),
+        EXAMPLES,
+        suggestions=suggestions,
+        load_parser=load_parser,
+        on_gpu=record,
     )
     _, app.url, _ = app.blocks.launch(prevent_thread_lock=True, quiet=True, **layout.launch_options())
     yield app

@@ -2,15 +2,20 @@
 
 from contextlib import closing
 from functools import partial
+from types import SimpleNamespace
 
+import gradio as gr
 import numpy as np
 import pytest
-from actions import at, choose, generate, map_in, press, stroke
+from actions import at, choose, corner, drag, generate, map_in, opacity, pen_stroke, press, stroke, touch
+from PIL import Image
 
 from facemogle.label_files import read_label_map, write_label_map
-from facemogle.labels import CLASS_ID, NAMES, NUM_CLASSES, mirror
-from facemogle.ui.label_editor import MAX_FILE_BYTES
+from facemogle.labels import CLASS_ID, NAMES, NUM_CLASSES, from_colours, mirror, to_colours
+from facemogle.masks import resize_nearest
+from facemogle.ui.label_editor import MAX_FILE_BYTES, LabelEditor
 from facemogle.ui.templates import template_face
+from facemogle.ui.views import data_url
 
 
 def test_tools_undo_and_redo(page, app):
@@ -108,16 +113,50 @@ def test_locked_classes_are_not_painted_over(page):
 
 
 def test_hidden_classes_are_not_shown_but_stay(page):
-    def alpha() -> int:
+    before = map_in(page)
+    assert opacity(page, 80, 64) == 255
+    page.get_by_label(f"Hide {NAMES[before[80, 64]]}").locator("..").click()
+    assert opacity(page, 80, 64) == 0
+    page.get_by_role("button", name="All classes").click()
+    assert opacity(page, 80, 64) == 255
+    assert np.array_equal(map_in(page), before)
+
+
+def test_one_class_is_shown_alone_by_button_key_and_eye(page):
+    def shown() -> set[str]:
         page.evaluate("() => new Promise(requestAnimationFrame)")
-        return page.eval_on_selector(
-            "#label-editor canvas", "canvas => canvas.getContext('2d').getImageData(64, 80, 1, 1).data[3]"
+        alpha = page.eval_on_selector(
+            "#label-editor canvas",
+            "c => Array.from(c.getContext('2d').getImageData(0, 0, 128, 128).data.filter((_, i) => i % 4 == 3))",
         )
+        seen = {NAMES[class_id] for class_id in before.ravel()[np.array(alpha) == 255]}
+        eyes = page.eval_on_selector_all("#label-editor [name=hide]", "eyes => eyes.map(eye => !eye.checked)")
+        assert {NAMES[class_id] for class_id in set(before.ravel()) if eyes[class_id]} == seen
+        return seen
 
     before = map_in(page)
-    assert alpha() == 255
-    page.get_by_label(f"Hide {NAMES[before[80, 64]]}").locator("..").click()
-    assert alpha() == 0
+    every = {NAMES[class_id] for class_id in before.ravel()}
+    solo, show_all = page.locator("#label-editor [name=solo]"), page.get_by_role("button", name="All classes")
+    assert solo.inner_text() == "Only hair"
+    assert show_all.is_disabled()
+    solo.focus()
+    page.keyboard.press("Enter")
+    assert shown() == {"hair"}
+    assert solo.get_attribute("aria-pressed") == "true"
+    page.locator("#label-editor canvas").focus()
+    page.keyboard.press("2")  # another class takes its place
+    assert shown() == {"nose"}
+    assert solo.inner_text() == "Only nose"
+    page.keyboard.press("s")
+    assert shown() == every
+    page.get_by_label("Hide skin").locator("..").dblclick()
+    assert shown() == {"skin"}
+    page.get_by_label("Hide nose").locator("..").click()
+    assert shown() == {"skin", "nose"}
+    choose(page, "hair")  # what one paints with is shown
+    assert shown() == {"skin", "nose", "hair"}
+    show_all.click()
+    assert shown() == every
     assert np.array_equal(map_in(page), before)
 
 
@@ -249,6 +288,166 @@ def test_move_takes_a_region_along_and_closes_the_gap(page):
     assert np.array_equal(np.argwhere(map_in(page) == CLASS_ID["nose"]), nose)
 
 
+def nose_in(page) -> tuple[np.ndarray, tuple[int, int]]:
+    """The nose cut out of the map, and where its left top is: row, column."""
+    nose = map_in(page) == CLASS_ID["nose"]
+    rows, columns = np.nonzero(nose)
+    cut = nose[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+    return cut, (rows.min(), columns.min())
+
+
+def test_the_frame_of_a_region_scales_it_exactly(page):
+    maps, (nose, place) = [map_in(page)], nose_in(page)
+    bottom, right = place[0] + nose.shape[0], place[1] + nose.shape[1]
+    choose(page, "Move")
+    page.mouse.click(*at(page, 0.5, 0.62))
+    assert np.array_equal(map_in(page), maps[0])  # only taken
+    assert page.locator("[name=undo]").is_disabled()
+    for by in [(0.06, 0.15), (-0.2, -0.3), (0.2, 0.1)]:  # larger, smaller than lasts, larger again
+        drag(page, corner(page, "right bottom"), by)
+        scaled, now_at = nose_in(page)
+        assert now_at == place
+        assert scaled.shape != nose.shape
+        assert np.array_equal(scaled, resize_nearest(nose, *scaled.shape))
+        maps.append(map_in(page))
+    assert nose.shape[0] > 20 and (maps[2] == CLASS_ID["nose"]).sum() < 100
+    for earlier in reversed(maps[:-1]):  # a step for each drag
+        press(page, "Undo")
+        assert np.array_equal(map_in(page), earlier)
+    assert page.locator("#label-editor .frame").is_hidden()
+    page.mouse.click(*at(page, 0.5, 0.62))
+    page.keyboard.down("Shift")
+    drag(page, corner(page, "left top"), (-0.01, -nose.shape[0] / 128))
+    page.keyboard.up("Shift")
+    scaled, (top, left) = nose_in(page)
+    assert (top + scaled.shape[0], left + scaled.shape[1]) == (bottom, right)
+    assert scaled.shape == pytest.approx((2 * nose.shape[0], 2 * nose.shape[1]), abs=3)
+    assert np.array_equal(scaled, resize_nearest(nose, *scaled.shape))
+
+
+def test_a_scaled_region_is_moved_and_scaled_on_without_loss(page):
+    before, (nose, (top, left)) = map_in(page), nose_in(page)
+    choose(page, "Move")
+    page.mouse.click(*at(page, 0.5, 0.62))
+    drag(page, corner(page, "left top"), (0.5, 0.5))  # beyond the other corner: one pixel
+    assert nose_in(page)[0].shape == (1, 1)
+    drag(page, corner(page, "left top"), (-(nose.shape[1] - 1) / 128, -(nose.shape[0] - 1) / 128))
+    assert np.array_equal(map_in(page), before)
+    drag(page, at(page, 0.5, 0.62), (0.125, -0.25))
+    assert np.array_equal(nose_in(page)[0], nose)
+    assert nose_in(page)[1] == (top - 32, left + 16)
+
+
+def test_brackets_scale_a_region_taken_by_the_space_bar(page):
+    before, (nose, _) = map_in(page), nose_in(page)
+    page.locator("#label-editor canvas").focus()
+    page.keyboard.press("v")
+    for _ in range(3):
+        page.keyboard.press("ArrowDown")
+    page.keyboard.press("Space")
+    page.wait_for_selector("#label-editor >> text=Took nose.")
+    page.keyboard.press("]")
+    once = nose_in(page)[0]
+    assert once.shape == pytest.approx(np.array(nose.shape) * 1.1, abs=1)
+    assert np.array_equal(once, resize_nearest(nose, *once.shape))
+    page.keyboard.press("[")
+    assert np.array_equal(map_in(page), before)
+    page.keyboard.down("Space")
+    for key in "]]]":
+        page.keyboard.press(key)
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.up("Space")
+    larger = nose_in(page)[0]
+    assert np.array_equal(larger, resize_nearest(nose, *larger.shape))
+    assert larger.shape == pytest.approx(np.array(nose.shape) * 1.1**3, abs=1)
+    page.keyboard.press("Control+z")  # all that happened while space was down
+    assert np.array_equal(map_in(page), before)
+    page.keyboard.press("Space")
+    page.keyboard.press("Escape")
+    assert page.locator("#label-editor .frame").is_hidden()
+
+
+def test_scaling_knows_locks_and_the_mirror(page):
+    before = map_in(page)
+    page.get_by_label("Lock background").locator("..").click()
+    page.get_by_label("Lock right brow").locator("..").click()
+    choose(page, "Mirror")
+    choose(page, "Move")
+    page.mouse.click(*at(page, 0.622, 0.478))
+    drag(page, corner(page, "right top"), (0.3, -0.1))
+    after = map_in(page)
+    for name in ("background", "right_brow"):
+        kept = before == CLASS_ID[name]
+        assert (after[kept] == CLASS_ID[name]).all()
+    eyes = {name: after == CLASS_ID[name] for name in ("left_eye", "right_eye")}
+    assert eyes["left_eye"].sum() > 5 * (before == CLASS_ID["left_eye"]).sum()
+    free = ~np.isin(before, [CLASS_ID["right_brow"], CLASS_ID["left_brow"]])
+    assert np.array_equal((eyes["left_eye"] & free)[:, ::-1], eyes["right_eye"] & free[:, ::-1])
+    page.get_by_label("Lock left eye").locator("..").click()
+    assert page.locator("#label-editor .frame").is_hidden()
+    page.mouse.click(*at(page, 0.622, 0.478))
+    page.wait_for_selector("#label-editor >> text=Locked: left eye.")
+
+
+def test_fingers_scale_pinch_and_pan(open_page):
+    page = open_page(viewport={"width": 360, "height": 780}, has_touch=True, is_mobile=True)
+    page.locator("#label-editor .stage").scroll_into_view_if_needed()
+    before, (nose, place) = map_in(page), nose_in(page)
+    whole = page.locator("#label-editor canvas").bounding_box()
+
+    def fingers(*places: tuple[float, float]) -> list[tuple[float, float]]:
+        return [(whole["x"] + x * whole["width"], whole["y"] + y * whole["height"]) for x, y in places]
+
+    touch(page, fingers((0.4, 0.5)), *[fingers((0.4 - d, 0.5), (0.6 + d, 0.5)) for d in (0, 0.1, 0.2)])
+    box = page.locator("#label-editor canvas").bounding_box()
+    assert box["width"] == pytest.approx(3 * whole["width"], rel=0.02)
+    assert box["x"] + box["width"] / 2 == pytest.approx(whole["x"] + whole["width"] / 2, abs=3)
+    touch(page, fingers((0.4, 0.5)), *[fingers((0.4 + d, 0.5), (0.6 + d, 0.5 - d)) for d in (0, 0.1)])
+    moved = page.locator("#label-editor canvas").bounding_box()
+    assert moved["x"] - box["x"] == pytest.approx(0.1 * whole["width"], abs=8)
+    touch(page, fingers((0.1, 0.1)), *[fingers((0.1 + d, 0.1), (0.9 - d, 0.9)) for d in (0, 0.2, 0.38)])
+    assert page.locator("#label-editor canvas").bounding_box() == pytest.approx(whole, abs=1)
+    assert np.array_equal(map_in(page), before)  # the dot of the first finger is gone
+    assert page.locator("[name=undo]").is_disabled()
+
+    choose(page, "Move")
+    touch(page, fingers((0.5, 0.62)))
+    x, y = corner(page, "right bottom")
+    touch(page, *[[(x + d, y + d)] for d in (0, 10, 25)])
+    scaled, now_at = nose_in(page)
+    assert now_at == place
+    assert scaled.shape[0] > nose.shape[0] + 8
+    assert np.array_equal(scaled, resize_nearest(nose, *scaled.shape))
+
+
+def test_a_pen_paints_and_its_hand_does_not(page):
+    press(page, "Clear")
+    page.evaluate("addEventListener('pointerdown', event => { window.kind = event.pointerType; }, true)")
+    pen_stroke(page, (0.2, 0.3), (0.5, 0.3), (0.8, 0.3))
+    assert page.evaluate("window.kind") == "pen"
+    rows, columns = np.nonzero(map_in(page))
+    assert set(map_in(page)[rows, columns]) == {CLASS_ID["hair"]}
+    assert (columns.min(), columns.max()) == pytest.approx((25 - 12, 102 + 12), abs=2)
+    page.evaluate(
+        """() => {
+            const canvas = document.querySelector("#label-editor canvas"), box = canvas.getBoundingClientRect();
+            canvas.setPointerCapture = () => {};
+            const send = (type, pointerId, pointerType, button, x, y) => canvas.dispatchEvent(new PointerEvent(type, {
+                bubbles: true, cancelable: true, pointerId, pointerType, button,
+                clientX: box.x + x * box.width, clientY: box.y + y * box.height,
+            }));
+            send("pointerdown", 7, "pen", 5, 0.5, 0.3);  // its other end rubs out
+            for (const palm of [8, 9]) send("pointerdown", palm, "touch", 0, 0.8, 0.9);
+            send("pointermove", 9, "touch", -1, 0.7, 0.9);
+            send("pointermove", 7, "pen", -1, 0.8, 0.3);
+            for (const pointer of [7, 8, 9]) send("pointerup", pointer, "", 0, 0.8, 0.3);
+        }"""
+    )
+    assert not map_in(page)[:, 64:].any()
+    assert map_in(page)[:, :50].any()
+    assert page.locator("[name=fit]").inner_text() == "100%"
+
+
 def test_a_hundred_random_operations_are_undone_and_redone_exactly(page, app):
     random = np.random.default_rng(0)
 
@@ -359,24 +558,195 @@ def test_held_space_and_arrows_are_a_stroke(page):
     assert not map_in(page).any()
 
 
-def test_maps_are_opened_saved_and_refused(page, tmp_path):
-    face = np.random.default_rng(0).integers(0, 19, (40, 60), dtype=np.uint8)
+def open_file(page, path) -> str:
+    """-> what the page says of it"""
+    page.eval_on_selector("#label-editor .message", "message => { message.textContent = ''; }")
+    page.locator("#label-editor [name=file]").set_input_files(path)
+    page.wait_for_function(
+        "() => /^(Opened|Not)/.test(document.querySelector('#label-editor .message').textContent)", timeout=60_000
+    )
+    return page.locator("#label-editor .message").inner_text()
+
+
+@pytest.mark.parametrize(("form", "mode"), [("Indexed PNG", "P"), ("Colour PNG", "RGB")])
+def test_what_is_saved_opens_as_the_same_integers(page, tmp_path, form, mode):
+    face = np.random.default_rng(0).integers(0, NUM_CLASSES, (40, 60), dtype=np.uint8)
     write_label_map(tmp_path / "face.png", face)
-    (tmp_path / "text.png").write_text("no picture")
-    chooser = page.locator("#label-editor [name=file]")
-    chooser.set_input_files(tmp_path / "face.png")
-    page.wait_for_selector("#label-editor >> text=Opened, 60×40.")
+    assert open_file(page, tmp_path / "face.png") == "Opened, 60×40."
     assert np.array_equal(map_in(page), face)
-    chooser.set_input_files(tmp_path / "text.png")
-    page.wait_for_selector("#label-editor .failed >> text=not a picture")
-    assert np.array_equal(map_in(page), face)
-    (tmp_path / "large.png").write_bytes(bytes(MAX_FILE_BYTES + 1))
-    chooser.set_input_files(tmp_path / "large.png")
-    page.wait_for_selector("#label-editor .failed >> text=larger than 32 MB")
-    page.evaluate("() => { FileReader.prototype.readAsDataURL = function () { this.onerror(); }; }")
-    chooser.set_input_files(tmp_path / "face.png")
-    page.wait_for_selector("#label-editor .failed >> text=cannot read face.png")
+    page.locator("#label-editor summary").filter(has_text="Save").click()
     with page.expect_download() as download:
-        press(page, "Save")
+        press(page, form)
     download.value.save_as(tmp_path / "saved.png")
+    with Image.open(tmp_path / "saved.png") as picture:
+        assert picture.mode == mode
     assert np.array_equal(read_label_map(tmp_path / "saved.png")[0], face)
+    press(page, "Clear")
+    assert open_file(page, tmp_path / "saved.png") == "Opened, 60×40."
+    assert np.array_equal(map_in(page), face)
+
+
+def test_masks_off_the_palette_are_snapped_and_counted(page, tmp_path):
+    face = template_face(size=96)
+    colours = to_colours(face)
+    colours[face == CLASS_ID["right_brow"]] = (51, 255, 255)  # the published variant is on the palette
+    colours[:2, :96] = (4, 3, 9)
+    Image.fromarray(colours).save(tmp_path / "off.png")
+    said = "Opened, 96×96. 192 pixels (2.1%) were off the palette and took the nearest class."
+    assert open_file(page, tmp_path / "off.png") == said
+    assert np.array_equal(map_in(page), face)
+    many = np.random.default_rng(0).integers(0, 256, (200, 3)).astype(np.uint8).repeat(10, 0).reshape(40, 50, 3)
+    Image.fromarray(many).save(tmp_path / "many.png")
+    said = open_file(page, tmp_path / "many.png")
+    assert "2000 pixels (100.0%) were off the palette" in said
+    assert np.array_equal(map_in(page), from_colours(many)[0])
+    press(page, "Undo")
+    assert np.array_equal(map_in(page), face)
+
+
+def test_bad_files_are_explained_and_nothing_is_lost(page, tmp_path):
+    stroke(page, (0.1, 0.1), (0.9, 0.3))
+    painted = map_in(page)
+    (tmp_path / "text.png").write_text("no picture")
+    Image.new("L", (8000, 5000)).save(tmp_path / "huge.png")
+    Image.effect_noise((256, 256), 50).save(tmp_path / "whole.png")
+    (tmp_path / "truncated.png").write_bytes((tmp_path / "whole.png").read_bytes()[:9000])
+    indexed = Image.fromarray(np.arange(200, dtype=np.uint8).reshape(10, 20))
+    indexed.putpalette(np.random.default_rng(0).integers(0, 256, 600).astype(np.uint8).tobytes())
+    indexed.save(tmp_path / "colours.png")
+    (tmp_path / "large.png").write_bytes(bytes(MAX_FILE_BYTES + 1))
+    for name, reason in [
+        ("text", "not a picture that can be read"),
+        ("huge", "8000x5000 pixels are more than 4096x4096. Scale it down"),
+        ("truncated", "truncated"),
+        ("colours", "no class has the values [19, 20, 21, 22, 23]. Class ids are 0 (background) to 18 (cloth)"),
+        ("large", "larger than 32 MB"),
+    ]:
+        said = open_file(page, tmp_path / f"{name}.png")
+        assert said.startswith("Not opened: ")
+        assert reason in said
+        assert page.locator("#label-editor .message.failed").count() == 1
+        assert np.array_equal(map_in(page), painted)
+    page.evaluate("() => { FileReader.prototype.readAsDataURL = function () { this.onerror(); }; }")
+    assert "cannot read whole.png" in open_file(page, tmp_path / "whole.png")
+    press(page, "Undo")
+    press(page, "Redo")
+    assert np.array_equal(map_in(page), painted)
+    assert page.locator("[name=redo]").is_disabled()
+
+
+@pytest.fixture(scope="module")
+def listener():
+    """A page of its own: `heard` are the maps that `stroke` brought, `answer` what the button sends to the editor."""
+    listener = SimpleNamespace(heard=[], answer=None)
+    with gr.Blocks() as blocks:
+        editor = LabelEditor(template_face(size=128), backdrop=backdrop(200), elem_id="label-editor")
+        send = gr.Button("Send")
+        send.click(lambda: listener.answer, None, editor)
+        editor.stroke(listener.heard.append, editor, None, trigger_mode="always_last", show_progress="hidden")
+    _, listener.url, _ = blocks.launch(prevent_thread_lock=True, quiet=True)
+    yield listener
+    blocks.close()
+
+
+def backdrop(grey: int) -> str:
+    return data_url(Image.new("RGB", (30, 20), (grey, grey, grey)), format="PNG")
+
+
+@pytest.fixture
+def listened(browser, listener):
+    listener.heard.clear()
+    with closing(browser.new_context(viewport={"width": 1000, "height": 900})) as context:
+        page = context.new_page()
+        problems = []
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.goto(listener.url)
+        page.wait_for_selector("#label-editor [name=opacity]", state="visible")
+        yield page
+    assert problems == []
+
+
+def test_a_picture_under_the_map_changes_no_class(listened, listener):
+    def send(answer) -> None:
+        listener.answer = answer
+        listened.get_by_role("button", name="Send").click()
+
+    under, slider = listened.locator("#label-editor .backdrop"), listened.locator("#label-editor [name=opacity]")
+    face = map_in(listened)
+    edge = int(np.flatnonzero(np.diff(face[64]))[0])  # the last background pixel of its row
+    whole = listened.locator("#label-editor canvas").bounding_box()
+    assert under.bounding_box() == pytest.approx(whole, abs=0.5)
+    for percent in ("100", "30", "0"):
+        slider.fill(percent)
+        assert opacity(listened, 64, 3) == opacity(listened, 70, 45) == round(2.55 * int(percent))
+        assert opacity(listened, 64, edge) == opacity(listened, 64, edge + 1) == 255  # outlines stay
+    stroke(listened, (0.05, 0.05), (0.3, 0.05))
+    painted = map_in(listened)
+    row = int(np.flatnonzero(painted[:, 20] == CLASS_ID["hair"]).max())
+    assert opacity(listened, row, 20) == opacity(listened, row + 1, 20) == 255  # of the stroke as well
+    assert opacity(listened, row - 6, 20) == 0
+    assert listened.eval_on_selector("#label-editor canvas", "canvas => canvas.labelMap().length") == 128 * 128
+    press(listened, "Undo")
+    assert np.array_equal(map_in(listened), face)
+
+    last = under.get_attribute("src")
+    send(gr.update(value=template_face("hat", 96), backdrop=backdrop(90)))
+    listened.wait_for_function("last => document.querySelector('#label-editor .backdrop').src != last", arg=last)
+    assert np.array_equal(map_in(listened), template_face("hat", 96))
+    assert under.is_visible()
+    send(gr.update(backdrop=""))
+    slider.wait_for(state="hidden")
+    assert under.is_hidden()
+    assert opacity(listened, 3, 3) == 255
+    send(gr.update(backdrop="data:image/png;base64,AAAA"))
+    listened.wait_for_selector("#label-editor .failed >> text=The picture under the map cannot be shown.")
+    assert slider.is_hidden()
+    send(template_face("bald", 96))  # a plain value, as if nothing had been
+    send(gr.update(backdrop=backdrop(50)))
+    slider.wait_for(state="visible")
+    assert np.array_equal(map_in(listened), template_face("bald", 96))
+    assert listener.heard == []
+
+
+def test_strokes_reach_python_only_while_the_page_is_live(listened, listener):
+    def heard(number: int) -> np.ndarray:
+        for _ in range(100):
+            if len(listener.heard) >= number:
+                break
+            listened.wait_for_timeout(50)
+        listened.wait_for_timeout(200)
+        assert len(listener.heard) == number
+        assert np.array_equal(listener.heard[-1], map_in(listened))
+        return listener.heard[-1]
+
+    stroke(listened, (0.1, 0.1), (0.4, 0.1))
+    listened.eval_on_selector("#label-editor form", "form => { form.dataset.live = 'on'; }")
+    listened.wait_for_timeout(300)
+    assert listener.heard == []
+    stroke(listened, (0.1, 0.9), (0.4, 0.9))
+    heard(1)
+    for number, name in enumerate(("Undo", "Redo", "Mirror map", "Clear", "Reset"), start=2):
+        press(listened, name)
+        heard(number)
+    press(listened, "Reset")  # nothing changes
+    choose(listened, "Fill")
+    listened.locator("#label-editor summary").filter(has_text="New").click()
+    press(listened, "bald")
+    assert heard(7).shape == (512, 512)
+    listener.answer = template_face("hat", 96)  # what Python says, it need not hear
+    listened.get_by_role("button", name="Send").click()
+    listened.wait_for_function("() => document.querySelector('#label-editor canvas').width == 96")
+    for place in (0.1, 0.3, 0.5):  # quicker than they are served: the newest arrives
+        choose(listened, "hat" if place != 0.3 else "hair")
+        listened.mouse.click(*at(listened, place, 0.1))
+    for _ in range(100):
+        if np.array_equal(listener.heard[-1], map_in(listened)):
+            break
+        listened.wait_for_timeout(50)
+    assert np.array_equal(listener.heard[-1], map_in(listened))
+    number = len(listener.heard)
+    assert 8 <= number <= 10
+    listened.eval_on_selector("#label-editor form", "form => { form.dataset.live = ''; }")
+    press(listened, "Clear")
+    listened.wait_for_timeout(300)
+    assert len(listener.heard) == number

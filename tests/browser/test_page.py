@@ -1,14 +1,30 @@
 """The whole page in a real browser."""
 
-from pathlib import Path
-
 import gradio_client
 import numpy as np
 import pytest
-from actions import EXAMPLES, at, choose, expert_pictures, generate, map_in, press, set_number, show_step, stroke
+from actions import (
+    EXAMPLES,
+    at,
+    choose,
+    expert_pictures,
+    face_address,
+    face_changes,
+    file_of,
+    generate,
+    map_in,
+    open_advanced,
+    press,
+    set_number,
+    show_step,
+    stroke,
+)
+from PIL import Image
 
+from facemogle.gating import load_gating
+from facemogle.label_files import read_label_map, write_label_map
 from facemogle.labels import CLASS_ID
-from facemogle.ui.label_editor import encode
+from facemogle.picture_files import read_settings
 from facemogle.ui.templates import template_face
 
 
@@ -61,6 +77,7 @@ def test_known_words_are_clicked_into_the_prompt(page):
 
 
 def test_cancel_leaves_the_page_usable(page, app, slow):
+    open_advanced(page)
     set_number(page, "steps", 50)
     for runs in range(2):  # without and with a face from before
         face = page.locator("#face img").get_attribute("src") if runs else None
@@ -82,6 +99,7 @@ def test_cancel_leaves_the_page_usable(page, app, slow):
 
 def test_who_waits_is_told_and_may_cancel(open_page, app, slow):
     first, second = open_page(), open_page()
+    open_advanced(first)
     set_number(first, "steps", 50)
     first.click("#generate")
     first.wait_for_selector("#status >> text=Step")
@@ -115,6 +133,7 @@ def test_a_missing_seed_is_explained(page):
     page.wait_for_selector("#status .failed >> text=Seed must be a whole number")
     page.click("#dice")
     page.wait_for_function("document.querySelector('#seed input').value")
+    open_advanced(page)
     set_number(page, "steps", "")
     generate(page)  # one step, so that there is no slider over the steps
     page.wait_for_selector("#experts figure:nth-of-type(20)")
@@ -153,12 +172,182 @@ def test_every_control_has_a_name(page):
     assert unnamed == []
 
 
-def test_the_api_takes_label_maps_and_survives_forged_ones(app):
-    client = gradio_client.Client(app.url, verbose=False)
-    with pytest.raises(gradio_client.exceptions.AppError, match="cover 8x8 pixels exactly"):
-        client.predict({"height": 8, "width": 8, "runs": [0, 10**12]}, "", 3, 1, api_name="/generate")
+def test_variations_are_shown_one_by_one(page):
+    set_number(page, "seed", 20)
+    set_number(page, "num-images", 3)
+    generate(page)
+    page.wait_for_selector("#variations button:nth-of-type(3)")
+    shown = []
+    for place in (0, 1, 2):
+        if place:
+            page.locator("#variations button").nth(place).click()
+            face_changes(page, shown[-1])
+        shown.append(face_address(page))
+        assert read_settings(file_of(page, shown[-1])).seed == 20 + place
+        page.wait_for_selector(f"#variations button:nth-of-type({place + 1})[aria-current]")
+    set_number(page, "num-images", 1)
+    generate(page)
+    page.wait_for_selector("#variations button", state="detached")
+
+
+def test_a_seed_that_is_not_kept_is_drawn_anew(page):
+    page.get_by_label("Keep seed").uncheck()
+    seeds = set()
+    for _ in range(2):
+        face = page.locator("#face img").get_attribute("src") if seeds else None
+        generate(page)
+        seeds.add(read_settings(file_of(page, face_changes(page, face))).seed)
+    assert len(seeds) == 2
+    assert int(page.input_value("#seed input")) in seeds  # the field tells the last one
+
+
+def test_a_click_on_a_run_of_this_visit_restores_it(page):
+    generate(page)
+    first, drawn = face_changes(page, None), map_in(page)
+    press(page, "Clear")
+    page.locator("#prompt textarea").fill("something else")
+    set_number(page, "seed", 8)
+    generate(page)
+    face_changes(page, first)
+    page.wait_for_selector("#history button:nth-of-type(2)")
+    page.locator("#history button").nth(0).click()
+    page.wait_for_function("face => document.querySelector('#face img').src == face", arg=first)
+    page.wait_for_function("document.querySelector('#seed input').value == '7'")
+    assert np.array_equal(map_in(page), drawn)
+    assert page.input_value("#prompt textarea") == "a face"
+
+
+def test_a_dropped_picture_restores_what_made_it(open_page):
+    page, other = open_page(), open_page()
+    choose(page, "hat")
+    stroke(page, (0.3, 0.1), (0.7, 0.2))
+    page.locator("#prompt textarea").fill("a face of its own")
+    set_number(page, "seed", 12345)
+    open_advanced(page)
+    set_number(page, "steps", 3)
+    set_number(page, "guidance", 2.5)
+    set_number(page, "condition-scale", 0.65)
+    generate(page)
+    picture = file_of(page, face_changes(page, None))
+    other.locator("#drop input[type=file]").set_input_files(
+        {"name": "face.png", "mimeType": "image/png", "buffer": picture.getvalue()}
+    )
+    other.wait_for_selector("#status >> text=Settings restored")
+    other.wait_for_function("document.querySelector('#prompt textarea').value == 'a face of its own'")
+    assert np.array_equal(map_in(other), map_in(page))
+    generate(other)
+    again = file_of(other, face_changes(other, None))
+    assert again.getvalue() == picture.getvalue()  # the same picture, with the same settings in it
+
+
+def test_live_answers_every_stroke_and_the_last_one_wins(page, app):
+    page.get_by_label("Live").check()
+    last = None
+    for x in (0.3, 0.5):
+        stroke(page, (x, 0.2), (x, 0.6))
+        last = face_changes(page, last)
+    page.wait_for_selector("#status >> text=Live: 4 steps")
+    for x in (0.1, 0.2, 0.8, 0.9):
+        stroke(page, (x, 0.2), (x, 0.6))
+    face_changes(page, last)
+    page.wait_for_function("!document.querySelector('#status .running')")
+    generate(page)
+    assert np.array_equal(app.received[-1], map_in(page))
+    page.get_by_label("Live").uncheck()
+    face = face_address(page)
+    stroke(page, (0.1, 0.9), (0.9, 0.9))
+    page.wait_for_timeout(1500)
+    assert face_address(page) == face
+
+
+def test_the_result_is_compared_with_the_run_before_and_with_the_map(page):
+    generate(page)
+    page.get_by_role("tab", name="Does it follow the map?").click()
+    page.wait_for_selector("#fidelity table", state="visible")
+    set_number(page, "seed", 9)
+    generate(page)
+    page.get_by_role("tab", name="Before and after").click()
+    page.wait_for_selector("#comparison img >> nth=1")
+    sources = page.eval_on_selector_all("#comparison img", "images => images.map(image => image.src)")
+    assert len(set(sources)) == 2
+
+
+def test_a_prompt_of_any_length_is_served(page):
+    page.locator("#prompt textarea").fill("freckles " * 1100)
+    generate(page)
+    assert "was cut to" in page.locator("#status").inner_text()
+
+
+@pytest.fixture
+def client(app) -> gradio_client.Client:
+    return gradio_client.Client(app.url, verbose=False)
+
+
+def test_programs_generate_parse_and_look_into_the_experts(app, client, tmp_path):
     face = template_face(size=32)
-    picture, status = client.predict(encode(face), "", 3, 1, api_name="/generate")
+    write_label_map(tmp_path / "map.png", face)
+    picture, gating = client.predict(
+        gradio_client.handle_file(tmp_path / "map.png"), "", 3, 2, None, 1, {"hair": 0}, api_name="/generate"
+    )
     assert np.array_equal(app.received[-1], face)
-    assert Path(picture).suffix == ".png"
-    assert "the map alone" in status
+    settings = read_settings(picture)
+    assert (settings.seed, settings.num_inference_steps, settings.expert_scale) == (3, 2, {"hair": 0})
+    record = load_gating(gating)
+    assert len(record.weights) == 2
+    assert record.expert_map("hair").max() == 0
+    figure = client.predict(gradio_client.handle_file(gating), 1, api_name="/gating")
+    assert Image.open(figure).width == 900
+    label_map, _ = read_label_map(client.predict(gradio_client.handle_file(picture), api_name="/parse"))
+    assert label_map.shape == (64, 64)
+    text_only, _ = client.predict(None, "a face", 3, 1, None, 1, None, api_name="/generate")
+    assert read_settings(text_only).label_map is None
+
+
+def test_programs_are_told_what_is_wrong(client, tmp_path):
+    (tmp_path / "text.png").write_text("no picture")
+    broken = gradio_client.handle_file(tmp_path / "text.png")
+    for reason, arguments in {
+        "cannot be read|not a picture": ((broken, "", 3, 1, None, 1, None), "/generate"),
+        "Seed must be": ((None, "", -1, 1, None, 1, None), "/generate"),
+        "cannot be read": ((broken,), "/parse"),
+        "not a gating record": ((broken, None), "/gating"),
+    }.items():
+        with pytest.raises(gradio_client.exceptions.AppError, match=reason):
+            client.predict(*arguments[0], api_name=arguments[1])
+    assert client.predict(None, "", 3, 1, None, 1, None, api_name="/generate")
+
+
+@pytest.mark.parametrize(
+    ("forged", "reason"),
+    [
+        ({"height": 8, "width": 8, "runs": [0, 10**12]}, "cover 8x8 pixels exactly"),
+        ({"height": 8, "width": 8, "runs": [19, 64]}, "Class ids are 0"),
+        ({"height": 2**20, "width": 2**20, "runs": [0, 2**40]}, "sides from 1 to"),
+        ("a map", "A label map must be"),
+    ],
+)
+def test_a_label_map_written_by_hand_is_refused(page, app, forged, reason):
+    answer = ask(page, app, forged)
+    assert reason in answer
+    generate(page)
+
+
+def test_a_request_of_any_size_leaves_the_server_serving(page, app):
+    response = page.request.post(
+        f"{app.url}gradio_api/queue/join",
+        data=b"[" + b"0," * 40_000_000 + b"0]",
+        headers={"content-type": "application/json"},
+    )
+    assert response.status == 413
+    assert "at most 64 MB" in response.text()
+    generate(page)
+
+
+def ask(page, app, label_map) -> str:
+    """What the server says to a request for a face that no page sent."""
+    (function,) = (fn for fn in app.blocks.fns.values() if fn.concurrency_id == "model" and fn.api_name != "generate")
+    data = [None, label_map, "", 3, 1, 1, 3.5, 1, None]
+    job = {"data": data, "fn_index": function._id, "session_hash": "forged"}
+    response = page.request.post(f"{app.url}gradio_api/queue/join", data=job)
+    assert response.ok
+    return page.request.get(f"{app.url}gradio_api/queue/data?session_hash=forged").text()

@@ -15,6 +15,7 @@ import torch
 from facemogle.checkpoints import load_parser, load_pipeline
 from facemogle.gating import inside_outside
 from facemogle.labels import CLASS_ID, NAMES, to_colours
+from facemogle.overlap import confusion, intersection_over_union
 from facemogle.parsing.mini import MiniParser
 from facemogle.pipeline import FaceMoGLEPipeline
 from train.mini import measures, samples
@@ -60,7 +61,7 @@ def draw(pipeline: FaceMoGLEPipeline, captions: Sequence[str], label_maps: Seque
 def read(parser: MiniParser, images: np.ndarray, wanted: np.ndarray, captions: Sequence[str]) -> dict:
     """Overlap with the wanted label maps and agreement with the captions, as the parser sees the pictures."""
     label_maps = np.stack(parser.parse(list(images)))
-    iou = measures.intersection_over_union(measures.confusion(label_maps, wanted))
+    iou = intersection_over_union(confusion(label_maps, wanted))
     verdicts = [measures.agreement(*case) for case in zip(images, label_maps, captions, strict=True)]
     return {
         "mean IoU": round(float(np.nanmean(iou)), 3),

@@ -1,4 +1,4 @@
-"""What `mini` is measured by: overlap of label maps, words against pixels, distance of distributions, a linear probe.
+"""What `mini` is measured by: words against pixels, distance of distributions, a linear probe.
 
 N pictures of size S; class ids as in facemogle.labels.
 """
@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import torch
 
-from facemogle.labels import CLASS_ID, NUM_CLASSES
+from facemogle.labels import CLASS_ID
 from facemogle.parsing.mini import MiniParser
 from train.mini.latent_code import to_tensor
 from train.mini.portraits.attributes import (
@@ -53,19 +53,6 @@ PRESENT = {
     "earrings": ("earrings", "earring", "earrings"),
     "necklace": ("necklace", "necklace", "necklace"),
 }
-
-
-def confusion(read: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Two arrays of class ids -> (19, 19) counts, wanted by read."""
-    pairs = wanted.astype(np.int64) * NUM_CLASSES + read
-    return np.bincount(pairs.ravel(), minlength=NUM_CLASSES**2).reshape(NUM_CLASSES, NUM_CLASSES)
-
-
-def intersection_over_union(counts: np.ndarray) -> np.ndarray:
-    """(19, 19) counts -> (19,), NaN for a class that is neither wanted nor read."""
-    hits = np.diag(counts)
-    union = counts.sum(0) + counts.sum(1) - hits
-    return np.where(union > 0, hits / np.maximum(union, 1), np.nan)
 
 
 def nearest_colour(pixels: np.ndarray, table: dict[str, RGB]) -> str:
@@ -125,10 +112,11 @@ def features(parser: MiniParser, pictures: np.ndarray, *, batch: int = 16) -> np
 def kernel_distance(one: np.ndarray, other: np.ndarray) -> float:
     """Squared maximum mean discrepancy of two (N, F) sets under KID's kernel (x y / F + 1)^3, unbiased.
 
-    Features are first scaled by the deviations of `other`, since the parser's differ in size.
+    Features are first centred by the mean of `other` and scaled by its deviations, since the parser's differ in size
+    and this kernel, unlike a Gaussian, grows without bound with their distance from 0.
     """
-    scale = other.std(0) + 1e-6
-    one, other = one / scale, other / scale
+    centre, scale = other.mean(0), other.std(0) + 1e-6
+    one, other = (one - centre) / scale, (other - centre) / scale
 
     def kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return (a @ b.T / a.shape[1] + 1) ** 3

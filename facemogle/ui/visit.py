@@ -1,0 +1,58 @@
+"""What one visitor has made: the last runs, and which picture of which is shown."""
+
+import io
+from dataclasses import dataclass, replace
+
+from gradio.processing_utils import save_bytes_to_cache
+from gradio.utils import get_upload_folder
+from PIL import Image
+
+from facemogle.picture_files import Settings, write_picture
+from facemogle.ui.run import Run
+
+MAX_RUNS = 8  # kept, with their gating weights
+
+
+@dataclass(frozen=True, eq=False)
+class Visit:
+    """`shown` counts the `runs`, oldest first; `image` the pictures of that run. Nothing is shown before a run."""
+
+    runs: tuple[Run, ...] = ()
+    shown: int = -1
+    image: int = 0
+
+    @property
+    def run(self) -> Run | None:
+        return self.runs[self.shown] if self.runs else None
+
+    @property
+    def face(self) -> Image.Image | None:
+        return self.run.faces[self.image] if self.run else None
+
+    @property
+    def settings(self) -> Settings | None:
+        return self.run.settings[self.image] if self.run else None
+
+    @property
+    def before(self) -> Image.Image | None:
+        """The first face of the run before the shown one."""
+        return self.runs[self.shown - 1].faces[0] if self.shown > 0 else None
+
+    def added(self, run: Run) -> "Visit":
+        """With one more run, which is shown; the oldest is let go."""
+        runs = (*self.runs, run)[-MAX_RUNS:]
+        return Visit(runs, len(runs) - 1)
+
+    def showing(self, run: int | None = None, image: int = 0) -> "Visit":
+        """With another picture shown. ValueError where there is none, as a forged request may ask."""
+        run = self.shown if run is None else run
+        if not (0 <= run < len(self.runs) and 0 <= image < len(self.runs[run].faces)):
+            raise ValueError(f"This visit has no picture {image} of run {run}.")
+        return replace(self, shown=run, image=image)
+
+
+def picture_file(run: Run, image: int) -> str:
+    """One picture as a PNG with its settings -> its path, in the folder that Gradio serves and cleans up."""
+    file = io.BytesIO()
+    write_picture(file, run.faces[image], run.settings[image])
+    return save_bytes_to_cache(file.getvalue(), f"face-{run.settings[image].seed}.png", get_upload_folder())
