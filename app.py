@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         provider,
         load_examples(EXAMPLES),
         suggestions=prompt_suggestions(name),
-        load_parser=parser and partial(load_parser, parser),
+        load_parser=partial(load_parser, parser) if parser else None,
         live=not ON_ZERO_GPU,  # where every stroke would wait for a GPU
         on_gpu=spaces.GPU(duration=gpu_seconds),
     )

@@ -33,7 +33,7 @@ _XMP = """\
     xmlns:xmp="http://ns.adobe.com/xap/1.0/"
     xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
     xmp:CreatorTool="Face-MoGLE"
-    Iptc4xmpExt:DigitalSourceType="http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"/>
+    Iptc4xmpExt:DigitalSourceType="http://cv.iptc.org/newscodes/digitalsourcetype/{source_type}"/>
  </rdf:RDF>
 </x:xmpmeta>
 <?xpacket end="r"?>"""
@@ -44,7 +44,8 @@ class Settings:
     """What makes a picture: the pipeline's arguments, with the seed of its generator, and the checkpoint's name.
 
     `label_map` (H, W) uint8 class ids, or None; `height` and `width` of the picture in pixels; `expert_scale` from
-    experts' names to factors, or None. ValueError where a value has the wrong type or lies out of range.
+    experts' names to factors, or None; `strength` where another picture was changed, which it does not carry, else
+    None. ValueError where a value has the wrong type or lies out of range.
     """
 
     prompt: str
@@ -58,6 +59,7 @@ class Settings:
     expert_scale: Mapping[str, float] | None
     checkpoint: str
     version: int = VERSION
+    strength: float | None = None
 
     def __post_init__(self):
         _check_version(self.version)
@@ -69,6 +71,8 @@ class Settings:
         self._whole("width", 1, MAX_PIXELS // self.height)
         for name, smallest in (("guidance_scale", -math.inf), ("condition_scale", 0)):
             object.__setattr__(self, name, _finite(name, getattr(self, name), smallest))
+        if self.strength is not None:
+            object.__setattr__(self, "strength", _finite("strength", self.strength, 0))
         if self.expert_scale is not None:
             object.__setattr__(self, "expert_scale", _checked_scale(self.expert_scale))
         if self.label_map is not None:
@@ -82,10 +86,11 @@ class Settings:
 
 
 def write_picture(file: str | os.PathLike | BinaryIO, image: Image.Image, settings: Settings) -> None:
-    """Write a PNG with its settings, marked as generated."""
+    """Write a PNG with its settings, marked as generated, or as changed in that way."""
     fields = vars(settings) | {"label_map": None if settings.label_map is None else _pack(settings.label_map)}
     info = PngImagePlugin.PngInfo()
-    info.add_itxt(_XMP_KEY, _XMP)
+    source_type = "trainedAlgorithmicMedia" if settings.strength is None else "compositeWithTrainedAlgorithmicMedia"
+    info.add_itxt(_XMP_KEY, _XMP.format(source_type=source_type))
     info.add_itxt(_SETTINGS_KEY, json.dumps(fields, allow_nan=False))
     image.save(file, format="PNG", pnginfo=info)
 

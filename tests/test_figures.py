@@ -1,3 +1,5 @@
+import io
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -51,6 +53,15 @@ def test_grid_scales(weights):
     assert common.getpixel((cell[0] + 20, cell[1] + 40)) != (253, 231, 37)
 
 
+def test_each_expert_may_have_a_scale_of_its_own(weights):
+    tops = np.ones(20)
+    tops[1] = 0.01  # the background's, whose map is even at that weight
+    picture = figures.expert_grid(weights[0], top=tops)
+    assert picture.getpixel((200, 70)) == (253, 231, 37)
+    assert _brightness(picture)[70, 380] < 60  # skin's, which has the same weights
+    assert picture.tobytes() != figures.expert_grid(weights[0], top=1.0).tobytes()
+
+
 def test_grid_over_a_face_that_is_not_square(weights):
     label_map = np.zeros((96, 48), np.uint8)
     label_map[:48] = 13
@@ -64,9 +75,11 @@ def test_steps_share_one_scale_and_differ(weights, tmp_path):
     frames = figures.step_frames(weights, np.array([1000.0, 600, 200]), width=600)
     assert len(frames) == 3 and frames[0].size == frames[2].size
     assert _brightness(frames[2]).sum() > _brightness(frames[0]).sum()
-    figures.save_animation(tmp_path / "gating.gif", frames)
-    with Image.open(tmp_path / "gating.gif") as film:
-        assert film.n_frames == 3 and film.info["loop"] == 0
+    file = io.BytesIO()
+    for place in (tmp_path / "gating.gif", file):
+        figures.save_animation(place, frames)
+        with Image.open(place) as film:
+            assert film.n_frames == 3 and film.info["loop"] == 0
 
 
 @pytest.mark.parametrize("steps", [1, 3])

@@ -1,3 +1,5 @@
+import io
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,7 @@ from facemogle.gating import (
     entropy,
     inside_outside,
     load_gating,
+    locality,
     save_gating,
     winners,
 )
@@ -79,6 +82,22 @@ def test_inside_outside(label_map):
     np.testing.assert_allclose(table[13], [0.1, 0.1])
     assert np.isnan(table[14, 0]) and table[14, 1] == 0
     assert np.isnan(inside_outside(weights, np.full((4, 4), 2))[2, 1])
+
+
+def test_locality_is_inside_outside_of_every_step(record, label_map):
+    table = locality(record, label_map, image=1)
+    assert table.shape == (4, 19, 2)
+    np.testing.assert_array_equal(table, [inside_outside(step, label_map) for step in record.weights[:, 1]])
+    assert np.isnan(table[:, 14, 0]).all() and np.isfinite(table[:, [0, 1, 13]]).all()
+    with pytest.raises(IndexError, match="images 0 to 1, got image 2"):
+        locality(record, label_map, image=2)
+
+
+def test_written_into_an_open_file(record):
+    file = io.BytesIO()
+    save_gating(file, record)
+    file.seek(0)
+    assert (np.load(file)["weights"] == record.weights).all()
 
 
 def test_file_round_trip_is_exact(record, tmp_path):

@@ -228,13 +228,14 @@ def test_what_was_made_is_shown_without_the_model(provider, pipeline, monkeypatc
     first = visit_of(provider)
     second = visit_of(provider, seed=5, prompt="", num_images=2, visit=first)
     monkeypatch.setattr(type(pipeline), "__call__", None)
-    face, variations, comparison, _, inspected, history = handlers.show(provider, None, second)
+    face, variations, comparison, _, inspected, history, editor = handlers.show(provider, None, second)
     assert face == handlers.last_face(second)
     assert [title in variations for title in ("seed 5", "seed 6", "seed 7")] == [True, True, False]
     assert comparison == (first.face, second.face)
     assert (inspected.title, inspected.image) == ("seed 5, no prompt", 0)
     assert inspected.gating.weights.shape == (4, 2, 20, 4, 4)
     assert history.count("<img") == 2
+    assert editor["backdrop"].startswith("data:image/webp") and "value" not in editor
 
     other = handlers.pick_image(second, 1)
     assert handlers.show(provider, None, other)[4].title == "seed 6, no prompt"

@@ -129,7 +129,9 @@ function watchCards({ root, cards, large }) {
 // The line of the expert whose row is under the pointer stands out.
 function watchBars({ root }) {
   const point = (expert) => {
-    for (const line of root.querySelectorAll(".curves .of")) line.classList.toggle("faint", expert >= 0 && Number(line.dataset.expert) !== expert);
+    for (const line of root.querySelectorAll(".curves .of")) {
+      line.classList.toggle("faint", expert >= 0 && Number(line.dataset.expert) !== expert);
+    }
   };
   root.querySelector(".bars tbody").addEventListener("pointerover", (event) => point(event.target.closest("tr").sectionRowIndex));
   root.querySelector(".bars tbody").addEventListener("pointerleave", () => point(-1));
@@ -158,7 +160,7 @@ async function save(column, kind) {
       return say("Saved as curves.svg.");
     }
     say("Drawing the file …");
-    const { locality, ...data } = run.data;
+    const { locality, thumb, ...data } = run.data;
     const answer = await server.export_gating({ data, kind, step, tops: scalesOf(shown).tops });
     if (answer.error) return say(`Not saved: ${answer.error}`, true);
     download(bytesOf(answer.file), answer.name);
@@ -190,7 +192,8 @@ function receive() {
 function arrange() {
   stop();
   const [newest, ...earlier] = runs, other = earlier.find(({ number }) => number === Number(controls.other.value));
-  controls.other.replaceChildren(new Option("nothing", ""), ...earlier.map(({ number, title }) => new Option(`${number}: ${title}`, number)));
+  const choices = earlier.map(({ number, title }) => new Option(`${number}: ${title}`, number));
+  controls.other.replaceChildren(new Option("nothing", ""), ...choices);
   controls.other.value = other?.number ?? "";
   controls.other.parentElement.hidden = !earlier.length;
   controls.step.max = newest.steps - 1;

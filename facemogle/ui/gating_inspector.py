@@ -26,6 +26,7 @@ from facemogle.ui.views import data_url
 
 MAX_RUNS = 6  # that the page holds
 MAX_SIDE = 512  # pixels, of the face and of the label map in the page
+THUMB_SIDE = 96
 # What an export accepts: all that the page can make, and little enough to be drawn in seconds.
 MAX_STEPS = 64
 MAX_TOKENS = 64  # per side
@@ -58,8 +59,8 @@ class Inspected:
 class InspectedData(TypedDict):
     """An Inspected as JSON.
 
-    `grid` is [h, w]; `weights` base64 of little-endian float16 (S, E, h, w); `face` the address of a WebP picture;
-    `locality` (S, 19, 2) means inside and outside of each class, None where there are none.
+    `grid` is [h, w]; `weights` base64 of little-endian float16 (S, E, h, w); `face`, in grey, and `thumb` are
+    addresses of WebP pictures; `locality` (S, 19, 2) means inside and outside of each class, None where there are none.
     """
 
     title: str
@@ -67,6 +68,7 @@ class InspectedData(TypedDict):
     timesteps: list[float]
     weights: str
     face: str
+    thumb: str
     label_map: LabelMapData | None
     locality: list[list[list[float | None]]] | None
 
@@ -116,21 +118,25 @@ def to_data(inspected: Inspected) -> InspectedData:
     if label_map is not None:
         shares = locality(inspected.gating, label_map, image=inspected.image).round(6).tolist()
         shares = [[[None if math.isnan(mean) else mean for mean in pair] for pair in step] for step in shares]
-    face = inspected.face.convert("RGB")
-    face.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.LANCZOS)
     return {
         "title": " ".join(inspected.title.split())[:MAX_TITLE],
         "grid": list(weights.shape[2:]),
         "timesteps": inspected.gating.timesteps.tolist(),
         "weights": base64.b64encode(weights.astype("<f2").tobytes()).decode(),
-        "face": data_url(face, format="WEBP"),
+        "face": _small(inspected.face.convert("L"), MAX_SIDE),
+        "thumb": _small(inspected.face.convert("RGB"), THUMB_SIDE),
         "label_map": None if label_map is None else encode(_fit(label_map)),
         "locality": shares,
     }
 
 
+def _small(picture: Image.Image, side: int) -> str:
+    picture.thumbnail((side, side), Image.Resampling.LANCZOS)
+    return data_url(picture, format="WEBP")
+
+
 def from_data(data: Any) -> Inspected:
-    """An InspectedData from anyone at all, but for its locality, which is not read. ValueError says what is wrong."""
+    """An InspectedData from anyone at all, without locality and thumb -> with a grey face. ValueError on all else."""
     if not isinstance(data, dict):
         raise ValueError(f"The run must be a JSON object as the page got it, got {type(data).__name__}.")
     title, label_map = data.get("title"), data.get("label_map")

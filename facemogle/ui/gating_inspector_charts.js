@@ -46,12 +46,12 @@ function lineOf({ x, y }, values, attributes) {
   return `<path d="${path}" fill="none" stroke-linejoin="round" stroke-linecap="round" ${attributes}/>`;
 }
 
-// Where the page marks the present step.
-const nowOf = ({ upper, bottom }) =>
-  `<line class="now" stroke="currentColor" opacity="0.5" stroke-dasharray="2 2" y1="${upper}" y2="${bottom}"/>`;
+const boxOf = (width, height) => `viewBox="0 0 ${width} ${height}" width="${width}" height="${height}"`;
+const textAt = (x, y, text, attributes = "") => `<text x="${x}" y="${y}" ${attributes}>${text}</text>`;
+const MIDDLE = 'opacity="0.7" text-anchor="middle"';
 
 const svgOf = (width, height, label, content) =>
-  `<svg viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" ${TEXT} role="img" aria-label="${escaped(label)}">${content}</svg>`;
+  `<svg ${boxOf(width, height)} ${TEXT} role="img" aria-label="${escaped(label)}">${content}</svg>`;
 
 const placeFrame = ({ steps }, size) => frameOf({ ...size, steps, right: 92, lower: 34 });
 const panelFrame = ({ steps }, size) => frameOf({ ...size, steps, lower: 8 });
@@ -67,12 +67,12 @@ function placeChart(run, token, { width, height, top }) {
   const loudest = values.map((line, expert) => ({ expert, y: frame.y(line[last]), weight: line[last] }))
     .sort((a, b) => b.weight - a.weight).slice(0, 4);
   loudest.forEach((label, i) => (label.y = Math.max(label.y, i ? loudest[i - 1].y + 13 : 0)));
-  const names = loudest.map(({ expert, y }) => `<text x="${frame.right + 8}" y="${y + 4}">${props.experts[expert].name}</text>`);
-  const ticks = Array.from(new Set([0, Math.floor(last / 2), last])).map((at) =>
-    `<text opacity="0.7" x="${frame.x(at)}" y="${frame.bottom + 14}" text-anchor="middle">${at + 1}</text>`);
-  const axis = `<text opacity="0.7" x="${(frame.left + frame.right) / 2}" y="${height - 3}" text-anchor="middle">step, from noise to picture</text>`;
+  const names = loudest.map(({ expert, y }) => textAt(frame.right + 8, y + 4, props.experts[expert].name));
+  const ticks = Array.from(new Set([0, Math.floor(last / 2), last]))
+    .map((at) => textAt(frame.x(at), frame.bottom + 14, at + 1, MIDDLE));
+  const axis = textAt((frame.left + frame.right) / 2, height - 3, "step, from noise to picture", MIDDLE);
   const label = `Weights of the 20 experts at this place over the ${run.steps} steps; the table has the numbers`;
-  return svgOf(width, height, label, gridOf(frame, 4) + lines.join("") + nowOf(frame) + names.join("") + ticks.join("") + axis);
+  return svgOf(width, height, label, gridOf(frame, 4) + lines.join("") + names.join("") + ticks.join("") + axis);
 }
 
 // What a run has of one expert over the steps: inside and outside of its class, or its mean alone.
@@ -94,26 +94,27 @@ function panelChart(run, expert, size) {
   const label = sidesOf(run, expert).map(({ side, values }) =>
     `${SIDES[side].text} from ${percent(values[0])} to ${percent(values[run.steps - 1])}`);
   const text = `${props.experts[expert].name} over the steps: ${label.join("; ")}`;
-  return svgOf(size.width, size.height, text, panelContent(run, expert, size) + nowOf(panelFrame(run, size)));
+  return svgOf(size.width, size.height, text, panelContent(run, expert, size));
 }
 
 // The kinds of lines that a run's panels have.
 const kindsOf = (run) => (run.locality ? ["inside", "outside", "all"] : ["all"]);
 
 const keyOf = (kind, x, y) =>
-  `<path d="M${x} ${y - 4}h26" ${SIDES[kind].look}/><text x="${x + 32}" y="${y}">${SIDES[kind].text}</text>`;
+  `<path d="M${x} ${y - 4}h26" ${SIDES[kind].look}/>${textAt(x + 32, y, SIDES[kind].text)}`;
 
 // All panels in one file that stands alone, on white.
 function curvesFile(run, topOf) {
-  const columns = 5, width = 200, height = 120, head = 62, rows = Math.ceil(EXPERTS / columns), [w, h] = [columns * width + 20, rows * (height + 24) + head];
+  const columns = 5, head = 62, size = { width: 200, height: 120 }, pitch = size.height + 24;
+  const width = columns * size.width + 20, height = Math.ceil(EXPERTS / columns) * pitch + head;
   const panels = props.experts.map(({ name, colour }, expert) => {
-    const corner = `${10 + (expert % columns) * width} ${head + Math.floor(expert / columns) * (height + 24)}`;
-    return `<g transform="translate(${corner})"><rect x="40" y="-10" width="9" height="9" fill="${colour}" stroke="#888"/>` +
-      `<text x="54" y="-1">${name}</text>${panelContent(run, expert, { width, height, top: topOf(expert) })}</g>`;
+    const x = 10 + (expert % columns) * size.width, y = head + Math.floor(expert / columns) * pitch;
+    return `<g transform="translate(${x} ${y})"><rect x="40" y="-10" width="9" height="9" fill="${colour}" stroke="#888"/>` +
+      `${textAt(54, -1, name)}${panelContent(run, expert, { ...size, top: topOf(expert) })}</g>`;
   });
   const keys = kindsOf(run).map((kind, i) => keyOf(kind, 44 + i * 150, 40));
   const title = escaped(run.title);
-  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${w} ${h}" width="${w}" height="${h}" color="#222" ${TEXT}><title>${title}</title>` +
-    `<rect width="100%" height="100%" fill="#fff"/><text x="44" y="20">Mean weight of each expert over the ${run.steps} steps: ${title}</text>` +
-    `${keys.join("")}${panels.join("")}</svg>`;
+  const heading = `Mean weight of each expert over the ${run.steps} steps, from noise (left) to picture: ${title}`;
+  return `<svg xmlns="http://www.w3.org/2000/svg" ${boxOf(width, height)} color="#222" ${TEXT}><title>${title}</title>` +
+    `<rect width="100%" height="100%" fill="#fff"/>${textAt(44, 20, heading)}${keys.join("")}${panels.join("")}</svg>`;
 }

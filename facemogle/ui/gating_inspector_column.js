@@ -25,20 +25,21 @@ function makeColumn(template) {
     run = newRun;
     find(".title").textContent = run.title;
     root.setAttribute("aria-label", run.title);
-    for (const image of all("img")) image.src = run.data.face;
+    find(".thumb").src = run.data.thumb;
+    for (const image of all(".picture img")) image.src = run.data.face;
     for (const frame of all(".picture")) frame.style.setProperty("--proportion", run.width / run.height);
     cards.forEach((card, expert) => showOutline(card.querySelector("svg"), run, expert));
     find(".ranks table").hidden = !run.locality;
     find(".ranks .none").hidden = Boolean(run.locality);
     find(".ranks tbody").innerHTML = run.locality ? ranking(run).map(rankRow).join("") : "";
-    find(".panels .key").innerHTML = kindsOf(run).map((kind) => `<svg width="140" height="18" ${TEXT} aria-hidden="true">${keyOf(kind, 0, 13)}</svg>`).join("") +
-      `<span class="unseen">Lines: ${kindsOf(run).map((kind) => SIDES[kind].text).join(", ")}</span>`;
+    find(".panels .key").innerHTML = kindsOf(run).map((kind) =>
+      `<svg width="140" height="18" ${TEXT} role="img" aria-label="${SIDES[kind].text}">${keyOf(kind, 0, 13)}</svg>`).join("");
   }
 
   function rankRow({ expert, inside, outside, ratio }) {
-    const absent = inside === null ? "absent from the map" : outside === null ? "fills the map" : ratio.toFixed(2);
+    const local = inside === null ? "absent" : outside === null ? "everywhere" : ratio.toFixed(2);
     const cell = (share) => (share === null ? "–" : percent(share));
-    return rowOf([chipped(expert), cell(inside), cell(outside), absent]);
+    return rowOf([chipped(expert), cell(inside), cell(outside), local]);
   }
 
   function draw(scales) {
@@ -113,7 +114,7 @@ function makeColumn(template) {
       `Arrow keys move the place: row ${row + 1}, column ${column + 1}, loudest ${nameOf(loudest)}, ${percent(weights[loudest])}`);
     if (!width) return;
     const chart = find(".curves .chart"), size = { width, height: width > 520 ? 340 : 250, top: scales.place };
-    once(chart, `${run.number} ${token} ${scales.place} ${width}`, () => (chart.innerHTML = placeChart(run, token, size)));
+    once(chart, `${run.number} ${token} ${scales.place} ${width}`, () => (chart.innerHTML = placeChart(run, token, size) + NOW));
     moveNow(chart, placeFrame(run, size));
   }
 
@@ -121,7 +122,7 @@ function makeColumn(template) {
     if (!width) return;
     panels.forEach((panel, expert) => {
       const size = { width, height: Math.round(clamp(width * 0.55, 76, 120)), top: scales.panels[expert] };
-      once(panel, `${run.number} ${size.top} ${width}`, () => (panel.innerHTML = panelChart(run, expert, size)));
+      once(panel, `${run.number} ${size.top} ${width}`, () => (panel.innerHTML = panelChart(run, expert, size) + NOW));
       moveNow(panel, panelFrame(run, size));
       write(panel.previousElementSibling.querySelector("b"), panelNote(expert));
     });
@@ -133,13 +134,12 @@ function makeColumn(template) {
     return inside === undefined || outside === null ? "" : `×${(inside / outside).toFixed(2)}`;
   }
 
-  function moveNow(chart, frame) {
-    for (const end of ["x1", "x2"]) chart.querySelector(".now").setAttribute(end, frame.x(step));
-  }
+  const moveNow = (chart, frame) => (chart.querySelector(".now").style.transform = `translateX(${frame.x(step)}px)`);
 
   return { root, large, cards, show, draw, run: () => run, step: () => step, message: find(".message"), menu: find(".menu") };
 }
 
+const NOW = '<div class="now"></div>'; // over a chart, where the present step is
 const OWN_SCALE = "of the expert's largest weight in the run";
 const weightBar = (top) => colourBar((share) => percent(share * top), "weight");
 

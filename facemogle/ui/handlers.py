@@ -127,7 +127,7 @@ def generate(provider: PipelineProvider, visit: Visit, *fields: Any) -> Iterator
         raise gr.Error(str(error), visible=False, print_exception=not isinstance(error, ValueError)) from error
 
 
-def generate_live(provider: PipelineProvider, latest: Latest, visitor: str, *fields: Any) -> Iterator[tuple]:
+def generate_live(provider: PipelineProvider, latest: Latest, visitor: str | None, *fields: Any) -> Iterator[tuple]:
     """Yield (picture, status) of a single picture in few steps, unless a newer stroke takes its place."""
     if provider.loading or provider.failure:
         return
@@ -166,10 +166,10 @@ def done(run: Run) -> str:
 
 
 def show(provider: PipelineProvider, load_parser: Callable[[], Any] | None, visit: Visit) -> tuple:
-    """(face, variations, comparison, fidelity, inspected, history) of the picture that the visit shows."""
+    """(face, variations, comparison, fidelity, inspected, history, editor) of the picture that the visit shows."""
     run, settings = visit.run, visit.settings
     if run is None or settings is None or visit.face is None:
-        return None, "", None, "", None, ""
+        return None, "", None, "", None, "", KEEP
     titles = [f"seed {each.seed}" for each in run.settings]
     pictures = list(zip(run.faces, titles, strict=True))
     variations = strip("Variations", pictures if len(pictures) > 1 else [], chosen=visit.image)
@@ -180,8 +180,9 @@ def show(provider: PipelineProvider, load_parser: Callable[[], Any] | None, visi
     comparison = None if visit.before is None else (visit.before, visit.face)
     title = f"{titles[visit.image]}, {settings.prompt or 'no prompt'}"
     inspected = Inspected(title, run.gating, visit.image, visit.face, settings.label_map)
+    under_map = gr.update(backdrop=views.data_url(visit.face, format="WEBP"))
     history = strip("This visit", [(each.faces[0], run_title(each)) for each in visit.runs], chosen=visit.shown)
-    return picture_file(run, visit.image), variations, comparison, followed, inspected, history
+    return picture_file(run, visit.image), variations, comparison, followed, inspected, history, under_map
 
 
 def run_title(run: Run) -> str:

@@ -13,7 +13,7 @@ function commit(data) {
   props.value = data;
   controls.undo.disabled = !past.length;
   controls.redo.disabled = !future.length;
-  keep(data);
+  setTimeout(keep, 0, data); // storage is slow; Python need not wait for it
 }
 
 // The map as a new step of the history, if it is one.

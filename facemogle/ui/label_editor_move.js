@@ -7,7 +7,7 @@ const GROWTH = 1.1; // of a region by the keys [ and ]
 let lifted = null; // { classId, spans, from, ground } as it was; { box, placed } where it is
 
 function drop() {
-  lifted = null;
+  lifted = mover.grip = null;
   frameAround(null);
 }
 

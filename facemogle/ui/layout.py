@@ -27,6 +27,10 @@ from facemogle.ui.templates import template_face
 from facemogle.ui.visit import Visit
 
 HEADLINE = "# Face-MoGLE\nPaint a label map, type a prompt, see the face, and what each expert said to it."
+HINT = (
+    "Paint the label map, or start from an example. Say in the prompt what the map cannot: colours, age, light. Press "
+    "Generate, and then look below at what each expert said."
+)
 HOUR = 3600
 
 # Status in, status out, in the page alone: the server says nothing of a request before its turn, if it refuses it, or
@@ -90,19 +94,19 @@ def build(
                         label="Live", container=False, min_width=60, scale=0, visible=live, elem_id="live",
                         info="a quick face after every stroke",
                     )  # fmt: skip
-                status = gr.HTML(views.status("Paint, type, and press Generate."), elem_id="status")
+                status = gr.HTML(views.status(HINT), elem_id="status")
                 with gr.Tabs(elem_id="result"):
                     with gr.Tab("Face"):
                         face = gr.Image(
                             label="Face", format="png", type="filepath", interactive=False, show_label=False,
                             buttons=["download", "fullscreen"], elem_id="face",
                         )  # fmt: skip
-                    with gr.Tab("Before and after"):
+                    with gr.Tab("Before, after"):
                         comparison = gr.ImageSlider(
                             label="The run before, and this one", format="png", buttons=["fullscreen"],
                             interactive=False, elem_id="comparison",
                         )  # fmt: skip
-                    with gr.Tab("Does it follow the map?"):
+                    with gr.Tab("Map check"):
                         fidelity = fidelity_view(elem_id="fidelity")
                 variations = picture_strip("", elem_id="variations")
                 with gr.Row(elem_id="settings"):
@@ -134,7 +138,7 @@ def build(
         inspector = GatingInspector(elem_id="gating")
 
         fields = [editor, prompt, seed, num_images, steps, guidance, condition_scale, expert_scales]
-        views_of_visit = [face, variations, comparison, fidelity, inspector, history]
+        views_of_visit = [face, variations, comparison, fidelity, inspector, history, editor]
         private: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
         show, paint = partial(handlers.show, provider, parser), on_gpu(partial(handlers.generate, provider))
 

@@ -10,10 +10,10 @@ class Latest:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._stopped: dict[str, threading.Event] = {}
+        self._stopped: dict[str | None, threading.Event] = {}
 
     @contextmanager
-    def begin(self, visitor: str) -> Iterator[threading.Event]:
+    def begin(self, visitor: str | None) -> Iterator[threading.Event]:
         stopped = threading.Event()
         with self._lock:
             before = self._stopped.get(visitor)
@@ -27,7 +27,7 @@ class Latest:
                 if self._stopped.get(visitor) is stopped:
                     del self._stopped[visitor]
 
-    def stop(self, visitor: str) -> None:
+    def stop(self, visitor: str | None) -> None:
         with self._lock:
             stopped = self._stopped.get(visitor)
         if stopped:

@@ -48,18 +48,18 @@ def set_number(page, name: str, value: int | str) -> None:
 
 
 def show_step(page, step: int) -> str:
-    """Move the slider -> the pictures of the experts, once they have changed."""
-    last = expert_pictures(page)
-    page.locator("#step input[type=range]").fill(str(step))
-    page.wait_for_function(
-        "last => Array.from(document.querySelectorAll('#experts img'), i => i.src).join() != last", arg=last
-    )
-    return expert_pictures(page)
+    """Move the inspector's slider to a step, from 1 -> what the experts say there."""
+    page.locator("#gating input[name=step]").fill(str(step - 1))
+    page.wait_for_selector(f"#gating output[name=when] >> text=Step {step} of")
+    page.wait_for_timeout(100)  # it draws once a frame
+    return said(page)
 
 
-def expert_pictures(page) -> str:
-    page.wait_for_selector("#experts figure:nth-of-type(20)")
-    return page.eval_on_selector_all("#experts img", "imgs => imgs.map(img => img.src).join()")
+def said(page) -> str:
+    """The face and the mean weights of the 20 experts that the inspector shows."""
+    page.wait_for_selector("#gating .card:nth-of-type(20) b:not(:empty)")
+    weights = page.eval_on_selector_all("#gating .card b", "means => means.map(mean => mean.textContent).join()")
+    return weights + page.locator("#gating .thumb").get_attribute("src")
 
 
 def generate(page) -> None:

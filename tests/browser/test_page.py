@@ -7,7 +7,6 @@ from actions import (
     EXAMPLES,
     at,
     choose,
-    expert_pictures,
     face_address,
     face_changes,
     file_of,
@@ -15,6 +14,7 @@ from actions import (
     map_in,
     open_advanced,
     press,
+    said,
     set_number,
     show_step,
     stroke,
@@ -42,7 +42,7 @@ def test_a_stroke_reaches_python_and_gives_a_face_and_its_gating(page, app):
     page.wait_for_selector("#face img")
     assert page.eval_on_selector("#face img", "img => [img.naturalWidth, img.naturalHeight]") == [64, 64]
     runs = len(app.received)
-    assert len({expert_pictures(page), show_step(page, 3), show_step(page, 1)}) == 3
+    assert len({said(page), show_step(page, 3), show_step(page, 1)}) == 3
     assert len(app.received) == runs  # the slider does not run the model
 
 
@@ -136,7 +136,7 @@ def test_a_missing_seed_is_explained(page):
     open_advanced(page)
     set_number(page, "steps", "")
     generate(page)  # one step, so that there is no slider over the steps
-    page.wait_for_selector("#experts figure:nth-of-type(20)")
+    assert said(page)
 
 
 def test_two_visitors_do_not_meet(open_page, app):
@@ -145,10 +145,10 @@ def test_two_visitors_do_not_meet(open_page, app):
     set_number(first, "seed", 1)
     set_number(second, "seed", 2)
     generate(first)
-    own = [expert_pictures(first), show_step(first, 1)]
+    own = [said(first), show_step(first, 1)]
     generate(second)
     assert np.array_equal(app.received[-1], EXAMPLES[0].label_map)
-    assert expert_pictures(second) not in own
+    assert said(second) not in own
     assert show_step(first, 4) == own[0]
     assert show_step(first, 1) == own[1]
 
@@ -262,11 +262,11 @@ def test_live_answers_every_stroke_and_the_last_one_wins(page, app):
 
 def test_the_result_is_compared_with_the_run_before_and_with_the_map(page):
     generate(page)
-    page.get_by_role("tab", name="Does it follow the map?").click()
+    page.get_by_role("tab", name="Map check").click()
     page.wait_for_selector("#fidelity table", state="visible")
     set_number(page, "seed", 9)
     generate(page)
-    page.get_by_role("tab", name="Before and after").click()
+    page.get_by_role("tab", name="Before, after").click()
     page.wait_for_selector("#comparison img >> nth=1")
     sources = page.eval_on_selector_all("#comparison img", "images => images.map(image => image.src)")
     assert len(set(sources)) == 2
