@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from facemogle import figures
 from facemogle.checkpoints import CheckpointError, load_pipeline
@@ -40,6 +40,9 @@ examples:
   less of hair:   python -m facemogle generate --label-map map.png --expert-scale hair=0.5 --out face.png
   once more:      python -m facemogle generate --from face.png --out again.png
   but older:      python -m facemogle generate --from face.png --prompt "an old woman" --out older.png
+  change a part:  python -m facemogle generate --image photo.png --source-map old.png --label-map map.png --out new.png
+  a part by mask: python -m facemogle generate --image photo.png --region hair.png --prompt "red hair" --out new.png
+  the whole:      python -m facemogle generate --image photo.png --strength 0.6 --prompt "an old man" --out new.png
   FLUX.1-dev:     python -m facemogle generate --checkpoint flux --label-map map.png --out face.png
 """
 _GATING_HELP = f"""\
@@ -52,11 +55,16 @@ examples:
   over time:         python -m facemogle gating gating.npz --curves --out curves.png
 """
 _FROM_HELP = "take all but --adapter and --mogle from this picture's settings; options given here come before them"
+_IMAGE_HELP = "change this picture instead of drawing a new one: resized to --size, and exact where it may not change"
+_SOURCE_HELP = "the label map of --image as it is: it may change where --label-map differs, and a little around"
+_REGION_HELP = "instead of --source-map: where --image may change, in white on black"
+_STRENGTH_HELP = "how much of --image is drawn anew where it may change, over 0 up to 1 (default: 1)"
 _NUM_IMAGES_HELP = "over 1: of as many seeds, from --seed upwards, written as NAME-0.png, NAME-1.png, ..."
 _EXPERT_SCALE_HELP = "an expert's weight times S: hair=0 mutes hair, global=2 doubles the global one; may be repeated"
 # What the checkpoint decides is not among them.
 _DEFAULTS = {
     "prompt": "", "label_map": None, "seed": 0, "condition_scale": 1.0, "expert_scale": None, "checkpoint": "mini",
+    "strength": None,
 }  # fmt: skip
 _PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".gif")
 
@@ -98,6 +106,11 @@ def _add_generate(commands) -> None:
     add = command.add_argument
     add("--prompt", help="what the face looks like; none: the label map alone decides")
     add("--label-map", type=Path, metavar="PNG", help="where things are (see below); none: the text alone decides")
+    add("--image", type=Path, metavar="PNG", help=_IMAGE_HELP)
+    region = command.add_mutually_exclusive_group()
+    region.add_argument("--source-map", type=Path, metavar="PNG", help=_SOURCE_HELP)
+    region.add_argument("--region", type=Path, metavar="PNG", help=_REGION_HELP)
+    add("--strength", type=float, metavar="S", help=_STRENGTH_HELP)
     add("--from", dest="source", type=Path, metavar="PNG", help=_FROM_HELP)
     add("--out", type=_picture_path, required=True, metavar="PNG", help="the picture; a PNG carries its settings")
     add("--gating", type=_output_path, metavar="NPZ", help="also write the gating weights of every step")
@@ -138,6 +151,7 @@ def _add_command(commands, name: str, run, summary: str, epilog: str) -> argpars
 
 def run_generate(arguments: argparse.Namespace) -> None:
     given = _given_settings(arguments)
+    edit = _given_edit(arguments, given["strength"])
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it asks for torchvision, which nothing here needs
     pipeline = load_pipeline(
         given["checkpoint"], adapter=arguments.adapter, mogle=arguments.mogle, device=arguments.device
@@ -161,6 +175,7 @@ def run_generate(arguments: argparse.Namespace) -> None:
             expert_scale=settings.expert_scale,
             generator=torch.Generator().manual_seed(settings.seed),
             record_gating=arguments.gating is not None,
+            **edit,
         )
         (image,) = result.images
         number = "" if arguments.num_images == 1 else f"-{index}"
@@ -187,6 +202,9 @@ def _given_settings(arguments: argparse.Namespace) -> dict[str, Any]:
             raise ValueError(f"{arguments.source} carries no settings. PNG files that `generate` wrote do.")
         given = vars(restored)
         print(f"{arguments.source}: seed {restored.seed}, checkpoint {restored.checkpoint}", file=sys.stderr)
+    strength = arguments.strength
+    if strength is None and arguments.image is not None and given["strength"] is None:
+        strength = 1.0  # an edit's settings always have one
     options = {
         "prompt": arguments.prompt,
         "label_map": None if arguments.label_map is None else _read_and_report(arguments.label_map),
@@ -195,11 +213,40 @@ def _given_settings(arguments: argparse.Namespace) -> dict[str, Any]:
         "guidance_scale": arguments.guidance_scale,
         "condition_scale": arguments.condition_scale,
         "expert_scale": arguments.expert_scale and (given["expert_scale"] or {}) | dict(arguments.expert_scale),
+        "strength": strength,
         "height": arguments.size[0],
         "width": arguments.size[1],
         "checkpoint": arguments.checkpoint,
     }
     return given | {name: value for name, value in options.items() if value is not None}
+
+
+def _given_edit(arguments: argparse.Namespace, strength: float | None) -> dict[str, Any]:
+    """The pipeline's arguments that change a picture; none where none is given. `strength` as in Settings."""
+    if arguments.image is None:
+        if arguments.source is not None and strength is not None and arguments.strength is None:
+            raise ValueError(
+                f"{arguments.source} was made by changing a picture, which it does not carry. Give that with --image, "
+                "and what may change with --source-map or --region."
+            )
+        if strength is not None or arguments.source_map is not None or arguments.region is not None:
+            raise ValueError("--source-map, --region and --strength change a picture. Give it with --image.")
+        return {}
+    edit: dict[str, Any] = {"image": _read_picture(arguments.image), "strength": strength}
+    if arguments.source_map is not None:
+        edit["source_label_map"] = _read_and_report(arguments.source_map)
+    if arguments.region is not None:
+        edit["edit_region"] = np.asarray(_read_picture(arguments.region).convert("L")) > 127
+    return edit
+
+
+def _read_picture(path: Path) -> Image.Image:
+    """RGB, upright."""
+    try:
+        with Image.open(path) as picture:
+            return ImageOps.exif_transpose(picture).convert("RGB")
+    except (SyntaxError, Image.DecompressionBombError) as error:  # PIL: SyntaxError, broken PNG
+        raise ValueError(f"{path} cannot be read as a picture: {error}") from error
 
 
 def run_gating(arguments: argparse.Namespace) -> None:

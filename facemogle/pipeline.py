@@ -3,8 +3,10 @@
 B images, E = 20 experts (the global one, then the 19 classes), N = h * w image tokens, C channels, T text tokens.
 """
 
+import hashlib
 import json
 import logging
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +25,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer, T5EncoderModel, T5TokenizerFast
 
+from facemogle import editing
+from facemogle.editing import PhotoEdit
 from facemogle.gating import EXPERTS, GatingRecord
 from facemogle.labels import NUM_CLASSES
 from facemogle.masks import check_label_map, condition_images, resize_nearest
@@ -31,6 +35,7 @@ from facemogle.transformer import FaceMoGLETransformer2DModel
 
 ADAPTER_FILE = "pytorch_lora_weights.safetensors"
 OUTPUT_TYPES = ("pil", "np", "pt", "latent")
+MAX_MASKS = 64  # whose tokens are kept: three label maps of all classes
 
 logger = logging.getLogger(__name__)
 
@@ -95,6 +100,7 @@ class FaceMoGLEPipeline(DiffusionPipeline, FluxLoraLoaderMixin):
         self.pixels_per_token = 2 * self.vae_scale_factor
         self.image_processor = VaeImageProcessor(vae_scale_factor=self.pixels_per_token)
         self._interrupt = False
+        self._masks: OrderedDict[tuple, Tensor] = OrderedDict()
 
     @property
     def interrupt(self) -> bool:
@@ -107,6 +113,10 @@ class FaceMoGLEPipeline(DiffusionPipeline, FluxLoraLoaderMixin):
         prompt: str | Sequence[str] | None = None,
         *,
         label_map: Any = None,
+        image: Any = None,
+        edit_region: Any = None,
+        source_label_map: Any = None,
+        strength: float = 1.0,
         height: int | None = None,
         width: int | None = None,
         num_inference_steps: int | None = None,
@@ -128,10 +138,17 @@ class FaceMoGLEPipeline(DiffusionPipeline, FluxLoraLoaderMixin):
     ) -> FaceMoGLEPipelineOutput:
         """Generate `num_images_per_prompt` images for each pair of prompt and label map.
 
-        One prompt meets many label maps, or many prompts one label map, or as many of each.
+        One prompt meets many label maps, or many prompts one label map, or as many of each. With `image`, a picture is
+        changed instead: outside the region that may change it keeps its pixels, to the last bit.
 
         prompt: text, or several; None or "" for the label map alone.
         label_map: (H, W) class ids 0..18 at any size, or a list of them; None for the prompt alone.
+        image: the picture to change, PIL or (H, W, 3) uint8 RGB, or a list of them; resized to height and width.
+        edit_region: (H, W) booleans at any size, True where the image may change, or a list of them. Or
+        source_label_map: the image's own label map, or a list of them: what may change is where label_map differs from
+            it, and a little around. With neither, all of the image.
+        strength: above 0, up to 1: the share of the steps that are taken, the last ones, from the image with as much
+            noise. Less keeps more of what the region shows.
         height, width: of the image in pixels, rounded down to whole tokens (16 pixels in FLUX).
         guidance_scale: what FLUX.1-dev was distilled to take; in a base without that, over 1, classifier-free guidance
             of the prompt against no prompt, at two forward passes a step.
@@ -141,8 +158,9 @@ class FaceMoGLEPipeline(DiffusionPipeline, FluxLoraLoaderMixin):
         expert_scale: factors of experts' gating weights, by the names in gating.EXPERTS: 0 mutes one, 2 doubles it;
             the weights are then made to sum to 1 again. Experts not named keep theirs.
         generator: source of the initial noise, or one for each image. None: a fresh seed, unlike any other call's.
-        latents: (B, N, C) initial noise, packed. prompt_embeds (., T, D) with pooled_prompt_embeds (., P): instead of a
-            prompt. condition_tokens (., E, N, C): instead of a label map, as from `encode_label_map`.
+        latents: (B, N, C) noise, packed: where a run starts, or what the image gets. prompt_embeds (., T, D) with
+            pooled_prompt_embeds (., P): instead of a prompt. condition_tokens (., E, N, C): instead of a label map, as
+            from `encode_label_map`.
         output_type: "pil", "np" (B, H, W, 3) in 0..1, "pt" (B, 3, H, W) in 0..1, or "latent" (B, N, C).
         callback_on_step_end: called as in diffusers, may return replaced tensors.
 
@@ -167,17 +185,20 @@ class FaceMoGLEPipeline(DiffusionPipeline, FluxLoraLoaderMixin):
         if unknown := set(callback_on_step_end_tensor_inputs) - set(self._callback_tensor_inputs):
             raise ValueError(f"Callbacks can take {self._callback_tensor_inputs}, got {sorted(unknown)}.")
 
+        editing.check_edit(image, edit_region, source_label_map, strength)
         expert_factors = None if expert_scale is None else expert_scale_tensor(expert_scale).to(device)
 
-        # 1. Encode the label maps and the prompts, each once.
-        if condition_tokens is None:
-            label_maps = label_map if isinstance(label_map, (list, tuple)) else [label_map]
-            if not label_maps:
-                raise ValueError("label_map is an empty list. Pass None to generate without a label map.")
-            checked = [None if one is None else check_label_map(one) for one in label_maps]
-            condition_tokens = torch.stack([self.encode_label_map(one, height, width) for one in checked])
-        elif label_map is not None:
+        # 1. Encode the label maps, the prompts and the photos, each once.
+        if condition_tokens is not None and label_map is not None:
             raise ValueError("Got both label_map and condition_tokens. Pass one of them.")
+        label_maps = [None if one is None else check_label_map(one) for one in as_list(label_map, "label_map")]
+        photos: tuple[Tensor, ...] = ()
+        regions: tuple[Tensor, ...] = ()
+        if image is not None:
+            regions = self._edit_regions(edit_region, source_label_map, label_maps, height, width)
+            photos = self._encode_photos(image, height, width)
+        if condition_tokens is None:
+            condition_tokens = torch.stack([self.encode_label_map(one, height, width) for one in label_maps])
         if prompt_embeds is None:
             prompts = [prompt or ""] if prompt is None or isinstance(prompt, str) else list(prompt)
             prompt_embeds, pooled_prompt_embeds = self.encode_prompt(
@@ -187,12 +208,12 @@ class FaceMoGLEPipeline(DiffusionPipeline, FluxLoraLoaderMixin):
             raise ValueError("prompt_embeds go with pooled_prompt_embeds and without a prompt.")
 
         # 2. One row for each image.
-        num_pairs = max(len(prompt_embeds), len(condition_tokens))
+        num_pairs = max(map(len, (prompt_embeds, condition_tokens, *photos, *regions)))
 
-        def rows(tensor: Tensor, name: str) -> Tensor:
+        def rows(tensor: Tensor, name: str, dtype: torch.dtype = self.transformer.dtype) -> Tensor:
             if len(tensor) not in (1, num_pairs):
                 raise ValueError(f"Got {len(tensor)} {name} for {num_pairs} images. Pass one, or one for each.")
-            tensor = tensor.to(device, self.transformer.dtype)
+            tensor = tensor.to(device, dtype)
             return tensor.expand(num_pairs, *tensor.shape[1:]).repeat_interleave(num_images_per_prompt, dim=0)
 
         prompt_embeds, pooled_prompt_embeds = rows(prompt_embeds, "prompts"), rows(pooled_prompt_embeds, "prompts")
@@ -216,18 +237,28 @@ class FaceMoGLEPipeline(DiffusionPipeline, FluxLoraLoaderMixin):
         if distilled:
             guidance = torch.full([len(latents)], guidance_scale, device=device, dtype=torch.float32)
 
+        edit = None
+        if image is not None:
+            pixels, photo_latents = (rows(each, "photos", torch.float32) for each in photos)
+            opacity, freedom = (rows(each, "regions", torch.float32) for each in regions)
+            edit = PhotoEdit(photo_latents, latents.float(), freedom, pixels, opacity)
+
         # 3. Denoise.
         self.scheduler.set_timesteps(
             sigmas=np.linspace(1.0, 1 / num_inference_steps, num_inference_steps),
             mu=self._schedule_shift(latents.shape[1]),
             device=device,
         )
-        self.scheduler.set_begin_index(0)
+        first = first_step(num_inference_steps, strength)
+        self.scheduler.set_begin_index(first)
+        timesteps = self.scheduler.timesteps[first:]
+        if edit is not None:
+            latents = edit.noised(self.scheduler.sigmas[first]).to(latents.dtype)
         # A run that was broken off may have left a step cache behind.
         self.transformer._reset_stateful_cache()
         gating_history: list[Tensor] = []
-        with self.progress_bar(total=num_inference_steps) as progress_bar:
-            for i, t in enumerate(self.scheduler.timesteps):
+        with self.progress_bar(total=len(timesteps)) as progress_bar:
+            for i, t in enumerate(timesteps):
                 if self.interrupt:
                     break
                 timestep = t.expand(len(latents))
@@ -255,6 +286,8 @@ class FaceMoGLEPipeline(DiffusionPipeline, FluxLoraLoaderMixin):
                         )[0]
                     velocity = unguided + guidance_scale * (velocity - unguided)
                 latents = self.scheduler.step(velocity, t, latents, return_dict=False)[0]
+                if edit is not None:
+                    latents = edit.hold(latents, self.scheduler.sigmas[self.scheduler.step_index])
                 if record_gating:
                     gating_history.append(gating_weights.mT.unflatten(2, grid).float().cpu())
                 if callback_on_step_end is not None:
@@ -271,12 +304,17 @@ class FaceMoGLEPipeline(DiffusionPipeline, FluxLoraLoaderMixin):
                 f"The latents became NaN or infinite while sampling in {latents.dtype}. "
                 "Use bfloat16 or float32, and check the weights and any LoRA that was loaded."
             )
-        images = latents if output_type == "latent" else self.decode_latents(latents, height, width, output_type)
+        if output_type == "latent":
+            images = latents
+        elif edit is None:
+            images = self.decode_latents(latents, height, width, output_type)
+        else:
+            images = self._pasted(edit, self.decode_latents(latents, height, width, "pt"), output_type)
         self.maybe_free_model_hooks()
         gating = None
         if gating_history:
-            timesteps = self.scheduler.timesteps[: len(gating_history)].cpu()
-            gating = GatingRecord(weights=torch.stack(gating_history).numpy(), timesteps=timesteps.numpy())
+            taken = timesteps[: len(gating_history)].cpu()
+            gating = GatingRecord(weights=torch.stack(gating_history).numpy(), timesteps=taken.numpy())
         return FaceMoGLEPipelineOutput(images=images, gating=gating)
 
     @torch.no_grad()
@@ -311,29 +349,45 @@ class FaceMoGLEPipeline(DiffusionPipeline, FluxLoraLoaderMixin):
         """(B, 3, H, W) in 0..1 -> packed latents (B, N, C): the mode of the VAE's posterior, so that it repeats."""
         # In the layout of pictures, channels last, torch's group norm on CPU is a thousand times less exact.
         pixels = images.to(self._execution_device, self.vae.dtype).contiguous() * 2 - 1
-        # A few at a time: at FLUX's sizes, twenty masks at once would be the run's largest use of memory.
-        latents = [self.vae.encode(few).latent_dist.mode() for few in pixels.split(4)]
-        return self.pack_latents(torch.cat(latents))
+        # Always in pairs: at FLUX's sizes, twenty masks at once would be the run's largest use of memory; in batches of
+        # different sizes an image's tokens would differ in their last bits.
+        pairs = torch.cat([pixels, pixels[-1:]]).unfold(0, 2, 2).movedim(-1, 1)
+        latents = [self.vae.encode(pair).latent_dist.mode() for pair in pairs]
+        return self.pack_latents(torch.cat(latents)[: len(images)])
 
     def encode_label_map(self, label_map: np.ndarray | None, height: int, width: int) -> Tensor:
         """(H, W) class ids, or None for black masks -> condition tokens (E, N, C) for an image of that size.
 
         The masks of absent classes are black: they share one encoding.
         """
-        black = np.zeros((3, height, width), np.float32)
+        black = np.zeros((1, 3, height, width), np.float32)
         if label_map is None:
-            return self.encode_images(torch.from_numpy(black[None])).repeat(NUM_CLASSES + 1, 1, 1)
+            return self._encode_masks(black).repeat(NUM_CLASSES + 1, 1, 1)
         label_map = resize_nearest(label_map, height, width)
         present = [int(class_id) for class_id in np.unique(label_map)]
-        encoded = self.encode_images(torch.from_numpy(np.stack([black, *condition_images(label_map, present)])))
+        encoded = self._encode_masks(np.concatenate([black, condition_images(label_map, present)]))
         condition_tokens = encoded[:1].repeat(NUM_CLASSES + 1, 1, 1)
         condition_tokens[[0, *(1 + class_id for class_id in present)]] = encoded[1:]
         return condition_tokens
 
+    def _encode_masks(self, images: np.ndarray) -> Tensor:
+        """`encode_images` that keeps what it encodes: a stroke on a label map changes but a few of its masks."""
+        where = id(self.vae), self.vae.dtype, self._execution_device, images.shape[1:]
+        keys = [(hashlib.blake2b(image.tobytes(), digest_size=16).digest(), *where) for image in images]
+        if missing := [place for place, key in enumerate(keys) if key not in self._masks]:
+            tokens = self.encode_images(torch.from_numpy(images[missing]))
+            self._masks |= {keys[place]: each for place, each in zip(missing, tokens, strict=True)}
+        encoded = torch.stack([self._masks[key] for key in keys])
+        for key in keys:
+            self._masks.move_to_end(key)
+        while len(self._masks) > MAX_MASKS:
+            self._masks.popitem(last=False)
+        return encoded
+
     def pack_latents(self, latents: Tensor) -> Tensor:
         """VAE latents (B, c, 2h, 2w) -> normalised tokens (B, h * w, 4c)."""
         normalised = (latents - self.vae.config.shift_factor) * self.vae.config.scaling_factor
-        return F.pixel_unshuffle(normalised, 2).flatten(2).mT.contiguous()
+        return tokens_of(normalised)
 
     @torch.no_grad()
     def decode_latents(self, latents: Tensor, height: int, width: int, output_type: str = "pil") -> Any:
@@ -374,6 +428,37 @@ class FaceMoGLEPipeline(DiffusionPipeline, FluxLoraLoaderMixin):
             state_dict = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         self.transformer.load_condition_adapter(state_dict, alpha=None if alpha is None else json.loads(alpha))
 
+    def _encode_photos(self, image: Any, height: int, width: int) -> tuple[Tensor, Tensor]:
+        """A picture, or a list of P -> their pixels (P, 3, height, width) in 0..1, and packed latents (P, N, C)."""
+        photos = [editing.photo_pixels(one, height, width) for one in as_list(image, "image")]
+        pixels = torch.from_numpy(np.stack(photos)).permute(0, 3, 1, 2).float() / 255
+        return pixels, self.encode_images(pixels)
+
+    def _edit_regions(
+        self, edit_region: Any, source_label_map: Any, label_maps: list[Any], height: int, width: int
+    ) -> tuple[Tensor, Tensor]:
+        """What may change in R images -> opacity of the pixels (R, 1, height, width), freedom of the latents (R, N, C).
+
+        Each 4 of the C channels are one of the VAE's at the 2x2 places of a token.
+        """
+        if edit_region is not None:
+            regions = [editing.check_region(one, height, width) for one in as_list(edit_region, "edit_region")]
+        elif source_label_map is not None:
+            sources = [check_label_map(one) for one in as_list(source_label_map, "source_label_map")]
+            regions = editing.regions_between(sources, label_maps, height, width)
+        else:
+            regions = [np.ones((height, width), bool)]
+        opacity = torch.from_numpy(np.stack([editing.feathered(region) for region in regions]))
+        places = 2 * height // self.pixels_per_token, 2 * width // self.pixels_per_token
+        freedom = torch.from_numpy(np.stack([editing.coverage(region, *places) for region in regions]))
+        channels = self.transformer.config.in_channels // 4
+        return opacity[:, None], tokens_of(freedom[:, None]).repeat(1, 1, channels)
+
+    def _pasted(self, edit: PhotoEdit, images: Tensor, output_type: str) -> Any:
+        """Decoded images (B, 3, H, W) in 0..1, each over its photo."""
+        pictures = edit.paste(images)
+        return self.image_processor.postprocess(pictures, output_type, do_denormalize=[False] * len(pictures))
+
     def _whole_tokens(self, height: int, width: int) -> tuple[int, int]:
         size = self.pixels_per_token
         if height < size or width < size:
@@ -406,13 +491,32 @@ class FaceMoGLEPipeline(DiffusionPipeline, FluxLoraLoaderMixin):
             raise ValueError(f"Got {len(generator)} generators for {batch_size} images. Pass one, or one for each.")
         shape = batch_size, channels // 4, 2 * grid[0], 2 * grid[1]
         noise = randn_tensor(shape, generator=generator, device=device, dtype=torch.float32)
-        return F.pixel_unshuffle(noise, 2).flatten(2).mT.contiguous().to(dtype)
+        return tokens_of(noise).to(dtype)
 
     def _schedule_shift(self, num_tokens: int) -> float:
         config = self.scheduler.config
         return calculate_shift(
             num_tokens, config.base_image_seq_len, config.max_image_seq_len, config.base_shift, config.max_shift
         )
+
+
+def as_list(values: Any, name: str) -> list[Any]:
+    """What an argument that takes one value or several holds. ValueError on an empty list."""
+    values = list(values) if isinstance(values, (list, tuple)) else [values]
+    if not values:
+        raise ValueError(f"{name} is an empty list. Pass None to generate without.")
+    return values
+
+
+def first_step(num_inference_steps: int, strength: float) -> int:
+    """Where a run of this share of the steps begins: the last ones are taken, and at least one of them."""
+    # Rounded, since 10 * (1 - 0.7) is a little over 3.
+    return min(int(round(num_inference_steps * (1 - strength), 6)), num_inference_steps - 1)
+
+
+def tokens_of(latents: Tensor) -> Tensor:
+    """(B, c, 2h, 2w) -> (B, h * w, 4c)."""
+    return F.pixel_unshuffle(latents, 2).flatten(2).mT.contiguous()
 
 
 def expert_scale_tensor(expert_scale: Mapping[str, float]) -> Tensor:

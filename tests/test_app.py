@@ -1,5 +1,6 @@
 """`python app.py`: which checkpoint it takes, and that a bad one leaves the page up."""
 
+import json
 import socket
 import subprocess
 import sys
@@ -13,8 +14,10 @@ import pytest
 
 import app
 from facemogle.checkpoints import load_pipeline
-from facemogle.ui import handlers
+from facemogle.picture_files import Settings
+from facemogle.ui import handlers, layout
 from facemogle.ui.provider import PipelineProvider
+from facemogle.ui.visit import Visit
 
 
 @pytest.mark.parametrize(
@@ -82,3 +85,24 @@ def _read_when_up(url: str, server: subprocess.Popen, *, seconds: float = 60) ->
         except OSError:  # refused, or cut off while it starts
             time.sleep(0.1)
     return "never up"
+
+
+def test_a_spaces_gpu_is_asked_for_by_steps_and_pictures():
+    fields = handlers.fields_of(
+        Settings("", None, 7, 28, 3.5, 1.0, 512, 512, None, "flux"), num_images=4
+    )  # as layout.py lists them
+    assert app.gpu_seconds(Visit(), *fields) == 15 + 28 * 4
+    assert app.gpu_seconds(Visit(), *fields[:3], None, *fields[4:]) == 15 + 28
+
+
+def test_the_api_is_offered_as_tools(pipeline):
+    page = layout.build(PipelineProvider("tiny", lambda: pipeline), [])
+    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, mcp_server=True, **layout.launch_options())
+    try:
+        tools = json.loads(urlopen(f"{url}gradio_api/mcp/schema").read())
+    finally:
+        page.close()
+    assert {tool["name"].removeprefix("gradio_") for tool in tools} == {"generate", "parse", "gating"}
+    (generate,) = (tool for tool in tools if tool["name"].endswith("generate"))
+    assert "Paint a face" in generate["description"]
+    assert "same seed gives the same face" in generate["inputSchema"]["properties"]["seed"]["description"]

@@ -22,9 +22,7 @@ def client():
     async def echo(request):
         return PlainTextResponse(str(len(await request.body())))
 
-    app = Starlette(
-        routes=[Route("/", echo, methods=["POST"])], middleware=[Middleware(BodyLimit, max_bytes=LIMIT)]
-    )
+    app = Starlette(routes=[Route("/", echo, methods=["POST"])], middleware=[Middleware(BodyLimit, max_bytes=LIMIT)])
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://page")
 
 

@@ -8,7 +8,7 @@ from PIL import Image
 
 from facemogle import checkpoints, cli
 from facemogle.gating import EXPERTS, GatingRecord, load_gating, save_gating
-from facemogle.label_files import write_label_map
+from facemogle.label_files import read_label_map, write_label_map
 from facemogle.labels import NAMES, to_colours
 from facemogle.picture_files import read_settings
 
@@ -162,6 +162,87 @@ def test_settings_of_the_checkpoint_and_of_the_picture_that_came_out(tmp_path):
     settings = read_settings(path)
     assert (settings.height, settings.width, settings.guidance_scale, settings.seed) == (64, 32, 3.5, 0)
     assert settings.label_map is None and settings.expert_scale is None and settings.prompt == ""
+
+
+@pytest.fixture
+def photo(tmp_path) -> Path:
+    pixels = np.random.default_rng(3).integers(0, 256, (64, 32, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "photo.png")
+    return tmp_path / "photo.png"
+
+
+@pytest.fixture
+def edited(tmp_path, label_map) -> Path:
+    """The label map with hair in its upper half."""
+    class_ids, _ = read_label_map(label_map)
+    class_ids = class_ids.copy()
+    class_ids[:20] = NAMES.index("hair")
+    write_label_map(tmp_path / "edited.png", class_ids)
+    return tmp_path / "edited.png"
+
+
+def _rows(path: Path) -> np.ndarray:
+    with Image.open(path) as picture:
+        return np.asarray(picture)
+
+
+def test_change_a_part_of_a_picture(tmp_path, photo, label_map, edited, capsys):
+    new, again = tmp_path / "new.png", tmp_path / "again.png"
+    maps = [f"--source-map={label_map}", f"--label-map={edited}"]
+    assert cli.main(["generate", f"--image={photo}", *maps, f"--out={new}", *TINY]) == 0
+    assert np.array_equal(_rows(new)[40:], _rows(photo)[40:])
+    assert not np.array_equal(_rows(new)[:24], _rows(photo)[:24])
+
+    # As a grey mask, white where it may change; less strongly; and again from its settings.
+    Image.fromarray(np.arange(64, dtype=np.uint8)[:, None].repeat(32, 1) * 4 ^ 255).save(tmp_path / "region.png")
+    region = f"--region={tmp_path / 'region.png'}"
+    assert cli.main(["generate", f"--image={photo}", region, "--strength=0.5", f"--out={new}", *TINY]) == 0
+    assert np.array_equal(_rows(new)[32:], _rows(photo)[32:])
+    assert (_rows(new)[:32] != _rows(photo)[:32]).any((1, 2)).all()
+    assert read_settings(new).strength == 0.5
+    assert cli.main(["generate", f"--from={new}", f"--image={photo}", region, f"--out={again}", *WEIGHTS]) == 0
+    assert again.read_bytes() == new.read_bytes()
+    capsys.readouterr()
+    _fails(capsys, ["generate", f"--from={new}", f"--out={again}", *WEIGHTS], "new.png", "does not carry", "--image")
+
+
+def test_an_edit_says_what_it_is(tmp_path, photo):
+    options = [f"--image={photo}", "--strength=0.5"]
+    for name, given, source in (("new.png", options, "compositeWithTrained"), ("face.png", [], "/trained")):
+        assert cli.main(["generate", *given, f"--out={tmp_path / name}", *TINY]) == 0
+        with Image.open(tmp_path / name) as picture:
+            assert source in picture.info["XML:com.adobe.xmp"]
+        assert read_settings(tmp_path / name).strength == (0.5 if given else None)
+
+
+def test_a_photo_is_turned_upright(tmp_path, photo):
+    with Image.open(photo) as picture:
+        exif = picture.getexif()
+        exif[0x0112] = 3  # stored upside down
+        picture.rotate(180).save(tmp_path / "turned.png", exif=exif)
+    pictures = []
+    for path in (photo, tmp_path / "turned.png"):
+        command = ["generate", f"--image={path}", "--strength=0.5", f"--out={tmp_path / 'new.png'}", *TINY]
+        assert cli.main(command) == 0
+        pictures.append(_pixels(tmp_path / "new.png"))
+    assert pictures[0] == pictures[1]
+
+
+def test_errors_of_changing_a_picture(tmp_path, photo, label_map, edited, capsys):
+    out, image = f"--out={tmp_path / 'new.png'}", f"--image={photo}"
+    source, region = f"--source-map={label_map}", f"--region={photo}"
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    for alone in (source, region, "--strength=0.5"):
+        _fails(capsys, ["generate", out, alone], "change a picture", "--image")
+    _fails(capsys, ["generate", out, image, source, region], "not allowed with")
+    _fails(capsys, ["generate", out, "--image=none.png", "--strength=0.5"], "none.png")
+    _fails(capsys, ["generate", out, f"--image={tmp_path / 'bad.png'}", "--strength=0.5"], "bad.png")
+    _fails(capsys, ["generate", out, image, f"--region={tmp_path / 'bad.png'}"], "bad.png")
+    _fails(capsys, ["generate", out, image, *TINY], "At strength 1")
+    _fails(capsys, ["generate", out, image, "--strength=0", *TINY], "strength must be above 0")
+    _fails(capsys, ["generate", out, image, "--strength=nan", *TINY], "strength must be a number")
+    _fails(capsys, ["generate", out, image, source, *TINY], "label_map, the edited one")
+    _fails(capsys, ["generate", out, image, source, f"--label-map={label_map}", *TINY], "do not differ")
 
 
 def test_other_formats_carry_no_settings(tmp_path, capsys):

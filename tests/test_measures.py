@@ -62,3 +62,12 @@ def test_a_swap_changes_one_colour_word():
     word = measures.told_colour(caption, name)
     assert name == "hair colour" and word in HAIR_COLOURS and word != "red"
     assert caption == f"a man with short {word} hair"
+
+
+def test_what_no_one_asked_for_is_invented():
+    wanted = np.zeros((64, 64), np.uint8)
+    wanted[:8] = CLASS_ID["hat"]
+    read = wanted.copy()
+    read[20:24, 10:50] = CLASS_ID["eyeglasses"]
+    read[40, 30] = CLASS_ID["earring"]  # a stray pixel is none
+    assert measures.invented(read, wanted) == {"glasses": True, "earrings": False, "necklace": False}

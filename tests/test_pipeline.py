@@ -5,9 +5,11 @@ import pytest
 import torch
 from PIL import Image
 
+from facemogle.editing import edit_region
 from facemogle.gating import EXPERTS
+from facemogle.labels import CLASS_ID
 from facemogle.masks import check_label_map
-from facemogle.pipeline import FaceMoGLEPipeline
+from facemogle.pipeline import MAX_MASKS, FaceMoGLEPipeline, first_step
 from facemogle.transformer import FaceMoGLETransformer2DModel
 
 PROMPT = "a woman with red hair"
@@ -259,7 +261,173 @@ def test_a_long_prompt_is_cut_and_said(generate, caplog):
     assert torch.equal(generate("red hair, " * 1001), latents)
 
 
+@pytest.fixture(scope="session")
+def photo() -> np.ndarray:
+    """(64, 64, 3) uint8."""
+    return np.random.default_rng(5).integers(0, 256, (64, 64, 3), np.uint8)
+
+
+@pytest.fixture(scope="session")
+def edited(label_map) -> np.ndarray:
+    """The label map with a square of hair: whole tokens, parts of tokens and parts of latents, once grown."""
+    edited = label_map.copy()
+    edited[20:45, 14:50] = 13
+    return edited
+
+
+@pytest.fixture
+def change(generate, photo, label_map, edited):
+    """Change the photo where the label map was edited, unless told otherwise."""
+
+    def change(prompt=PROMPT, **options):
+        defaults = {"image": photo, "label_map": edited, "source_label_map": label_map}
+        return generate(prompt, **defaults | options)
+
+    return change
+
+
+def test_an_edit_keeps_the_photo_outside_to_the_last_bit(change, generate, photo, label_map, edited):
+    outside = ~edit_region(label_map, edited)
+    assert outside.any() and not outside.all()
+    (picture,) = change(output_type="pil")
+    array, tensor = change(output_type="np"), change(output_type="pt")
+    assert np.array_equal(np.asarray(picture)[outside], photo[outside])
+    assert np.array_equal(array[0][outside], photo[outside] / np.float32(255))
+    assert np.array_equal(array, tensor.permute(0, 2, 3, 1).numpy())
+    assert np.array_equal(np.asarray(picture), (array[0] * 255).round().astype(np.uint8))
+    core = label_map != edited
+    assert not np.array_equal(np.asarray(picture)[core], photo[core])
+    assert np.array_equal(change(image=Image.fromarray(photo), output_type="np"), array)
+    assert np.array_equal(change(source_label_map=None, edit_region=~outside, output_type="np"), array)
+    ordinary = generate(label_map=edited, output_type="np")
+    assert not np.allclose(ordinary[0][core], array[0][core], atol=1e-3)
+
+
+def test_an_edit_changes_its_latents_alone(change, pipeline, photo, label_map, edited):
+    latents = change()
+    of_photo = pipeline.encode_images(torch.from_numpy(photo).permute(2, 0, 1)[None].float() / 255)
+    # The tiny VAE's latents are 8 pixels wide; a token is 2x2 of them.
+    cells = edit_region(label_map, edited).reshape(8, 8, 8, 8).any((1, 3))
+    kept = torch.from_numpy(~cells).reshape(4, 2, 4, 2).permute(0, 2, 1, 3).reshape(1, 16, 4).repeat(1, 1, 16)
+    assert kept.any() and not kept.all()
+    assert torch.equal(latents[kept], of_photo[kept]) and not close(latents[~kept], of_photo[~kept])
+    assert torch.equal(change(), latents)
+
+
+def test_every_step_of_an_edit_holds_the_photo_at_its_noise_level(change, pipeline, photo, seed):
+    region = np.zeros((64, 64), bool)
+    region[:32] = True
+    noise = torch.nn.functional.pixel_unshuffle(torch.randn(1, 16, 8, 8, generator=seed(7)), 2).flatten(2).mT
+    of_photo = pipeline.encode_images(torch.from_numpy(photo).permute(2, 0, 1)[None].float() / 255)
+    seen = []
+
+    def keep(called_by, step, timestep, callback_kwargs):
+        seen.append(callback_kwargs["latents"])
+
+    options = {"source_label_map": None, "edit_region": region, "num_inference_steps": 4}
+    change(callback_on_step_end=keep, **options)
+    sigmas = pipeline.scheduler.sigmas[1:]
+    assert len(seen) == len(sigmas) == 4 and sigmas[-1] == 0
+    for latents, sigma in zip(seen, sigmas, strict=True):
+        assert torch.equal(latents[:, 8:], ((1 - sigma) * of_photo + sigma * noise)[:, 8:])
+        assert not close(latents[:, :8], ((1 - sigma) * of_photo + sigma * noise)[:, :8])
+    assert torch.equal(change(latents=noise, generator=None, **options), seen[-1])
+
+
+@pytest.mark.parametrize(
+    ("steps", "strength", "taken"), [(10, 0.7, 7), (10, 1.0, 10), (8, 0.9, 8), (4, 0.5, 2), (4, 1e-9, 1), (3, 0.1, 1)]
+)
+def test_strength_is_the_share_of_the_steps(steps, strength, taken):
+    assert steps - first_step(steps, strength) == taken
+
+
+def test_strength(pipeline, change, photo, edited, seed):
+    """Of the whole picture: the run starts from the photo at the noise level of its first step."""
+    starts = []
+    pipeline.mogle.register_forward_pre_hook(lambda module, args: starts.append(args[1]))
+    options = {"label_map": edited, "image": photo, "num_inference_steps": 4, "output_type": "latent"}
+    result = pipeline(PROMPT, **options, strength=0.5, generator=seed(7), record_gating=True)
+    assert len(starts) == len(result.gating.weights) == 2
+    assert np.array_equal(result.gating.timesteps, pipeline.scheduler.timesteps[2:].numpy())
+    noise = torch.nn.functional.pixel_unshuffle(torch.randn(1, 16, 8, 8, generator=seed(7)), 2).flatten(2).mT
+    of_photo = pipeline.encode_images(torch.from_numpy(photo).permute(2, 0, 1)[None].float() / 255)
+    sigma = pipeline.scheduler.sigmas[2]
+    assert torch.equal(starts[0], (1 - sigma) * of_photo + sigma * noise)
+
+    def distance(strength):
+        latents = pipeline(PROMPT, **options, strength=strength, generator=seed(7)).images
+        return float((latents - of_photo).square().mean())
+
+    assert distance(0.25) < distance(0.5) < distance(0.75)
+    assert not close(change(num_inference_steps=4, strength=0.5), change(num_inference_steps=4))
+
+
+def test_an_edit_of_everything_is_an_ordinary_run(change, generate, edited):
+    options = {"source_label_map": None, "edit_region": np.ones((1, 1), bool)}
+    assert torch.equal(change(**options), generate(label_map=edited))
+    pictures = change(output_type="np", **options), generate(label_map=edited, output_type="np")
+    assert np.array_equal(*pictures)
+
+
+def test_edits_in_batches(change, photo, label_map, edited, seed):
+    """Several prompts, photos, source maps or regions, each with one or as many of the others."""
+    other_photo, other_map = photo[::-1].copy(), label_map.T.copy()
+    region = edit_region(label_map, edited)
+    one = change(generator=seed(0), output_type="np")
+    for options in (
+        {"prompt": [PROMPT, "a man"]},
+        {"image": [photo, other_photo]},
+        {"source_label_map": [label_map, other_map]},
+        {"source_label_map": None, "edit_region": [region, ~region]},
+        {"label_map": [edited, other_map]},
+        {"image": [photo, other_photo], "label_map": [edited, other_map], "source_label_map": [label_map, edited]},
+    ):
+        pictures = change(**options, generator=[seed(0), seed(0)], output_type="np")
+        assert pictures.shape == (2, 64, 64, 3)
+        np.testing.assert_allclose(pictures[0], one[0], atol=1e-4)
+        assert not np.allclose(pictures[1], one[0], atol=1e-3)
+    pictures = change(image=[photo, other_photo], num_images_per_prompt=2, generator=seed(0), output_type="np")
+    for index, under in enumerate((photo, photo, other_photo, other_photo)):
+        assert np.array_equal(pictures[index][~region], under[~region] / np.float32(255))
+    assert not np.allclose(pictures[0], pictures[1], atol=1e-3)
+
+
+def test_an_edit_at_another_size_and_from_other_sizes(change, photo, label_map, edited):
+    larger = edited.repeat(2, 0).repeat(2, 1)
+    pictures = change(label_map=larger, height=48, width=80, output_type="np")
+    assert pictures.shape == (1, 48, 80, 3)
+    resized = np.asarray(Image.fromarray(photo).resize((80, 48), Image.Resampling.LANCZOS))
+    assert np.array_equal(pictures[0][0], resized[0] / np.float32(255))
+    assert np.array_equal(change(label_map=larger, output_type="np"), change(output_type="np"))
+
+
+def test_an_interrupted_edit_keeps_the_photo_outside(change, photo, label_map, edited):
+    def stop(called_by, step, timestep, callback_kwargs):
+        called_by._interrupt = True
+        return {"latents": torch.zeros_like(callback_kwargs["latents"])}
+
+    (picture,) = change(num_inference_steps=4, callback_on_step_end=stop, output_type="pil")
+    outside = ~edit_region(label_map, edited)
+    assert np.array_equal(np.asarray(picture)[outside], photo[outside])
+
+
+def test_an_edit_in_bfloat16_is_as_exact(pipeline, change, photo, label_map, edited):
+    pipeline.to(torch.bfloat16)
+    outside = ~edit_region(label_map, edited)
+    assert np.array_equal(np.asarray(change(output_type="pil")[0])[outside], photo[outside])
+    assert np.array_equal(change(output_type="np")[0][outside], photo[outside] / np.float32(255))
+
+
+def test_an_edit_under_model_offload(change, pipeline):
+    before = change(output_type="np")
+    pipeline.enable_model_cpu_offload(device=torch.device("cpu"))
+    for _ in range(2):
+        np.testing.assert_allclose(change(output_type="np"), before, atol=1e-5)
+
+
 LABEL_MAP = np.zeros((64, 64), np.uint8)
+PHOTO = np.zeros((64, 64, 3), np.uint8)
+REGION = np.ones((64, 64), bool)
 
 
 @pytest.mark.parametrize(
@@ -290,6 +458,21 @@ LABEL_MAP = np.zeros((64, 64), np.uint8)
         ({"condition_tokens": torch.zeros(20, 16, 64), "label_map": None}, r"must be \(20, 16, 64\) for each image"),
         ({"prompt_embeds": torch.zeros(1, 16, 32)}, "without a prompt"),
         ({"prompt_embeds": torch.zeros(1, 16, 32), "prompt": None}, "go with pooled_prompt_embeds"),
+        ({"strength": 0.5}, "Pass image with them"),
+        ({"edit_region": REGION}, "Pass image with them"),
+        ({"image": PHOTO}, "At strength 1 nothing of the image would remain"),
+        ({"image": PHOTO, "strength": 0.0}, "above 0 and at most 1, got 0.0"),
+        ({"image": PHOTO[..., 0], "strength": 0.5}, r"uint8 RGB, got uint8 of shape \(64, 64\)"),
+        ({"image": [], "strength": 0.5}, "image is an empty list"),
+        ({"image": PHOTO, "edit_region": []}, "edit_region is an empty list"),
+        ({"image": PHOTO, "edit_region": REGION, "source_label_map": LABEL_MAP}, "Pass one of them"),
+        ({"image": PHOTO, "edit_region": ~REGION}, "nothing could change"),
+        ({"image": PHOTO, "edit_region": REGION[0]}, "edit_region must be"),
+        ({"image": PHOTO, "source_label_map": LABEL_MAP, "label_map": None}, "label_map, the edited one. Pass both"),
+        ({"image": PHOTO, "source_label_map": LABEL_MAP, "label_map": LABEL_MAP}, "label maps do not differ"),
+        ({"image": PHOTO, "source_label_map": LABEL_MAP + 99}, "class ids 0 to 18, got"),
+        ({"image": [PHOTO] * 2, "edit_region": REGION, "prompt": ["a"] * 3}, "Got 2 photos for 3 images"),
+        ({"image": PHOTO, "edit_region": [REGION] * 2, "prompt": ["a"] * 3}, "Got 2 regions for 3 images"),
         ({"callback_on_step_end_tensor_inputs": ["noise"]}, r"Callbacks can take .* got \['noise'\]"),
     ],
 )
@@ -342,3 +525,21 @@ def test_words_that_the_model_does_not_know_are_said(generate, caplog):
     assert "does not know" not in caplog.text
     generate("a face, 頭")
     assert "The model does not know: 頭." in caplog.text
+
+
+def test_only_masks_that_changed_are_encoded_again(pipeline, label_map):
+    encoded = []
+    first = pipeline.encode_label_map(label_map, 64, 64)
+    painted = label_map.copy()
+    painted[:8, :8] = CLASS_ID["hat"]
+    with pipeline.vae.encoder.register_forward_hook(lambda *_: encoded.append(1)):
+        assert torch.equal(pipeline.encode_label_map(label_map, 64, 64), first)
+        assert not encoded
+        second = pipeline.encode_label_map(painted, 64, 64)
+    changed = 1 + len(np.unique(label_map[:8, :8])) + 1  # the whole map, what was painted over, the hat
+    assert len(encoded) == -(-changed // 2)  # in pairs
+    pipeline._masks.clear()
+    assert torch.equal(pipeline.encode_label_map(painted, 64, 64), second)
+    for seed in range(MAX_MASKS):
+        pipeline.encode_label_map(np.random.default_rng(seed).integers(0, 19, (64, 64)), 64, 64)
+    assert len(pipeline._masks) == MAX_MASKS

@@ -102,9 +102,7 @@ def flow_matching_loss(
     if batch.condition_tokens is not None:
         if mogle is None:
             raise ValueError("A batch with condition tokens needs a MoGLE to blend them, got None.")
-        condition_hidden_states, _ = mogle(
-            batch.condition_tokens, noisy_latents, timestep, expert_scale=expert_scale
-        )
+        condition_hidden_states, _ = mogle(batch.condition_tokens, noisy_latents, timestep, expert_scale=expert_scale)
     velocity = transformer(
         hidden_states=noisy_latents,
         encoder_hidden_states=batch.prompt_embeds,

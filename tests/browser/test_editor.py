@@ -414,7 +414,7 @@ def test_fingers_scale_pinch_and_pan(open_page):
     touch(page, fingers((0.4, 0.5)), *[fingers((0.4 + d, 0.5 - d), (0.6 + d, 0.5 - d)) for d in (0, 0.1)])
     moved = page.locator("#label-editor canvas").bounding_box()
     assert moved["x"] - box["x"] == pytest.approx(0.1 * whole["width"], abs=8)
-    touch(page, fingers((0.1, 0.1)), *[fingers((0.1 + d, 0.1), (0.9 - d, 0.9)) for d in (0, 0.2, 0.38)])
+    touch(page, fingers((0.1, 0.1)), *[fingers((0.1 + d, 0.1 + d), (0.9 - d, 0.9 - d)) for d in (0, 0.2, 0.38)])
     assert page.locator("#label-editor canvas").bounding_box() == pytest.approx(whole, abs=1)
     assert np.array_equal(map_in(page), before)  # the dot of the first finger is gone
     assert page.locator("[name=undo]").is_disabled()
@@ -541,7 +541,7 @@ def test_the_editor_works_without_storage(browser, app, storage):
 
 def test_a_drawn_face_or_a_blank_map_is_a_start(page, app):
     for kind, expected in [("bald", template_face("bald")), ("blank", np.zeros((512, 512), np.uint8))]:
-        page.locator("#label-editor summary").click()
+        page.locator("#label-editor summary").filter(has_text="New").click()
         press(page, kind)
         page.wait_for_selector(f"#label-editor >> text=Started from: {kind}.")
         assert np.array_equal(map_in(page), expected)

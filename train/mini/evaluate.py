@@ -63,10 +63,13 @@ def read(parser: MiniParser, images: np.ndarray, wanted: np.ndarray, captions: S
     label_maps = np.stack(parser.parse(list(images)))
     iou = intersection_over_union(confusion(label_maps, wanted))
     verdicts = [measures.agreement(*case) for case in zip(images, label_maps, captions, strict=True)]
+    inventions = [measures.invented(*case) for case in zip(label_maps, wanted, strict=True)]
     return {
         "mean IoU": round(float(np.nanmean(iou)), 3),
         "IoU": by_class(iou, 3),
         "agrees with the prompt": {name: round(share, 3) for name, share in measures.shares(verdicts).items()},
+        "told by so many": {name: sum(name in verdict for verdict in verdicts) for name in measures.shares(verdicts)},
+        "invented": {name: round(share, 3) for name, share in measures.shares(inventions).items()},
     }
 
 

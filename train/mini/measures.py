@@ -88,6 +88,16 @@ def agreement(image: np.ndarray, read: np.ndarray, caption: str) -> dict[str, bo
     return verdicts
 
 
+def invented(read: np.ndarray, wanted: np.ndarray) -> dict[str, bool]:
+    """For each of PRESENT that a label map has not, whether the picture has it all the same; both (S, S) class ids."""
+    class_ids = {name: CLASS_ID[class_name] for name, (_, class_name, _) in PRESENT.items()}
+    return {
+        name: bool((read == class_id).mean() > PRESENT_SHARE)
+        for name, class_id in class_ids.items()
+        if not (wanted == class_id).any()
+    }
+
+
 def shares(verdicts: Sequence[dict[str, bool]]) -> dict[str, float]:
     """How often each verdict is true, where it was given at all."""
     names = dict.fromkeys(name for verdict in verdicts for name in verdict)

@@ -140,9 +140,15 @@ def page(measured: dict, times: str, prompts: Sequence[str]) -> str:
         ],
     )
     words = table(
-        ("told by the prompt", "text and map", "text only", "true portraits"),
+        ("told by the prompt", "cases", "text and map", "text only", "true portraits"),
         [
-            (name, percent(share), percent(measured["text only"].get(name, np.nan)), percent(true_share))
+            (
+                name,
+                ours["told by so many"][name],
+                percent(share),
+                percent(measured["text only"].get(name, np.nan)),
+                percent(true_share),
+            )
             for (name, share), true_share in zip(
                 ours["agrees with the prompt"].items(), true["agrees with the prompt"].values(), strict=True
             )
@@ -171,6 +177,8 @@ Mean IoU {ours["mean IoU"]} (true portraits {true["mean IoU"]}; map alone {alone
 ## Words
 
 {words}
+
+Drawn where the map has none: {", ".join(f"{name} {percent(share)}" for name, share in ours["invented"].items())}.
 
 One colour word swapped under the same map and seed ({swapped["cases"]} cases): the new colour shows in
 {percent(swapped["shows the new colour"])}; outside the named class the pictures differ by
