@@ -22,7 +22,7 @@ from facemogle.ui.run import MAX_SEED, Cancelled, Request, Run, Step, picture_si
 from facemogle.ui.visit import Visit, picture_file
 
 MAX_IMAGES = 8
-LIVE_STEPS = 4
+LIVE_STEPS = 3
 BLANK_SIDE = 512  # of the map that the editor shows for a picture that had none
 KEEP = gr.skip()
 
@@ -133,15 +133,14 @@ def generate_live(provider: PipelineProvider, latest: Latest, visitor: str | Non
         return
     try:
         request = read_request(*fields)
-        request = replace(request, num_images=1, num_inference_steps=min(LIVE_STEPS, request.num_inference_steps))
+        steps = min(LIVE_STEPS, request.num_inference_steps)
+        request = replace(request, num_images=1, num_inference_steps=steps, previews=False)
         with latest.begin(visitor) as stopped:
             for event in stream(
                 provider.get(), request, checkpoint=provider.checkpoint, lock=provider.lock, cancelled=stopped
             ):
                 if isinstance(event, Run) and not stopped.is_set():
-                    text = (
-                        f"Live: {request.num_inference_steps} steps in {event.seconds:.1f} s. Generate takes them all."
-                    )
+                    text = f"Live: {steps} steps in {event.seconds:.1f} s. Generate takes them all."
                     yield event.faces[0], views.status(text)
     except Cancelled:
         return
@@ -212,6 +211,8 @@ def restore(provider: PipelineProvider, settings: Settings) -> tuple:
         height, width = picture_size(provider.get(), settings.label_map)
         if (height, width) != (settings.height, settings.width):
             notes.append(f"It was {settings.width}×{settings.height}; this page makes {width}×{height}.")
+    if settings.strength is not None:
+        notes.append("It was an edit of a photo; this page draws the whole face anew.")
     if settings.checkpoint != provider.checkpoint:
         notes.append(f"It was made with {settings.checkpoint}; this page runs {provider.checkpoint}, and will differ.")
     return views.status(" ".join(notes)), *fields_of(settings)

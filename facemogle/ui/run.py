@@ -43,6 +43,7 @@ class Request:
     condition_scale: float = 1.0
     expert_scale: Mapping[str, float] | None = None
     num_images: int = 1
+    previews: bool = True
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,7 @@ def _run(
             expert_scale=request.expert_scale,
             num_images_per_prompt=request.num_images,
             generator=[torch.Generator().manual_seed(seed) for seed in seeds],
-            callback_on_step_end=_Reporter(events, cancelled, request.num_inference_steps, (height, width)),
+            callback_on_step_end=_Reporter(events, cancelled, request, (height, width)),
             record_gating=True,
         )
     finally:
@@ -182,10 +183,11 @@ def estimate(before: Tensor, after: Tensor, sigma: float, next_sigma: float) -> 
 class _Reporter:
     """callback_on_step_end of one run: stops it if cancelled, else reports the step, with a preview if one is cheap."""
 
-    def __init__(self, events: queue.SimpleQueue, cancelled: threading.Event, total: int, size: tuple[int, int]):
+    def __init__(self, events: queue.SimpleQueue, cancelled: threading.Event, request: Request, size: tuple[int, int]):
         self.events = events
         self.cancelled = cancelled
-        self.total = total
+        self.total = request.num_inference_steps
+        self.previews = request.previews
         self.size = size
         self.start = time.monotonic()
         self.first_done = self.preview_seconds = 0.0
@@ -195,7 +197,7 @@ class _Reporter:
         if self.cancelled.is_set():
             raise Cancelled
         left = self.total - step - 1
-        preview = self._preview(pipeline, step, tensors["latents"]) if left else None
+        preview = self._preview(pipeline, step, tensors["latents"]) if left and self.previews else None
         self.before = tensors["latents"]
         if step == 0:
             self.first_done = self._elapsed()
