@@ -8,13 +8,13 @@ import gradio as gr
 
 from facemogle.gating import EXPERTS
 from facemogle.labels import PALETTE
-from facemogle.ui.label_editor import _WithoutStub
+from facemogle.ui.component import PageComponent
 
 MAX_FACTOR = 100
 _HERE = Path(__file__).parent
 
 
-class ExpertScales(gr.HTML, metaclass=_WithoutStub):
+class ExpertScales(PageComponent):
     """A slider for each expert. Its value in Python is a dict from names in gating.EXPERTS to factors other than 1.
 
     None where all are 1. Factors are finite and at least 0; the sliders reach 3, values from Python may lie beyond.

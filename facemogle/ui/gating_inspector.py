@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
 
-import gradio as gr
 import numpy as np
 from PIL import Image
 
@@ -21,7 +20,8 @@ from facemogle import figures
 from facemogle.gating import EXPERTS, NUM_EXPERTS, GatingRecord, locality, save_gating
 from facemogle.labels import PALETTE
 from facemogle.masks import resize_nearest
-from facemogle.ui.label_editor import LabelMapData, _WithoutStub, decode, encode
+from facemogle.ui.component import PageComponent
+from facemogle.ui.label_editor import LabelMapData, decode, encode
 from facemogle.ui.views import data_url
 
 MAX_RUNS = 6  # that the page holds
@@ -73,7 +73,7 @@ class InspectedData(TypedDict):
     locality: list[list[list[float | None]]] | None
 
 
-class GatingInspector(gr.HTML, metaclass=_WithoutStub):
+class GatingInspector(PageComponent):
     """Shows an Inspected, and compares it with earlier ones of this visit. Output only."""
 
     def __init__(

@@ -6,17 +6,16 @@ travels a `LabelMapData`: run lengths of class ids, row by row, small enough to 
 
 import base64
 import io
-from abc import ABCMeta
 from pathlib import Path
 from typing import Any, TypedDict
 
 import gradio as gr
 import numpy as np
-from gradio.component_meta import ComponentMeta, updateable
 
 from facemogle.label_files import read_label_map, write_label_map
 from facemogle.labels import LEFT_RIGHT_PAIRS, NAMES, NUM_CLASSES, PALETTE
 from facemogle.masks import resize_nearest
+from facemogle.ui.component import PageComponent
 from facemogle.ui.templates import TEMPLATES, template_face
 
 MAX_SIDE = 1024
@@ -34,15 +33,7 @@ class LabelMapData(TypedDict):
     runs: list[int]
 
 
-class _WithoutStub(ComponentMeta):
-    """Gradio's own writes a .pyi file beside a component's source, which type checkers then read in place of it."""
-
-    def __new__(cls, name: str, bases: tuple[type, ...], attributes: dict[str, Any]):
-        attributes["__init__"] = updateable(attributes["__init__"])
-        return ABCMeta.__new__(cls, name, bases, attributes)
-
-
-class LabelEditor(gr.HTML, metaclass=_WithoutStub):
+class LabelEditor(PageComponent):
     """Paint, fill, open and save a label map. Its value in Python is an (H, W) uint8 array of class ids, or None.
 
     `backdrop` is the address of a picture to show under the map, stretched to it: a data URL, or one that this server

@@ -9,13 +9,13 @@ import gradio as gr
 from PIL import Image
 
 from facemogle.picture_files import Settings, read_settings, write_picture
-from facemogle.ui.label_editor import _WithoutStub
+from facemogle.ui.component import PageComponent
 
 MAX_FILE_BYTES = 32 * 2**20
 _HERE = Path(__file__).parent
 
 
-class PictureDrop(gr.HTML, metaclass=_WithoutStub):
+class PictureDrop(PageComponent):
     """Takes files dropped anywhere on the page. Its value in Python is the Settings of the last picture, or None.
 
     The event `restore` tells that a picture with settings came; other files get a message in the component's own line.

@@ -30,8 +30,8 @@ def main() -> None:
     with sync_playwright() as playwright:
         executable = shutil.which("chromium") or shutil.which("google-chrome")
         browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox", "--disable-gpu"])
-        for name, theme, width in (("app", "light", 1440), ("app-dark", "dark", 1440), ("phone", "light", 360)):
-            page = browser.new_page(viewport={"width": width, "height": 1000})
+        for name, theme in (("app", "light"), ("app-dark", "dark")):
+            page = browser.new_page(viewport={"width": 1440, "height": 1000})
             page.goto(f"{url}?__theme={theme}")
             page.wait_for_selector(".checkpoint.ready", timeout=PATIENCE)
             make_two_faces(page)
