@@ -88,6 +88,8 @@ def test_training_goes_on_from_an_exported_checkpoint(checkpoint, config, portra
     words.train_words(portraits, further)
     adapter.train_adapter(portraits, encode_portraits(code, portraits), further)
     export.export(further, tmp_path / "checkpoint")
+    configs = (tmp_path / "checkpoint").glob("*/config.json")
+    assert not any(str(checkpoint) in file.read_text() for file in configs)  # a folder is no one else's business
     record = json.loads((tmp_path / "checkpoint" / "training.json").read_text())
     assert record["before"]["stages"]["base"][-1]["step"] == 2 and record["stages"]["base"] == []
     first, second = (

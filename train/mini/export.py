@@ -49,6 +49,10 @@ def export(config: MiniConfig, destination: Path = DESTINATION) -> None:
     part = destination.with_name(f"{destination.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     assemble(config).to(dtype=torch.bfloat16).save_pretrained(part, max_shard_size="9MB")
+    for file in part.glob("*/config.json"):  # diffusers notes the folder that a run went on from
+        settings = json.loads(file.read_text())
+        if settings.pop("_name_or_path", None) is not None:
+            file.write_text(json.dumps(settings, indent=2) + "\n")
     (part / "LICENSE.md").write_text(LICENSE_NOTE)
     (part / SUGGESTIONS_FILE).write_text(json.dumps(SUGGESTIONS, indent=1) + "\n")
     record = training_record(config)
