@@ -21,7 +21,7 @@ FLAGS = [
 ]  # fmt: skip
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator:
     with sync_api.sync_playwright() as playwright:
         names = ("chromium", "chromium-browser", "google-chrome")
@@ -34,7 +34,7 @@ def browser() -> Iterator:
         browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def app() -> Iterator[SimpleNamespace]:
     """The page on a tiny pipeline.
 
