@@ -59,7 +59,8 @@ def add_api(
         with explained():
             chosen = None if label_map is None else read_label_map(label_map)[0]
         config = provider.get().config
-        steps, guidance_scale = steps or config.num_inference_steps, guidance_scale or config.guidance_scale
+        steps = config.num_inference_steps if steps is None else steps
+        guidance_scale = config.guidance_scale if guidance_scale is None else guidance_scale
         updates = paint(Visit(), chosen, prompt, seed, 1, steps, guidance_scale, condition_scale, expert_scale)
         *_, (face, _, visit) = updates
         return face, saved("gating.npz", lambda path: save_gating(path, visit.run.gating))

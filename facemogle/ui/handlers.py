@@ -226,8 +226,3 @@ def pick_example(examples: list[Example], index: int) -> tuple[np.ndarray, str]:
 
 def roll_seed() -> int:
     return secrets.randbelow(MAX_SEED + 1)
-
-
-def next_seed(seed: int | None, keep: bool) -> Any:
-    """The seed of the next run: the field's own if it is kept, else a fresh one."""
-    return KEEP if keep else roll_seed()
