@@ -17,7 +17,7 @@ from train.mini.loop import fit, load_average
 from train.mini.samples import Samples
 from train.mini.text import TextEncoders, training_ids
 from train.mini.vae import autocast, load_code
-from train.mini.words import load_words
+from train.mini.words import attribute_ids, load_words
 from train.objective import ConditionDropout, TrainingBatch, drop_masks, flow_matching_loss, sample_timesteps
 
 
@@ -70,6 +70,17 @@ def of_tokens(pixels: Tensor, num_tokens: int) -> Tensor:
     return F.avg_pool2d(pixels[:, None], side).flatten(1)
 
 
+def rarity(values: Tensor, num_values: list[int]) -> Tensor:
+    """(N, A) ids of attributes' values -> (N,) how much a portrait's values are underrepresented, on average 1.
+
+    A value that is shown by its fair share of the portraits counts 1, by half of that 2. Few wear a hat of a given
+    colour: drawn evenly, they are seen too seldom for the words on them to be learned.
+    """
+    counts = [torch.bincount(column, minlength=number) for column, number in zip(values.T, num_values, strict=True)]
+    fair = [len(values) / number / count.clamp(min=1) for count, number in zip(counts, num_values, strict=True)]
+    return torch.stack([each[column] for each, column in zip(fair, values.T, strict=True)]).mean(0)
+
+
 def train_adapter(samples: Samples, latents: Tensor, config: MiniConfig) -> None:
     """`latents` (N, 16, h, w) are those of `samples`."""
     text, transformer, mogle = build(config)
@@ -82,11 +93,12 @@ def train_adapter(samples: Samples, latents: Tensor, config: MiniConfig) -> None
     dropout = ConditionDropout(config.text_dropout, config.local_mask_dropout, config.all_masks_dropout)
     txt_ids = torch.zeros(config.text_length, 3)
     class_weight = balance(samples.label_maps[::10], config.class_balance)
+    row_weight = rarity(*attribute_ids(samples.attributes)) ** config.attribute_balance
     local_only = torch.ones(NUM_CLASSES + 1)
     local_only[0] = 0
 
     def loss_of(generator: torch.Generator, step: int) -> Tensor:
-        rows = torch.randint(len(samples), (config.adapter_batch,), generator=generator).tolist()
+        rows = torch.multinomial(row_weight, config.adapter_batch, generator=generator).tolist()
         choices = torch.randint(config.captions_per_portrait, (config.adapter_batch,), generator=generator).tolist()
         captions = [samples.captions[row][choice] for row, choice in zip(rows, choices, strict=True)]
         ids = training_ids(text, captions, generator, dropout=dropout, unknown=config.unknown_words)

@@ -64,6 +64,7 @@ class MiniConfig:
     # Tried at 0.25 and 0.4 for 420 steps, which 48 cases could not tell from the weights they went on from.
     global_expert_dropout: float = 0.0  # share of steps in which the local experts have to do without the global one
     class_balance: float = 0.0  # how much more a small class counts in the loss: share of all pixels, to minus this
+    attribute_balance: float = 3.0  # 0 draws portraits evenly; more, those with rare attributes more often
     timestep_scale: float = 1000.0
     local_mask_dropout: float = 0.1
     all_masks_dropout: float = 0.1
