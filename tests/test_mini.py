@@ -11,8 +11,8 @@ from torch import nn
 
 from facemogle import checkpoints
 from facemogle.checkpoints import load_parser, load_pipeline
-from facemogle.labels import NAMES
-from train.mini import adapter, base, export, parser, report, samples, vae, words
+from facemogle.labels import CLASS_ID, NAMES
+from train.mini import adapter, base, edits, export, parser, report, samples, vae, words
 from train.mini.__main__ import changed
 from train.mini.config import MiniConfig
 from train.mini.latent_code import encode_portraits
@@ -68,9 +68,10 @@ def test_the_exported_folder_paints_from_map_and_text(checkpoint, portraits):
 def test_it_is_measured_and_reported(checkpoint, config, tmp_path, monkeypatch):
     parser.export_parser(config, tmp_path)
     monkeypatch.setitem(checkpoints.PARSERS, "mini", tmp_path)
-    report.report(replace(config, cases=4, few_cases=3), checkpoint)
+    report.report(replace(config, cases=4, few_cases=3, edits=2), checkpoint)
     measured = json.loads((checkpoint / "evaluation.json").read_text())
     assert (measured["cases"], measured["cases of the other runs"]) == (4, 3)
+    assert measured["edits"]["equal to the photo outside"] == measured["edits"]["cases"] == 2
     assert set(measured["gating inside / outside"]) == set(measured["text and map"]["IoU"]) == set(NAMES)
     assert len(measured["gating inside / outside, by step"]["skin"]) == config.num_inference_steps
     page = (checkpoint / "REPORT.md").read_text()
@@ -103,6 +104,30 @@ def test_without_its_own_stage_the_words_are_those_of_the_checkpoint(checkpoint,
     further = words.load_words(replace(config, folder=tmp_path, start_from=checkpoint))
     own = load_pipeline(checkpoint, device="cpu").text_encoder_2
     torch.testing.assert_close(further.text_encoder_2.state_dict(), own.float().state_dict())
+
+
+def test_rare_attributes_weigh_more():
+    hats = torch.tensor([0, 0, 0, 1])
+    weight = adapter.rarity(torch.stack([hats, torch.zeros(4, dtype=torch.long)], 1), [2, 1])
+    assert weight.mean() == pytest.approx(1)
+    assert weight[3] == pytest.approx((4 / 2 / 1 + 1) / 2) and weight[0] == pytest.approx((4 / 2 / 3 + 1) / 2)
+
+
+@pytest.mark.parametrize("kind", edits.EDITS)
+def test_an_edit_changes_what_it_says(kind):
+    drawn = [edits.draw_edit(seed, 64) for seed in range(20)]
+    maps = [(edit.before, edit.after) for edit in drawn if edit.kind == kind]
+    parts = {"hair": "hair", "glasses": "eyeglasses", "mouth": "mouth", "hat": "hat"}
+    class_id = CLASS_ID[parts[kind.split()[0]]]
+    assert len(maps) == 5 and all(((before == class_id) != (after == class_id)).any() for before, after in maps)
+
+
+def test_a_seam_shows_across_the_border():
+    region = np.zeros((8, 8), bool)
+    region[:, 4:] = True
+    flat = np.full((8, 8, 3), 100, np.uint8)
+    seam = flat + np.uint8(10) * region[..., None]
+    assert edits.across_border(flat, region) == 0 and edits.across_border(seam, region) == 10
 
 
 def test_every_class_counts_by_its_share():

@@ -84,6 +84,7 @@ class MiniConfig:
     # Evaluation: unseen portraits for the main figures, and the first of them for the costlier comparisons.
     cases: int = 1_000
     few_cases: int = 200
+    edits: int = 50
 
     checkpoint_seconds: float = 60.0
     compile: bool = True
@@ -103,6 +104,7 @@ class MiniConfig:
             "guidance_until",
             "cases",
             "few_cases",
+            "edits",
             f"{stage}_steps",
         }
         others = tuple(f"{other}_" for other in STAGES if other != stage)

@@ -20,6 +20,7 @@ from facemogle.parsing.mini import MiniParser
 from facemogle.pipeline import FaceMoGLEPipeline
 from train.mini import measures, samples
 from train.mini.config import MiniConfig
+from train.mini.edits import measure_edits
 from train.mini.export import DESTINATION
 from train.mini.latent_code import binary_masks, psnr, to_tensor
 from train.mini.measures import COLOURED
@@ -186,6 +187,7 @@ def evaluate(config: MiniConfig, checkpoint: Path = DESTINATION) -> tuple[dict, 
             "mini": round(measures.kernel_distance(drawn_features, true_features), 4),
             "VAE alone": round(measures.kernel_distance(coded_features, true_features), 4),
         },
+        "edits": measure_edits(pipeline, parser, config),
         "VAE in dB": measure_code(pipeline, few),
         "linear probe finds a thin necklace": measure_necklace(pipeline, few),
         "gating inside / outside": by_class(ratios.mean(0)[:, 0] / ratios.mean(0)[:, 1], 2),
