@@ -4,9 +4,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from facemogle.checkpoints import load_pipeline
+    from facemogle.faces import parse_face
     from facemogle.pipeline import FaceMoGLEPipeline
 
-__all__ = ["FaceMoGLEPipeline", "load_pipeline"]
+__all__ = ["FaceMoGLEPipeline", "load_pipeline", "parse_face"]
 
 
 def __getattr__(name: str):
@@ -15,6 +16,10 @@ def __getattr__(name: str):
         from facemogle.checkpoints import load_pipeline
 
         return load_pipeline
+    if name == "parse_face":
+        from facemogle.faces import parse_face
+
+        return parse_face
     if name == "FaceMoGLEPipeline":
         from facemogle.pipeline import FaceMoGLEPipeline
 

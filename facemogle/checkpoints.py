@@ -1,30 +1,44 @@
 """Checkpoints: a name, a folder or a Hub id -> a pipeline that is ready to run.
 
-Downloads, checks and explains; the reading itself is diffusers' and torch's. torch is imported on the first load, so
-that a page or a `--help` need not wait for it.
+Finds and checks what it takes; weight_files reads it, and parser_checkpoints does the same for the parsers. torch is
+imported on the first load, so that a page or a `--help` need not wait for it.
 """
 
 import difflib
-import json
 import os
-import pickle
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import huggingface_hub
-from huggingface_hub import constants, errors
+from huggingface_hub import constants
+
+from facemogle.parser_checkpoints import PARSERS, default_parser, load_parser, parser_available, parsers
+from facemogle.weight_files import (
+    CheckpointError,
+    check_model,
+    check_weights,
+    explained,
+    from_hub,
+    read_json,
+    read_model,
+    read_pickle,
+    require_finite,
+)
 
 if TYPE_CHECKING:
     import torch
 
     from facemogle.mogle import MoGLE
-    from facemogle.parsing.mini import MiniParser
     from facemogle.pipeline import FaceMoGLEPipeline
+
+__all__ = [
+    "ADAPTER_FILE", "CHECKPOINTS", "FLUX", "PARSERS", "PUBLISHED", "SUGGESTIONS_FILE", "Checkpoint", "CheckpointError",
+    "available", "default_parser", "describe", "load_parser", "load_pipeline", "parser_available", "parser_of",
+    "parsers", "prompt_suggestions",
+]  # fmt: skip
 
 FLUX = "black-forest-labs/FLUX.1-dev"
 PUBLISHED = "XavierJiezou/face-mogle-models"
@@ -33,10 +47,6 @@ SUGGESTIONS_FILE = "suggestions.json"
 # FLUX.1-dev's repository also holds the same weights in another layout, 24 GB that nothing here reads.
 _PIPELINE_FILES = ["model_index.json", ADAPTER_FILE, "*/*.json", "*/*.safetensors", "*/*.txt", "*/*.model"]
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
-
-
-class CheckpointError(RuntimeError):
-    """A checkpoint that cannot be loaded: what is wrong, with which file, and the remedy."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +59,8 @@ class Checkpoint:
     mogle: tuple[str, ...] = ()
     summary: str = ""
     remedy: str = ""
-    parser: str | None = None  # of PARSERS: the one that reads the faces it draws
+    parser: str | None = None  # of PARSERS: the one made for the faces it draws
+    photographic: bool = False  # it draws what parsers of photos read
 
 
 CHECKPOINTS = {
@@ -63,6 +74,7 @@ CHECKPOINTS = {
         base=FLUX,
         adapter=(f"{PUBLISHED}/{ADAPTER_FILE}",),
         mogle=(f"{PUBLISHED}/global_local_mask_moe.pt", f"{PUBLISHED}/mogle.pt"),
+        photographic=True,
         summary="FLUX.1-dev with the published Face-MoGLE weights; a CUDA GPU and 34 GB",
         remedy=(
             f"Accept FLUX.1-dev's licence at https://huggingface.co/{FLUX} and set HF_TOKEN to a token of the account "
@@ -73,9 +85,6 @@ CHECKPOINTS = {
         ),
     ),
 }
-
-
-PARSERS = {"mini": Path(__file__).parents[1] / "assets" / "mini-parser"}
 
 
 @dataclass(frozen=True)
@@ -122,24 +131,6 @@ def load_pipeline(
         ) from error
 
 
-def load_parser(
-    name_or_path: str | os.PathLike = "mini", *, device: "torch.device | str | None" = None
-) -> "MiniParser":
-    """Load a face parser, in float32: "mini", which is part of the repository, or a folder like it.
-
-    device: the CPU, unless given. Raises CheckpointError.
-    """
-    import torch
-
-    from facemogle.parsing.mini import MiniParser
-
-    folder = PARSERS.get(os.fspath(name_or_path), Path(name_or_path))
-    if not folder.is_dir():
-        raise CheckpointError(f"There is no parser {os.fspath(name_or_path)}: {folder} is not a folder.")
-    _check_model(folder)
-    return _read_model(MiniParser, folder, torch.float32).to(device or "cpu")
-
-
 def available(
     name_or_path: str | os.PathLike,
     *,
@@ -158,13 +149,15 @@ def prompt_suggestions(name_or_path: str | os.PathLike) -> dict[str, list[str]]:
     """Attribute -> phrases that a checkpoint on this disk was trained on; empty: it knows language at large."""
     name = os.fspath(name_or_path)
     file = Path(CHECKPOINTS[name].base if name in CHECKPOINTS else name) / SUGGESTIONS_FILE
-    return _read_json(file) if file.is_file() else {}
+    return read_json(file) if file.is_file() else {}
 
 
 def parser_of(name_or_path: str | os.PathLike) -> str | None:
-    """The parser, for load_parser, that reads a checkpoint's faces; None: there is none for it yet."""
-    name = os.fspath(name_or_path)
-    return CHECKPOINTS[name].parser if name in CHECKPOINTS else None
+    """The parser, for load_parser, that reads a checkpoint's faces; None: none is known to, or none is on this disk."""
+    checkpoint = CHECKPOINTS.get(os.fspath(name_or_path), Checkpoint(base=""))
+    if checkpoint.photographic and (best := default_parser()) != "mini":
+        return best
+    return checkpoint.parser
 
 
 def describe(name_or_path: str | os.PathLike) -> str:
@@ -194,7 +187,7 @@ def _find(
         mogle_path = own_mogle or _find_mogle(checkpoint.mogle, download)
         base = _find_folder(checkpoint.base, download)
         if "mogle" in _check_folder(base):
-            _check_weights(adapter_path or base / ADAPTER_FILE)
+            check_weights(adapter_path or base / ADAPTER_FILE)
         elif adapter_path is None or mogle_path is None:
             raise CheckpointError(f"{base} holds no Face-MoGLE weights. Pass adapter= and mogle= with it.")
     except CheckpointError as error:
@@ -206,16 +199,16 @@ def _find_adapter(candidates: tuple[str, ...], download: bool) -> Path | None:
     path = _find_file(candidates, download)
     if path is not None:
         path = path / ADAPTER_FILE if path.is_dir() else path
-        _check_weights(path)
+        check_weights(path)
     return path
 
 
 def _find_mogle(candidates: tuple[str, ...], download: bool) -> Path | None:
     path = _find_file(candidates, download)
     if path is not None and path.is_dir():
-        _check_model(path)
+        check_model(path)
     elif path is not None and path.suffix == ".safetensors":  # a pickle shows what it is when it is read
-        _check_weights(path)
+        check_weights(path)
     return path
 
 
@@ -233,7 +226,7 @@ def _find_folder(base: str, download: bool) -> Path:
             "(owner/name)."
         )
     fetch = partial(huggingface_hub.snapshot_download, base, allow_patterns=_PIPELINE_FILES)
-    return _from_hub(base, "the pipeline", partial(fetch, local_files_only=not download))
+    return from_hub(base, "the pipeline", partial(fetch, local_files_only=not download))
 
 
 def _find_file(candidates: tuple[str, ...], download: bool) -> Path | None:
@@ -248,7 +241,7 @@ def _find_file(candidates: tuple[str, ...], download: bool) -> Path | None:
             raise CheckpointError(f"There is no file {path}.")
         try:
             fetch = partial(huggingface_hub.hf_hub_download, repository, name, local_files_only=not download)
-            return _from_hub(repository, name, fetch)
+            return from_hub(repository, name, fetch)
         except CheckpointError as error:
             failure = failure or error
     if failure is not None:
@@ -256,83 +249,17 @@ def _find_file(candidates: tuple[str, ...], download: bool) -> Path | None:
     return None
 
 
-def _from_hub(repository: str, what: str, fetch: Callable[[], str]) -> Path:
-    """Fetch, and say in a user's words what the Hub said."""
-    page = f"https://huggingface.co/{repository}"
-    try:
-        return Path(fetch())
-    except errors.GatedRepoError as error:
-        raise CheckpointError(
-            f"{repository} is gated: its licence, on {page}, is not accepted yet, or HF_TOKEN is not set."
-        ) from error
-    except errors.RepositoryNotFoundError as error:
-        raise CheckpointError(
-            f"There is no folder {repository}, and no such repository on the Hub, or a private one: set HF_TOKEN then."
-        ) from error
-    except errors.LocalEntryNotFoundError as error:  # a kind of EntryNotFoundError, so before it
-        raise CheckpointError(
-            f"{what} of {page} is not on this disk, and the Hub was not asked or could not be reached."
-        ) from error
-    except errors.EntryNotFoundError as error:
-        raise CheckpointError(f"{page} has no {what}.") from error
-    except Exception as error:  # networks, proxies and disks fail in ways beyond listing
-        raise CheckpointError(f"{what} of {page} could not be downloaded: {_first_line(error)}.") from error
-
-
-# Checking, before gigabytes are read
-
-
 def _check_folder(base: Path) -> dict[str, Any]:
     """The parts that model_index.json names, all there and whole."""
-    parts = {name: entry for name, entry in _read_json(base / "model_index.json").items() if isinstance(entry, list)}
+    parts = {name: entry for name, entry in read_json(base / "model_index.json").items() if isinstance(entry, list)}
     for name, entry in parts.items():
         if entry[:1] == [None]:
             continue
         if not (base / name).is_dir():
             raise CheckpointError(f"{base} has no {name} folder, which its model_index.json names.")
         if (base / name / "config.json").is_file() or any((base / name).glob("*.safetensors")):
-            _check_model(base / name)
+            check_model(base / name)
     return parts
-
-
-def _check_model(folder: Path) -> None:
-    _read_json(folder / "config.json")
-    indexes = [_read_json(index) for index in folder.glob("*.safetensors.index.json")]
-    shards = {shard for index in indexes for shard in index.get("weight_map", {}).values()}
-    files = sorted(folder / shard for shard in shards) or sorted(folder.glob("*.safetensors"))
-    if not files:
-        raise CheckpointError(f"{folder} holds no weights: expected a .safetensors file.")
-    for file in files:
-        _check_weights(file)
-
-
-def _check_weights(file: Path) -> None:
-    """A safetensors file's header tells its length, so that a broken download shows without reading it all."""
-    from safetensors import SafetensorError, safe_open
-
-    if not file.is_file():
-        raise CheckpointError(f"The weight file {file} is missing.")
-    if file.suffix != ".safetensors":
-        raise CheckpointError(f"{file} is not a .safetensors file. Convert it with safetensors.torch.save_file first.")
-    try:
-        with safe_open(file, framework="numpy"):
-            pass
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(
-            f"{file} of {file.stat().st_size:,} bytes is truncated or damaged ({error}). Delete it and fetch it again."
-        ) from error
-
-
-def _read_json(file: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{file} is missing, so {file.parent} is no checkpoint that diffusers wrote.") from error
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{file} cannot be read: {error}.") from error
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{file} must hold a JSON object, got {type(content).__name__}.")
-    return content
 
 
 # Reading
@@ -346,36 +273,23 @@ def _read(files: LocalFiles, dtype: "torch.dtype") -> "FaceMoGLEPipeline":
     from facemogle.vae import PixelShuffleAutoencoderKL
 
     vae_classes = {vae_class.__name__: vae_class for vae_class in (AutoencoderKL, PixelShuffleAutoencoderKL)}
-    vae_name = _read_json(files.base / "vae" / "config.json").get("_class_name")
+    vae_name = read_json(files.base / "vae" / "config.json").get("_class_name")
     if vae_name not in vae_classes:
         raise CheckpointError(f"{files.base / 'vae'} holds a {vae_name}; expected one of {', '.join(vae_classes)}.")
-    with _explained(files.base):
+    with explained(files.base):
         pipeline = FaceMoGLEPipeline.from_pretrained(
             files.base,
-            transformer=_read_model(FaceMoGLETransformer2DModel, files.base / "transformer", dtype),
-            vae=_read_model(vae_classes[vae_name], files.base / "vae", dtype),
+            transformer=read_model(FaceMoGLETransformer2DModel, files.base / "transformer", dtype),
+            vae=read_model(vae_classes[vae_name], files.base / "vae", dtype),
             mogle=_read_mogle(files.mogle or files.base / "mogle", dtype),
             dtype=dtype,
         )
     if files.adapter is not None:
-        with _explained(files.adapter):
+        with explained(files.adapter):
             pipeline.load_condition_adapter(files.adapter)
-    _require_finite(pipeline.transformer.condition_adapter_state_dict(), files.adapter or files.base / ADAPTER_FILE)
-    _require_finite(pipeline.mogle.state_dict(), files.mogle or files.base / "mogle")
+    require_finite(pipeline.transformer.condition_adapter_state_dict(), files.adapter or files.base / ADAPTER_FILE)
+    require_finite(pipeline.mogle.state_dict(), files.mogle or files.base / "mogle")
     return pipeline
-
-
-def _read_model(model_class: Any, folder: Path, dtype: "torch.dtype") -> Any:
-    """diffusers only warns of weights that are missing or left over; here either is an error."""
-    with _explained(folder):
-        model, info = model_class.from_pretrained(folder, dtype=dtype, output_loading_info=True)
-    for problem in ("missing_keys", "unexpected_keys", "mismatched_keys"):
-        if keys := sorted(map(str, info[problem])):
-            raise CheckpointError(
-                f"The weights in {folder} do not fit its config.json: {len(keys)} {problem.replace('_', ' ')}, such as "
-                f"{keys[0]}. Fetch the folder again."
-            )
-    return model
 
 
 def _read_mogle(path: Path, dtype: "torch.dtype") -> "MoGLE":
@@ -385,46 +299,9 @@ def _read_mogle(path: Path, dtype: "torch.dtype") -> "MoGLE":
     from facemogle.mogle import MoGLE
 
     if path.is_dir():
-        return _read_model(MoGLE, path, dtype)
-    with _explained(path):
-        state_dict = load_file(path) if path.suffix == ".safetensors" else _read_pickle(path)
+        return read_model(MoGLE, path, dtype)
+    with explained(path):
+        state_dict = load_file(path) if path.suffix == ".safetensors" else read_pickle(path)
         mogle = MoGLE().eval()
         mogle.load_state_dict({name: tensor.to(dtype) for name, tensor in state_dict.items()}, assign=True)
         return mogle
-
-
-def _read_pickle(path: Path) -> dict[str, "torch.Tensor"]:
-    import torch
-
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(
-            f"{path} was refused: a pickle may run code when it is opened, and this one holds more than tensors, or is "
-            "damaged. Convert it, where you trust it, with safetensors.torch.save_file, and pass the .safetensors file."
-        ) from error
-    except Exception as error:  # zip and pickle fail on broken files with errors of many kinds
-        raise CheckpointError(f"{path} is truncated or damaged ({_first_line(error)}). Fetch it again.") from error
-    if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
-        raise CheckpointError(f"{path} must hold a state dict of tensors, got {type(content).__name__}.")
-    return content
-
-
-def _require_finite(state_dict: "dict[str, torch.Tensor]", path: Path) -> None:
-    if broken := [name for name, tensor in state_dict.items() if not tensor.isfinite().all()]:
-        raise CheckpointError(f"{path} holds NaN or infinity in {len(broken)} tensors, such as {broken[0]}.")
-
-
-@contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """Errors of the libraries, which seldom name the file, become CheckpointErrors that do."""
-    try:
-        yield
-    except CheckpointError:
-        raise
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{path} cannot be loaded: {' '.join(str(error).split())[:400]}") from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,9 +1,10 @@
-"""`python -m facemogle generate` and `python -m facemogle gating`."""
+"""`python -m facemogle generate`, `parse` and `gating`."""
 
 import argparse
 import os
 import re
 import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,9 +15,12 @@ from PIL import Image, ImageOps
 
 from facemogle import figures
 from facemogle.checkpoints import CheckpointError, load_pipeline
+from facemogle.faces import parse_face
 from facemogle.gating import EXPERTS, GatingRecord, inside_outside, load_gating, save_gating
-from facemogle.label_files import read_label_map
+from facemogle.label_files import read_label_map, write_label_map
 from facemogle.labels import NAMES
+from facemogle.parsing.cleanup import swap_sides
+from facemogle.parsing.photos import read_photo
 from facemogle.picture_files import Settings, read_settings, write_picture
 
 _CLASSES = "\n".join(
@@ -54,6 +58,23 @@ examples:
   as a film:         python -m facemogle gating gating.npz --animate --out gating.gif
   over time:         python -m facemogle gating gating.npz --curves --out curves.png
 """
+_PARSE_HELP = f"""\
+the face is found in the photo, turned upright and cut out as the generator expects it, 512x512, and a parser says of
+each pixel what it is. A picture that shows nothing but a face, from over the hair to the neck, is taken as it is, and
+so is one that `generate` drew.
+
+{_LABEL_MAP_HELP}
+examples:
+  a photo:          python -m facemogle parse photo.jpg --out map.png
+  to change it:     python -m facemogle parse photo.jpg --out map.png --crop-out face.png
+                    then paint on a copy of map.png, here new.png, and
+                    python -m facemogle generate --image face.png --source-map map.png --label-map new.png --out it.png
+  the second face:  python -m facemogle parse photo.jpg --face 1 --out map.png
+  no face found:    python -m facemogle parse photo.jpg --square 120,40,300 --out map.png
+  as it is:         python -m facemogle parse drawing.png --whole --out map.png
+  how sure it is:   python -m facemogle parse photo.jpg --out map.png --confidence sure.png
+  a folder:         python -m facemogle parse photos --out maps --crop-out faces
+"""
 _FROM_HELP = "take all but --adapter and --mogle from this picture's settings; options given here come before them"
 _IMAGE_HELP = "change this picture instead of drawing a new one: resized to --size, and exact where it may not change"
 _SOURCE_HELP = "the label map of --image as it is: it may change where --label-map differs, and a little around"
@@ -67,11 +88,13 @@ _DEFAULTS = {
     "strength": None,
 }  # fmt: skip
 _PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".gif")
+_PHOTO_ENDINGS = (*_PICTURE_ENDINGS, ".avif", ".bmp", ".jp2", ".tif", ".tiff")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command -> the exit code: 0, 2 after an error of the user's (one line on stderr), 130 after Ctrl+C."""
     arguments = parse_arguments(argv)
+    warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # what is too large is refused in our own words
     try:
         arguments.run(arguments)
     except KeyboardInterrupt:
@@ -96,6 +119,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m facemogle", description="Face-MoGLE: a face from a label map.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_generate(commands)
+    _add_parse(commands)
     _add_gating(commands)
     return parser.parse_args(argv)
 
@@ -125,6 +149,28 @@ def _add_generate(commands) -> None:
     add("--adapter", metavar="FILE", help="LoRA weights in place of the checkpoint's")
     add("--mogle", metavar="FILE", help="MoGLE weights in place of the checkpoint's")
     add("--device", type=_device, help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
+
+
+def _add_parse(commands) -> None:
+    command = _add_command(commands, "parse", run_parse, "the label map of a face in a photo", _PARSE_HELP)
+    add = command.add_argument
+    add("photo", type=Path, metavar="PHOTO", help="a picture, or a folder: then every picture in it")
+    add("--out", type=Path, required=True, metavar="PNG", help="the label map; for a folder, the folder of the maps")
+    add("--crop-out", type=Path, metavar="PNG", help="also write the part of the photo that the map is of")
+    add(
+        "--confidence",
+        type=Path,
+        metavar="PNG",
+        help="also write how sure the parser is: white, fully",
+    )
+    add("--parser", metavar="NAME", help="mini, segface, farl, segformer or a folder (default: the best that is here)")
+    what = command.add_mutually_exclusive_group()
+    what.add_argument("--face", type=_number, metavar="N", help="which face, the largest being 0 (default: 0)")
+    what.add_argument("--square", type=_square, metavar="LEFT,TOP,SIDE", help="the square to parse, in pixels")
+    what.add_argument("--whole", action="store_true", help="parse the picture as it is")
+    add("--no-clean", action="store_true", help="leave small islands, which else join what surrounds them")
+    add("--swap-sides", action="store_true", help="exchange left and right in the map")
+    add("--device", type=_device, help="cpu, cuda, cuda:1, ... (default: cpu)")
 
 
 def _add_gating(commands) -> None:
@@ -232,21 +278,78 @@ def _given_edit(arguments: argparse.Namespace, strength: float | None) -> dict[s
         if strength is not None or arguments.source_map is not None or arguments.region is not None:
             raise ValueError("--source-map, --region and --strength change a picture. Give it with --image.")
         return {}
-    edit: dict[str, Any] = {"image": _read_picture(arguments.image), "strength": strength}
+    edit: dict[str, Any] = {"image": read_photo(arguments.image), "strength": strength}
     if arguments.source_map is not None:
         edit["source_label_map"] = _read_and_report(arguments.source_map)
     if arguments.region is not None:
-        edit["edit_region"] = np.asarray(_read_picture(arguments.region).convert("L")) > 127
+        edit["edit_region"] = _read_region(arguments.region)
     return edit
 
 
-def _read_picture(path: Path) -> Image.Image:
-    """RGB, upright."""
+def _read_region(path: Path) -> np.ndarray:
+    """(H, W) bool, True where it is light."""
     try:
         with Image.open(path) as picture:
-            return ImageOps.exif_transpose(picture).convert("RGB")
+            return np.asarray(ImageOps.exif_transpose(picture).convert("RGB").convert("L")) > 127
     except (SyntaxError, Image.DecompressionBombError) as error:  # PIL: SyntaxError, broken PNG
         raise ValueError(f"{path} cannot be read as a picture: {error}") from error
+
+
+def run_parse(arguments: argparse.Namespace) -> None:
+    photo = arguments.photo
+    paths = {"--out": arguments.out, "--crop-out": arguments.crop_out, "--confidence": arguments.confidence}
+    outputs = {option: path for option, path in paths.items() if path is not None}
+    if len({path.resolve() for path in (photo, *outputs.values())}) <= len(outputs):
+        raise ValueError(f"{photo} and {', '.join(outputs)} must all differ: one would be written over another.")
+    if photo.is_dir():
+        return _parse_folder(arguments, outputs)
+    for option, path in outputs.items():
+        if path.suffix.lower() != ".png" or path.is_dir() or not path.parent.is_dir():
+            raise ValueError(f"{option} {path} cannot be written: expected a .png file in a folder that exists.")
+    _parse_file(arguments, photo, outputs)
+
+
+def _parse_folder(arguments: argparse.Namespace, outputs: dict[str, Path]) -> None:
+    """Option -> the folder of what it writes, made where it is missing. A picture that fails is told of and skipped."""
+    photos = sorted(path for path in arguments.photo.iterdir() if path.suffix.lower() in _PHOTO_ENDINGS)
+    if not photos:
+        raise ValueError(f"No picture is in {arguments.photo}: no name ends in one of {' '.join(_PHOTO_ENDINGS)}.")
+    for folder in outputs.values():
+        folder.mkdir(exist_ok=True)
+    stems = [photo.stem for photo in photos]
+    failed = 0
+    for photo in photos:
+        # face.jpg gives face.png, but face.jpg.png where a face.webp is there too.
+        name = f"{photo.stem if stems.count(photo.stem) == 1 else photo.name}.png"
+        try:
+            _parse_file(arguments, photo, {option: folder / name for option, folder in outputs.items()})
+        except (ValueError, OSError) as error:
+            failed += 1
+            _failed(str(error) if photo.name in str(error) else f"{photo.name}: {error}")
+    print(f"{len(photos) - failed} of {len(photos)} pictures parsed.", file=sys.stderr)
+    if failed:
+        raise ValueError(f"{failed} of {len(photos)} pictures could not be parsed: see above.")
+
+
+def _parse_file(arguments: argparse.Namespace, photo: Path, outputs: dict[str, Path]) -> None:
+    parse = parse_face(
+        photo,
+        parser=arguments.parser,
+        face=arguments.face,
+        square=arguments.square,
+        whole=arguments.whole,
+        clean=not arguments.no_clean,
+        device=arguments.device,
+    )
+    for note in parse.notes:
+        print(f"{photo.name}: {note}", file=sys.stderr)
+    write_label_map(outputs["--out"], swap_sides(parse.label_map) if arguments.swap_sides else parse.label_map)
+    if "--crop-out" in outputs:
+        Image.fromarray(parse.crop).save(outputs["--crop-out"])
+    if "--confidence" in outputs:
+        Image.fromarray(np.round(parse.confidence * 255).astype(np.uint8)).save(outputs["--confidence"])
+    for path in outputs.values():
+        print(path)
 
 
 def run_gating(arguments: argparse.Namespace) -> None:
@@ -295,6 +398,21 @@ def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number from 1, got {text!r}")
     return int(text)
+
+
+def _number(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected a whole number from 0, got {text!r}")
+    return int(text)
+
+
+def _square(text: str) -> tuple[float, float, float]:
+    """`120,40,300` -> left, top, side; whether it fits the photo shows later."""
+    try:
+        left, top, side = map(float, text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected LEFT,TOP,SIDE in pixels such as 120,40,300, got {text!r}") from None
+    return left, top, side
 
 
 def _seed(text: str) -> int:

@@ -1,7 +1,9 @@
-"""The 19 classes of a face label map: names, palette, left/right pairs; colours <-> class ids.
+"""The 19 classes of a face label map: names, palette, left/right pairs; colours <-> class ids; others' orders.
 
 Names and order are those of CelebAMask-HQ. `left` is the subject's left: on the right side of the picture.
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -24,6 +26,57 @@ PALETTE = np.array(
 ALTERNATIVE_COLOURS = {(51, 255, 255): CLASS_ID["right_brow"]}
 
 LEFT_RIGHT_PAIRS = tuple((CLASS_ID[f"left_{part}"], CLASS_ID[f"right_{part}"]) for part in ("eye", "brow", "ear"))
+
+# The classes of the published parsers, each in its own words and in the order of its logits.
+PARSER_NAMES = {
+    "segface": (
+        "background", "neck", "skin", "cloth", "l_ear", "r_ear", "l_brow", "r_brow", "l_eye", "r_eye", "nose", "mouth",
+        "l_lip", "u_lip", "hair", "eye_g", "hat", "ear_r", "neck_l",
+    ),
+    "farl": (
+        "background", "neck", "face", "cloth", "rr", "lr", "rb", "lb", "re", "le", "nose", "imouth", "llip", "ulip",
+        "hair", "eyeg", "hat", "earr", "neck_l",
+    ),
+    "segformer": (
+        "background", "skin", "nose", "eye_g", "l_eye", "r_eye", "l_brow", "r_brow", "l_ear", "r_ear", "mouth", "u_lip",
+        "l_lip", "hair", "hat", "ear_r", "neck_l", "neck", "cloth",
+    ),
+}  # fmt: skip
+_ALIASES = {
+    "face": "skin",
+    "eye_g": "eyeglasses", "eyeg": "eyeglasses",
+    "l_eye": "left_eye", "r_eye": "right_eye",
+    "l_brow": "left_brow", "r_brow": "right_brow",
+    "l_ear": "left_ear", "r_ear": "right_ear",
+    # In two letters, facer's are sides of the picture: its right eye, "re", is the subject's left.
+    "re": "left_eye", "le": "right_eye",
+    "rb": "left_brow", "lb": "right_brow",
+    "rr": "left_ear", "lr": "right_ear",
+    "imouth": "mouth",
+    "u_lip": "upper_lip", "ulip": "upper_lip",
+    "l_lip": "lower_lip", "llip": "lower_lip",
+    "ear_r": "earring", "earr": "earring",
+    "neck_l": "necklace",
+}  # fmt: skip
+
+
+def order_of(names: Sequence[str]) -> np.ndarray:
+    """Another parser's class names in the order of its logits -> (19,) ints such that logits[order] is in ours.
+
+    ValueError where a class is missing, unknown or named twice.
+    """
+    ours = [_ALIASES.get(name, name) for name in names]
+    missing = [name for name in NAMES if name not in ours]
+    unknown = [name for name, own in zip(names, ours, strict=True) if own not in NAMES]
+    twice = [name for name, own in zip(names, ours, strict=True) if ours.count(own) > 1 and own in NAMES]
+    if missing or unknown or twice:
+        faults = (("missing", missing), ("unknown", unknown), ("named twice", twice))
+        raise ValueError(
+            f"A parser must name each of the 19 classes once, got {len(names)} names: "
+            + "; ".join(f"{fault}: {', '.join(some)}" for fault, some in faults if some)
+            + "."
+        )
+    return np.array([ours.index(name) for name in NAMES])
 
 
 def to_colours(label_map: np.ndarray) -> np.ndarray:

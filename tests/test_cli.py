@@ -5,12 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from skimage.data import astronaut
 
 from facemogle import checkpoints, cli
 from facemogle.gating import EXPERTS, GatingRecord, load_gating, save_gating
 from facemogle.label_files import read_label_map, write_label_map
 from facemogle.labels import NAMES, to_colours
+from facemogle.parsing.cleanup import swap_sides
 from facemogle.picture_files import read_settings
+from train.mini.portraits import render, sample_attributes
 
 REFERENCE = Path(__file__).parent / "reference"
 TINY = [
@@ -310,6 +313,136 @@ def test_errors_of_gating(record, tmp_path, capsys):
     _fails(capsys, ["gating", record, out, "--image=2"], "images 0 to 1")
     _fails(capsys, ["gating", record, out, "--animate"], "Name it grid.gif")
     _fails(capsys, ["gating", record, out, f"--face={tmp_path / 'bad.npz'}"], "bad.npz")
+
+
+@pytest.fixture(scope="module")
+def portrait() -> tuple[np.ndarray, np.ndarray]:
+    """(256, 256, 3) picture and (256, 256) label map."""
+    return render(sample_attributes(np.random.default_rng(20)), 256)
+
+
+@pytest.fixture
+def faces_folder(tmp_path, portrait) -> Path:
+    """Two photos of one name, two that are none, and a letter."""
+    folder = tmp_path / "faces"
+    folder.mkdir()
+    Image.fromarray(portrait[0]).save(folder / "anna.PNG")
+    Image.fromarray(portrait[0]).save(folder / "anna.jpg", quality=95)
+    Image.fromarray(portrait[0]).save(folder / "berta.webp", lossless=True)
+    Image.new("RGB", (300, 200), "white").save(folder / "wall.png")
+    (folder / "empty.jpg").touch()
+    (folder / "letter.txt").write_text("Dear Anna,")
+    return folder
+
+
+PARSE = ["parse", "--parser=mini"]
+
+
+def test_parse_a_photo(tmp_path, portrait, capsys):
+    photo, out = tmp_path / "photo.png", tmp_path / "map.png"
+    Image.fromarray(portrait[0]).save(photo)
+    more = [f"--crop-out={tmp_path / 'crop.png'}", f"--confidence={tmp_path / 'sure.png'}"]
+    assert cli.main([*PARSE, str(photo), f"--out={out}", *more]) == 0
+    assert capsys.readouterr().out.split() == [str(tmp_path / name) for name in ("map.png", "crop.png", "sure.png")]
+    label_map, off_palette = read_label_map(out)
+    assert off_palette == 0 and (label_map == portrait[1]).mean() > 0.97
+    assert np.array_equal(_rows(tmp_path / "crop.png"), portrait[0])
+    sure = _rows(tmp_path / "sure.png")
+    assert sure.shape == label_map.shape and sure.max() == 255 and sure[label_map == portrait[1]].mean() > 200
+
+    assert cli.main([*PARSE, str(photo), f"--out={out}", "--swap-sides"]) == 0
+    assert np.array_equal(read_label_map(out)[0], swap_sides(label_map))
+    capsys.readouterr()
+    for options, told in (([], True), (["--no-clean"], False)):
+        Image.fromarray(astronaut()).save(photo)
+        assert cli.main([*PARSE, str(photo), f"--out={out}", *options]) == 0
+        assert ("photo.png: " in (output := capsys.readouterr().err) and "small island" in output) == told
+
+
+def test_parse_which_part(tmp_path):
+    photo, out, crop = tmp_path / "photo.png", tmp_path / "map.png", tmp_path / "crop.png"
+    Image.fromarray(astronaut()[:400]).save(photo)
+    crops = []
+    for options in ([], ["--face=0"], ["--square=150,40,128"], ["--whole"]):
+        assert cli.main([*PARSE, str(photo), f"--out={out}", f"--crop-out={crop}", *options]) == 0
+        crops.append(_rows(crop))
+        assert read_label_map(out)[0].shape == crops[-1].shape[:2]
+    assert np.array_equal(crops[0], crops[1])
+    assert crops[2].shape == (512, 512, 3) and not np.array_equal(crops[2], crops[0])
+    assert np.array_equal(crops[3], astronaut()[:400])
+
+
+def test_parse_what_was_drawn_here(tmp_path, label_map):
+    """Whole, although no face is found in it."""
+    face, out = tmp_path / "face.png", tmp_path / "map.png"
+    assert cli.main(["generate", f"--label-map={label_map}", f"--out={face}", *TINY]) == 0
+    assert cli.main([*PARSE, str(face), f"--out={out}"]) == 0
+    assert read_label_map(out)[0].shape == (64, 32)
+
+
+def test_parse_a_folder(tmp_path, faces_folder, portrait, capsys):
+    maps, crops = tmp_path / "maps", tmp_path / "crops"
+    assert cli.main([*PARSE, str(faces_folder), f"--out={maps}", f"--crop-out={crops}"]) == 2
+    errors = capsys.readouterr().err
+    assert "3 of 5 pictures parsed." in errors
+    assert "empty.jpg is an empty file" in errors and "wall.png: No face was found" in errors
+    assert errors.splitlines()[-1] == "facemogle: 2 of 5 pictures could not be parsed: see above."
+    names = {"anna.PNG.png", "anna.jpg.png", "berta.png"}
+    assert {path.name for path in maps.iterdir()} == {path.name for path in crops.iterdir()} == names
+    for name in names:
+        assert (read_label_map(maps / name)[0] == portrait[1]).mean() > 0.97
+
+    (faces_folder / "empty.jpg").unlink()
+    (faces_folder / "wall.png").unlink()
+    assert cli.main([*PARSE, str(faces_folder), f"--out={maps}"]) == 0
+    assert capsys.readouterr().err.endswith("3 of 3 pictures parsed.\n")
+
+
+def test_parse_help_teaches_and_is_quick():
+    code = (
+        "import sys, facemogle.cli\n"
+        "try: facemogle.cli.main(['parse', '--help'])\n"
+        "except SystemExit: pass\n"
+        "assert not {'torch', 'diffusers', 'transformers', 'gradio', 'facenet_pytorch'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=REFERENCE.parents[1])
+    assert done.returncode == 0, done.stderr
+    assert all(name in done.stdout for name in NAMES)
+    for words in ("examples:", "--square 120,40,300", "--whole", "--swap-sides", "a folder:", "segface"):
+        assert words in done.stdout
+
+
+def test_a_picture_that_is_too_large_is_one_line(tmp_path):
+    Image.new("1", (10_000, 10_000)).save(tmp_path / "huge.png")
+    command = [sys.executable, "-m", "facemogle", "parse", tmp_path / "huge.png", "--out", tmp_path / "map.png"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=REFERENCE.parents[1])
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("facemogle: huge.png has 10000x10000 pixels") and "Scale it down" in line
+
+
+def test_errors_of_parse(tmp_path, faces_folder, capsys):
+    photo, wall, out = faces_folder / "berta.webp", faces_folder / "wall.png", f"--out={tmp_path / 'map.png'}"
+    _fails(capsys, ["parse", photo], "--out")
+    _fails(capsys, ["parse", "none.jpg", out], "none.jpg")
+    _fails(capsys, ["parse", faces_folder / "empty.jpg", out], "empty.jpg is an empty file", "Choose a picture")
+    _fails(capsys, ["parse", faces_folder / "letter.txt", out], "letter.txt is no picture", "JPEG or PNG")
+    _fails(capsys, ["parse", wall, out], "No face was found", "--whole", "--square")
+    _fails(capsys, ["parse", photo, out, "--face=1"], "face 1", "1 face was found")
+    _fails(capsys, ["parse", photo, out, "--face=-1"], "whole number from 0")
+    _fails(capsys, ["parse", photo, out, "--square=1,2"], "LEFT,TOP,SIDE", "'1,2'")
+    _fails(capsys, ["parse", photo, out, "--square=900,0,10"], "touch the photo of 256x256")
+    _fails(capsys, ["parse", photo, out, "--whole", "--face=0"], "not allowed with")
+    _fails(capsys, ["parse", photo, out, "--whole", "--parser=nobody"], "nobody")
+    _fails(capsys, ["parse", photo, f"--out={tmp_path / 'none' / 'map.png'}"], "--out", "folder that exists")
+    _fails(capsys, ["parse", photo, f"--out={tmp_path / 'map.jpg'}"], "map.jpg", ".png")
+    _fails(capsys, ["parse", photo, out, f"--crop-out={tmp_path}"], "--crop-out", ".png")
+    _fails(capsys, ["parse", wall, f"--out={wall}"], "must all differ", "written over")
+    _fails(capsys, ["parse", photo, out, f"--confidence={tmp_path / 'map.png'}"], "must all differ", "--confidence")
+    _fails(capsys, ["parse", faces_folder, f"--out={faces_folder}"], "must all differ")
+    (tmp_path / "nothing").mkdir()
+    _fails(capsys, ["parse", tmp_path / "nothing", f"--out={tmp_path / 'maps'}"], "No picture is in", ".jpg")
+    assert not (tmp_path / "map.png").exists() and not (tmp_path / "maps").exists()
 
 
 def test_interrupting_ends_without_a_traceback(tmp_path, monkeypatch, capsys):

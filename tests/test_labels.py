@@ -60,3 +60,60 @@ def test_a_photo_of_many_colours_takes_little_memory():
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 150e6  # bytes; all distances at once would be a gigabyte
+
+
+# Others' orders
+
+# Theirs -> ours, of SegFace and FaRL alike, as decoded pictures confirm it.
+CONFIRMED = {
+    0: 0, 1: 17, 2: 1, 3: 18, 4: 8, 5: 9, 6: 6, 7: 7, 8: 4, 9: 5, 10: 2, 11: 10, 12: 12, 13: 11, 14: 13, 15: 3, 16: 14,
+    17: 15, 18: 16,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("parser", ["segface", "farl"])
+def test_order_of_segface_and_farl(parser):
+    order = labels.order_of(labels.PARSER_NAMES[parser])
+    assert {int(theirs): ours for ours, theirs in enumerate(order)} == CONFIRMED
+    logits = np.arange(19)[:, None, None] * np.ones((1, 2, 2))
+    assert (logits[order][labels.CLASS_ID["left_eye"]] == 8).all()  # SegFace's l_eye, facer's re
+    assert (logits[order][labels.CLASS_ID["lower_lip"]] == 12).all()
+
+
+def test_order_of_segformer_is_ours_and_goes_by_name():
+    names = labels.PARSER_NAMES["segformer"]
+    assert labels.order_of(names).tolist() == list(range(19))
+    assert labels.order_of(names[::-1]).tolist() == list(range(19))[::-1]
+    assert labels.order_of(labels.NAMES).tolist() == list(range(19))
+
+
+def test_facers_own_list_has_the_sides_of_the_picture():
+    """Its left eye is the eye on the left of the picture: ours are the subject's, so the two are exchanged."""
+    parsing = pytest.importorskip("facer.face_parsing.farl")
+    theirs = tuple(parsing.pretrain_settings["celebm/448"]["label_names"])
+    assert theirs == labels.PARSER_NAMES["farl"]
+    order = labels.order_of(theirs)
+    for ours, name in (("eye", "e"), ("brow", "b"), ("ear", "r")):
+        assert theirs[order[labels.CLASS_ID[f"left_{ours}"]]] == f"r{name}"
+        assert theirs[order[labels.CLASS_ID[f"right_{ours}"]]] == f"l{name}"
+    # SegFace has the same classes at the same places, and calls the sides as we do.
+    sides = {"l": "left", "r": "right"}
+    for mine, others in zip(labels.PARSER_NAMES["segface"], theirs, strict=True):
+        if mine[:2] in ("l_", "r_") and mine != "l_lip":
+            assert others[0] != mine[0]
+            place = labels.PARSER_NAMES["segface"].index(mine)
+            assert place == order[labels.CLASS_ID[f"{sides[mine[0]]}_{mine[2:]}"]]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda names: names[:-1], "got 18 names: missing: cloth"),
+        (lambda names: [*names, "beard"], "got 20 names: unknown: beard"),
+        (lambda names: ["l_eye" if name == "r_eye" else name for name in names], "missing: right_eye; named twice"),
+        (lambda names: [f"{name}.png" for name in names], r"unknown: background\.png, skin\.png"),
+    ],
+)
+def test_lists_that_are_not_the_19_classes(change, message):
+    with pytest.raises(ValueError, match=message):
+        labels.order_of(change(list(labels.PARSER_NAMES["segformer"])))

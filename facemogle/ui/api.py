@@ -7,18 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-import numpy as np
 from gradio.processing_utils import save_bytes_to_cache
 from gradio.utils import get_upload_folder
-from PIL import Image, ImageOps
 
 from facemogle import figures
 from facemogle.gating import load_gating, save_gating
 from facemogle.label_files import read_label_map, write_label_map
+from facemogle.parsing.photos import read_photo
+from facemogle.ui.expert_scales import ExpertScales
 from facemogle.ui.provider import PipelineProvider
 from facemogle.ui.visit import Visit
-
-MAX_PHOTO_PIXELS = 50_000_000
 
 
 def add_api(
@@ -34,13 +32,13 @@ def add_api(
     """
 
     def generate(
-        label_map: str | None,
-        prompt: str,
-        seed: int,
-        steps: int | None,
-        guidance_scale: float | None,
-        condition_scale: float,
-        expert_scale: dict[str, float] | None,
+        label_map: str | None = None,
+        prompt: str = "",
+        seed: int = 0,
+        steps: int | None = None,
+        guidance_scale: float | None = None,
+        condition_scale: float = 1,
+        expert_scale: dict[str, float] | None = None,
     ) -> tuple[str, str]:
         """Paint a face that follows a label map, a prompt, or both.
 
@@ -81,7 +79,7 @@ def add_api(
         (label_map,) = load_parser().parse([picture])
         return saved("label-map.png", lambda path: write_label_map(path, label_map))
 
-    def gating(record: str, step: int | None) -> str:
+    def gating(record: str, step: int | None = None) -> str:
         """Draw the gating weights of a run: where each of the 20 experts speaks.
 
         Args:
@@ -99,9 +97,9 @@ def add_api(
         gr.Button().click(
             generate,
             [
-                gr.File(label="Label map"), gr.Textbox(label="Prompt"), gr.Number(0, label="Seed", precision=0),
+                gr.File(label="Label map"), gr.Textbox("", label="Prompt"), gr.Number(0, label="Seed", precision=0),
                 gr.Number(None, label="Steps", precision=0), gr.Number(None, label="Guidance"),
-                gr.Number(1, label="Condition scale"), gr.JSON(None, label="Expert scale"),
+                gr.Number(1, label="Condition scale"), ExpertScales(),
             ],
             [gr.Image(label="Face", type="filepath", format="png"), gr.File(label="Gating")],
             api_name="generate", concurrency_limit=1, concurrency_id=concurrency_id,
@@ -120,17 +118,6 @@ def explained() -> Iterator[None]:
         yield
     except (ValueError, IndexError, OSError) as error:
         raise gr.Error(str(error), print_exception=False) from error
-
-
-def read_photo(path: str) -> np.ndarray:
-    """(H, W, 3) uint8 RGB, turned upright as the camera says. ValueError where it is no picture, or too large."""
-    try:
-        with Image.open(path) as picture:
-            if picture.width * picture.height > MAX_PHOTO_PIXELS:
-                raise ValueError(f"The photo has more than {MAX_PHOTO_PIXELS // 10**6} million pixels. Scale it down.")
-            return np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:  # SyntaxError: a broken PNG
-        raise ValueError(f"The photo cannot be read as a picture: {error}") from error
 
 
 def saved(name: str, write: Callable[[Path], Any]) -> str:

@@ -1,0 +1,136 @@
+"""Weight files: fetched from the Hub, checked before gigabytes are read, and read without running what they may hold.
+
+Whatever is wrong becomes a CheckpointError that names the file and the remedy.
+"""
+
+import json
+import pickle
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from huggingface_hub import errors
+
+if TYPE_CHECKING:
+    import torch
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint that cannot be loaded: what is wrong, with which file, and the remedy."""
+
+
+def from_hub(repository: str, what: str, fetch: Callable[[], str]) -> Path:
+    """Fetch, and say in a user's words what the Hub said."""
+    page = f"https://huggingface.co/{repository}"
+    try:
+        return Path(fetch())
+    except errors.GatedRepoError as error:
+        raise CheckpointError(
+            f"{repository} is gated: its licence, on {page}, is not accepted yet, or HF_TOKEN is not set."
+        ) from error
+    except errors.RepositoryNotFoundError as error:
+        raise CheckpointError(
+            f"There is no folder {repository}, and no such repository on the Hub, or a private one: set HF_TOKEN then."
+        ) from error
+    except errors.LocalEntryNotFoundError as error:  # a kind of EntryNotFoundError, so before it
+        raise CheckpointError(
+            f"{what} of {page} is not on this disk, and the Hub was not asked or could not be reached."
+        ) from error
+    except errors.EntryNotFoundError as error:
+        raise CheckpointError(f"{page} has no {what}.") from error
+    except Exception as error:  # networks, proxies and disks fail in ways beyond listing
+        raise CheckpointError(f"{what} of {page} could not be downloaded: {first_line(error)}.") from error
+
+
+def check_model(folder: Path) -> None:
+    read_json(folder / "config.json")
+    indexes = [read_json(index) for index in folder.glob("*.safetensors.index.json")]
+    shards = {shard for index in indexes for shard in index.get("weight_map", {}).values()}
+    files = sorted(folder / shard for shard in shards) or sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise CheckpointError(f"{folder} holds no weights: expected a .safetensors file.")
+    for file in files:
+        check_weights(file)
+
+
+def check_weights(file: Path) -> None:
+    """A safetensors file's header tells its length, so that a broken download shows without reading it all."""
+    from safetensors import SafetensorError, safe_open
+
+    if not file.is_file():
+        raise CheckpointError(f"The weight file {file} is missing.")
+    if file.suffix != ".safetensors":
+        raise CheckpointError(f"{file} is not a .safetensors file. Convert it with safetensors.torch.save_file first.")
+    try:
+        with safe_open(file, framework="numpy"):
+            pass
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(
+            f"{file} of {file.stat().st_size:,} bytes is truncated or damaged ({error}). Delete it and fetch it again."
+        ) from error
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{file} is missing, so {file.parent} is no checkpoint that was saved whole.") from error
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{file} cannot be read: {error}.") from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{file} must hold a JSON object, got {type(content).__name__}.")
+    return content
+
+
+def read_model(model_class: Any, folder: Path, dtype: "torch.dtype") -> Any:
+    """diffusers only warns of weights that are missing or left over; here either is an error."""
+    with explained(folder):
+        model, info = model_class.from_pretrained(folder, dtype=dtype, output_loading_info=True)
+    for problem in ("missing_keys", "unexpected_keys", "mismatched_keys"):
+        if keys := sorted(map(str, info[problem])):
+            raise CheckpointError(
+                f"The weights in {folder} do not fit its config.json: {len(keys)} {problem.replace('_', ' ')}, such as "
+                f"{keys[0]}. Fetch the folder again."
+            )
+    return model
+
+
+def read_pickle(path: Path, *, key: str | None = None) -> dict[str, "torch.Tensor"]:
+    """A state dict of tensors. `key`: it may lie under that name in a training checkpoint, whose rest is not read."""
+    import torch
+
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=key is not None)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{path} was refused: a pickle may run code when it is opened, and this one holds more than tensors, or is "
+            "damaged. Convert it, where you trust it, with safetensors.torch.save_file, and pass the .safetensors file."
+        ) from error
+    except Exception as error:  # zip and pickle fail on broken files with errors of many kinds
+        raise CheckpointError(f"{path} is truncated or damaged ({first_line(error)}). Fetch it again.") from error
+    if isinstance(content, dict) and key in content:
+        content = content[key]
+    if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
+        raise CheckpointError(f"{path} must hold a state dict of tensors, got {type(content).__name__}.")
+    return content
+
+
+def require_finite(state_dict: "dict[str, torch.Tensor]", path: Path) -> None:
+    if broken := [name for name, tensor in state_dict.items() if not tensor.isfinite().all()]:
+        raise CheckpointError(f"{path} holds NaN or infinity in {len(broken)} tensors, such as {broken[0]}.")
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Errors of the libraries, which seldom name the file, become CheckpointErrors that do."""
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, ImportError) as error:
+        raise CheckpointError(f"{path} cannot be loaded: {' '.join(str(error).split())[:400]}") from error
+
+
+def first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
