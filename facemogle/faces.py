@@ -32,7 +32,7 @@ def parse_face(
 ) -> FaceParse:
     """Read the label map of a face: find it in the picture, cut it out as the generator expects it, parse that.
 
-    image: a path, an open file, a PIL picture, or (H, W, 3) uint8 RGB, upright.
+    image: a path, an open file that can be rewound, a PIL picture, or (H, W, 3) uint8 RGB, upright.
     parser: a name or folder for checkpoints.load_parser, kept once it is loaded; or an object with `probabilities`. By
         default the best for photos that is on this disk, or for what Face-MoGLE drew, the checkpoint's own.
     At most one of these says what to parse:
@@ -68,9 +68,6 @@ def _settings_of(image: Picture) -> Settings | None:
         return read_settings(image)
     except ValueError:
         return None
-    finally:
-        if not isinstance(image, (str, os.PathLike)):
-            image.seek(0)
 
 
 def _read(image: Picture) -> np.ndarray:
