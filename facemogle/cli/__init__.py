@@ -1,0 +1,42 @@
+"""`python -m facemogle generate`, `parse` and `gating`."""
+
+import argparse
+import sys
+import warnings
+from collections.abc import Sequence
+
+from PIL import Image
+
+from facemogle.checkpoints import CheckpointError
+from facemogle.cli.arguments import report_failure
+from facemogle.cli.gating import add_gating
+from facemogle.cli.generate import add_generate
+from facemogle.cli.parse import add_parse
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command -> the exit code: 0, 2 after an error of the user's (one line on stderr), 130 after Ctrl+C."""
+    arguments = parse_arguments(argv)
+    warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # what is too large is refused in our own words
+    try:
+        arguments.run(arguments)
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        return 130
+    except (CheckpointError, ValueError, IndexError, OSError, FloatingPointError) as error:
+        return report_failure(str(error))
+    except RuntimeError as error:
+        if "out of memory" not in str(error):
+            raise
+        return report_failure(f"{error} Make a smaller --size, or run with --device cpu.")
+    return 0
+
+
+def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line; argparse itself exits with code 2 on what it cannot read."""
+    parser = argparse.ArgumentParser(prog="python -m facemogle", description="Face-MoGLE: a face from a label map.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    add_generate(commands)
+    add_parse(commands)
+    add_gating(commands)
+    return parser.parse_args(argv)

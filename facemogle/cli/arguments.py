@@ -1,0 +1,114 @@
+"""What the commands share: help, and how words on the command line become values."""
+
+import argparse
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from facemogle.gating import EXPERTS
+from facemogle.label_files import read_label_map
+from facemogle.labels import NAMES
+
+_CLASSES = "\n".join(
+    "".join(f"{class_id:>5} {NAMES[class_id]:<11}" for class_id in range(row, min(row + 5, len(NAMES)))).rstrip()
+    for row in range(0, len(NAMES), 5)
+)
+LABEL_MAP_HELP = f"""\
+a label map is a picture that says what each pixel of the face is. It may be a palette or greyscale PNG whose values
+are class ids, or an RGB picture in the palette's colours. `left` is the subject's left: right in the picture.
+{_CLASSES}
+"""
+PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".gif")
+
+
+def add_command(commands, name: str, run, summary: str, epilog: str) -> argparse.ArgumentParser:
+    command = commands.add_parser(
+        name, help=summary, description=summary, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    command.set_defaults(run=run)
+    return command
+
+
+def read_and_report(path: Path) -> np.ndarray:
+    label_map, off_palette = read_label_map(path)
+    if off_palette:
+        share = off_palette / label_map.size
+        print(
+            f"{path}: {off_palette} pixels ({share:.1%}) are not in the palette's colours; took the nearest class.",
+            file=sys.stderr,
+        )
+    return label_map
+
+
+def report_failure(message: str) -> int:
+    print(f"facemogle: {' '.join(message.split())}", file=sys.stderr)
+    return 2
+
+
+def positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1, got {text!r}")
+    return int(text)
+
+
+def number(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected a whole number from 0, got {text!r}")
+    return int(text)
+
+
+def square(text: str) -> tuple[float, float, float]:
+    """`120,40,300` -> left, top, side; whether it fits the photo shows later."""
+    try:
+        left, top, side = map(float, text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected LEFT,TOP,SIDE in pixels such as 120,40,300, got {text!r}") from None
+    return left, top, side
+
+
+def seed(text: str) -> int:
+    if not text.isdecimal() or int(text) >= 2**64:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 0 and below 2**64, got {text!r}")
+    return int(text)
+
+
+def expert_factor(text: str) -> tuple[str, float]:
+    """`hair=0` -> "hair", 0.0; the pipeline judges the number."""
+    name, _, factor = text.partition("=")
+    if name not in EXPERTS:
+        raise argparse.ArgumentTypeError(f"expected NAME=NUMBER with a name of {' '.join(EXPERTS)}, got {text!r}")
+    try:
+        return name, float(factor)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected NAME=NUMBER such as hair=0, got {text!r}") from None
+
+
+def device(text: str) -> str:
+    if not re.fullmatch(r"(cpu|cuda|mps|xpu)(:\d+)?", text):
+        raise argparse.ArgumentTypeError(f"expected cpu, cuda, mps or xpu, with or without a number, got {text!r}")
+    return text
+
+
+def size(text: str) -> tuple[int, int]:
+    """`512` or `512x768` -> height, width."""
+    sides = text.lower().split("x")
+    if len(sides) > 2:
+        raise argparse.ArgumentTypeError(f"expected HEIGHTxWIDTH such as 512x768, got {text!r}")
+    return positive(sides[0]), positive(sides[-1])
+
+
+def output_path(text: str) -> Path:
+    """Checked before the run, so that a typing error does not cost one."""
+    path = Path(text)
+    if path.is_dir() or not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"{text} cannot be written: expected a file in a folder that exists")
+    return path
+
+
+def picture_path(text: str) -> Path:
+    path = output_path(text)
+    if path.suffix.lower() not in PICTURE_ENDINGS:
+        raise argparse.ArgumentTypeError(f"{text} does not end in one of {' '.join(PICTURE_ENDINGS)}")
+    return path
