@@ -1,0 +1,105 @@
+"""A training run of seconds: the tiny FLUX on a few samples in memory, here or in a process of its own."""
+
+import logging
+import multiprocessing
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate.state import AcceleratorState
+
+from train.building import load_base
+from train.config import TrainingConfig
+from train.train import build_accelerator, train
+
+TINY = Path(__file__).parent / "reference" / "tiny-flux"
+ERRORS = "stderr.txt"  # where a run in a process of its own says what it has to say
+TOKENS, CHANNELS, WORDS, WIDTH = 16, 64, 4, 32  # of a picture of 64 pixels; of a prompt
+
+CONFIG = TrainingConfig(
+    checkpoint=str(TINY),
+    cache="in memory",
+    height=64,
+    width=64,
+    steps=12,
+    batch=2,
+    optimizer="adamw",
+    learning_rate=1e-2,
+    precision="float32",
+    workers=0,
+    log_every=3,
+    checkpoint_every=4,
+    validation_samples=2,
+    validation_pictures=0,
+    validation_every=6,
+    tracker="none",
+)
+
+
+class TinySamples:
+    """As CachedDataset gives them. `broken` names one whose latents are NaN."""
+
+    def __init__(self, count: int = 7, broken: int | None = None):
+        generator = torch.Generator().manual_seed(0)
+
+        def random(*shape: int) -> torch.Tensor:
+            return torch.randn(*shape, generator=generator)
+
+        self.empty_prompt = {"prompt_embeds": random(WORDS, WIDTH), "pooled_prompt_embeds": random(WIDTH)}
+        self.samples = [
+            {
+                "name": f"{number:05d}",
+                "latents": random(TOKENS, CHANNELS),
+                "label_map": blocks(generator),
+                "prompt_embeds": random(WORDS, WIDTH),
+                "pooled_prompt_embeds": random(WIDTH),
+            }
+            for number in range(count)
+        ]
+        if broken is not None:
+            self.samples[broken]["latents"][0, 0] = float("nan")
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return dict(self.samples[index])
+
+    def set_epoch(self, epoch: int) -> None:
+        pass
+
+
+def blocks(generator: torch.Generator) -> torch.Tensor:
+    """(64, 64) class ids in blocks of 16 pixels, of three classes."""
+    classes = torch.tensor([1, 2, 13], dtype=torch.uint8)
+    return classes[torch.randint(3, (4, 4), generator=generator)].repeat_interleave(16, 0).repeat_interleave(16, 1)
+
+
+def run(folder: Path, samples: TinySamples | None = None, **changes: Any) -> int:
+    """Train in this process."""
+    config = replace(CONFIG, output=str(folder), **changes)
+    AcceleratorState._reset_state(reset_partial_state=True)
+    accelerator = build_accelerator(config)
+    return train(config, load_base(config, accelerator.device), samples or TinySamples(), accelerator)
+
+
+def _child(folder: Path, environment: dict[str, str], changes: dict[str, Any]) -> None:
+    torch.set_num_threads(1)
+    os.environ.update(environment)
+    folder.mkdir(exist_ok=True)
+    os.dup2(os.open(folder / ERRORS, os.O_CREAT | os.O_WRONLY | os.O_APPEND), 2)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    os._exit(run(folder, **changes))
+
+
+_context = multiprocessing.get_context("forkserver")
+_context.set_forkserver_preload(["tests.tiny_training"])
+
+
+def start(folder: Path, environment: dict[str, str] | None = None, **changes: Any) -> Any:
+    """Train in a process of its own, which can be killed."""
+    process = _context.Process(target=_child, args=(folder, environment or {}, changes))
+    process.start()
+    return process

@@ -1,0 +1,244 @@
+"""Faces, label maps and captions for training, read one by one; and a check of a whole folder of them.
+
+`python -m train.data check ROOT` reads everything once, and lists by file name what cannot be used or looks wrong.
+H, W: pixels.
+"""
+
+import argparse
+import itertools
+import logging
+import os
+import re
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from facemogle.labels import CLASS_ID, NAMES, NUM_CLASSES, mirror
+from train.pairs import (
+    Pair,
+    check_shapes,
+    find_files,
+    find_pairs,
+    in_order,
+    read_ids,
+    read_image,
+    read_masks,
+    read_pair,
+)
+
+logger = logging.getLogger(__name__)
+
+
+class EpochDataset(torch.utils.data.Dataset):
+    """What is drawn for a sample depends on the seed, the epoch and its place alone.
+
+    A DataLoader's workers see the epoch that was set before they started, or that is set within them.
+    """
+
+    def __init__(self, seed: int):
+        self.seed, self.epoch = seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def draws(self, index: int) -> np.random.Generator:
+        """A sample's own generator. Its first draw chooses the caption, so that a cache chooses as its pictures do."""
+        return np.random.default_rng((self.seed, self.epoch, index))
+
+
+class FaceDataset(EpochDataset):
+    """Pairs, read and resized as they are asked for; `flip` is the chance of a sample to be mirrored.
+
+    on_error: "raise", or "skip": the next pair that can be used stands in for one that cannot; `skipped` names those,
+    also where a DataLoader's workers met them.
+    """
+
+    def __init__(
+        self,
+        pairs: Sequence[Pair],
+        *,
+        height: int,
+        width: int,
+        flip: float = 0.0,
+        seed: int = 0,
+        on_error: str = "raise",
+    ):
+        super().__init__(seed)
+        if on_error not in ("raise", "skip") or not 0 <= flip <= 1:
+            raise ValueError(f"on_error is 'raise' or 'skip' and flip in 0..1, got {on_error!r} and {flip}.")
+        self.pairs, self.height, self.width = list(pairs), height, width
+        self.flip, self.on_error = flip, on_error
+        self._bad = torch.zeros(len(self.pairs), dtype=torch.bool).share_memory_()
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    @property
+    def skipped(self) -> list[str]:
+        """Names of the pairs that were passed over so far."""
+        return [self.pairs[index].name for index in self._bad.nonzero().flatten().tolist()]
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """-> name, image (3, H, W) uint8 RGB, label_map (H, W) uint8 class ids, caption ("" where there is none)."""
+        first = range(len(self))[index]
+        for place in itertools.chain(range(first, len(self)), range(first)):
+            try:
+                return self._sample(place)
+            except ValueError as error:
+                if self.on_error == "raise":
+                    raise
+                if not self._bad[place]:
+                    logger.warning(f"Skipped: {error}")
+                self._bad[place] = True
+        raise ValueError(f"None of the {len(self)} pairs can be used. `python -m train.data check` says why.")
+
+    def _sample(self, index: int) -> dict[str, Any]:
+        pair, draws = self.pairs[index], self.draws(index)
+        caption = pair.captions[draws.integers(len(pair.captions))] if pair.captions else ""
+        image, label_map = read_pair(pair, height=self.height, width=self.width)
+        if draws.random() < self.flip:
+            image, label_map, caption = image[:, ::-1], mirror(label_map), swap_sides(caption)
+        return {
+            "name": pair.name,
+            "image": torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))),
+            "label_map": torch.from_numpy(np.ascontiguousarray(label_map)),
+            "caption": caption,
+        }
+
+
+def swap_sides(caption: str) -> str:
+    """What a caption says of the mirrored picture: left and right change places."""
+    other = {"left": "right", "Left": "Right", "LEFT": "RIGHT"}
+    other |= {right: left for left, right in other.items()}
+    return re.sub(r"\b([Ll]eft|LEFT|[Rr]ight|RIGHT)(?=(most|wards?|hand)?\b)", lambda side: other[side[1]], caption)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What is wrong with a file; `usable`: a run can use it none the less."""
+
+    file: Path
+    problem: str
+    detail: str = ""
+    usable: bool = False
+
+
+@dataclass
+class Report:
+    """What `check` found."""
+
+    pairs: int = 0
+    findings: list[Finding] = field(default_factory=list)
+    counts: dict[str, Counter] = field(default_factory=dict)
+
+    @property
+    def usable(self) -> bool:
+        return all(finding.usable for finding in self.findings)
+
+    def lines(self) -> Iterator[str]:
+        """Every finding, then a table."""
+        for finding in self.findings:
+            yield f"{finding.file}: {finding.problem}" + (f" ({finding.detail})" if finding.detail else "")
+        problems = Counter((finding.usable, finding.problem) for finding in self.findings)
+        rows = [("pairs", str(self.pairs))]
+        rows += [
+            (problem, f"{count}{'' if usable else ', unusable'}")
+            for (usable, problem), count in sorted(problems.items())
+        ]
+        rows += [
+            (what, ", ".join(f"{value}: {count}" for value, count in counter.most_common(NUM_CLASSES)))
+            for what, counter in self.counts.items()
+        ]
+        yield ""
+        yield from (f"{name:<28}{text}" for name, text in rows)
+
+
+def check(root: Path, *, ids: Sequence[str] | None = None) -> Report:
+    """Read every file once, at its own size. ValueError where there is nothing to read."""
+    files = find_files(Path(root))
+    report = Report()
+    if ids is None:
+        pairs = [files.pair(key) for key in sorted(files.images.keys() & files.masks.keys(), key=in_order)]
+        for key in sorted(files.images.keys() ^ files.masks.keys(), key=in_order):
+            alone = files.images.get(key) or files.masks[key][0]
+            report.findings.append(Finding(alone, "face without mask" if key in files.images else "mask without face"))
+    else:
+        pairs = find_pairs(Path(root), ids=ids)
+    report.pairs = len(pairs)
+    if not files.captions:
+        report.findings.append(Finding(Path(root), "no captions", "neither text.json nor text/", usable=True))
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        examined = pool.map(_examine, pairs, [bool(files.captions)] * len(pairs))
+        for findings, facts in tqdm(examined, total=len(pairs), unit="face", disable=None):
+            report.findings += findings
+            for what, values in facts.items():
+                report.counts.setdefault(what, Counter()).update(values)
+    return report
+
+
+def _examine(pair: Pair, expect_captions: bool) -> tuple[list[Finding], dict[str, list[Any]]]:
+    """What is wrong with a pair, and what the table counts of it."""
+    findings: list[Finding] = []
+    facts: dict[str, list[Any]] = {"captions of a face": [len(pair.captions)]}
+    if expect_captions and not pair.captions:
+        findings.append(Finding(pair.image, "no caption", "missing or empty", usable=True))
+    image = masks = None
+    try:
+        image = read_image(pair.image)
+        facts["sizes of faces"] = [f"{image.width}x{image.height}"]
+    except ValueError as error:
+        findings.append(Finding(pair.image, "face cannot be used", str(error)))
+    try:
+        masks = read_masks(pair)
+        label_map, off_palette = masks
+        present = np.unique(label_map).tolist()
+        facts["sizes of masks"] = ["{1}x{0}".format(*label_map.shape)]
+        facts["faces with each class"] = [NAMES[class_id] for class_id in present]
+        if off_palette:
+            detail = f"{off_palette} pixels took the nearest class"
+            findings.append(Finding(pair.masks[0], "colours off the palette", detail, usable=True))
+        if eyes_are_swapped(label_map):
+            findings.append(Finding(pair.masks[0], "eyes the wrong way round", usable=True))
+    except ValueError as error:
+        findings.append(Finding(pair.masks[0], "mask cannot be used", str(error)))
+    if image is not None and masks is not None:
+        try:
+            check_shapes(pair, image, label_map)
+        except ValueError as error:
+            findings.append(Finding(pair.masks[0], "mask of another shape", str(error)))
+    return findings, facts
+
+
+def eyes_are_swapped(label_map: np.ndarray) -> bool:
+    """Whether the subject's left eye lies left of the right one in the picture."""
+    left, right = (np.nonzero(label_map == CLASS_ID[name])[1] for name in ("left_eye", "right_eye"))
+    return bool(len(left) and len(right) and left.mean() < right.mean())
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """-> the exit code: 0, 1 where something cannot be used, 2 where there is nothing to read."""
+    parser = argparse.ArgumentParser(prog="python -m train.data", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    command = commands.add_parser("check", help="read everything once and list what is wrong")
+    command.add_argument("root", type=Path, help="the folder of face/, mask/ and text/, or CelebAMask-HQ's")
+    command.add_argument("--ids", type=Path, metavar="FILE", help="only these: a text file of names, one a line")
+    arguments = parser.parse_args(argv)
+    try:
+        report = check(arguments.root, ids=arguments.ids and read_ids(arguments.ids))
+    except (ValueError, OSError) as error:
+        print(f"train.data: {error}", file=sys.stderr)
+        return 2
+    print(*report.lines(), sep="\n")
+    return 0 if report.usable and report.pairs else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
