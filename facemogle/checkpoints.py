@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ADAPTER_FILE", "CHECKPOINTS", "FLUX", "PARSERS", "PUBLISHED", "SUGGESTIONS_FILE", "Checkpoint", "CheckpointError",
-    "available", "default_parser", "describe", "load_parser", "load_pipeline", "parser_available", "parser_of",
-    "parsers", "prompt_suggestions",
+    "LocalFiles", "available", "default_parser", "describe", "find_files", "find_folder", "load_parser",
+    "load_pipeline", "parser_available", "parser_of", "parsers", "prompt_suggestions", "read_mogle",
 ]  # fmt: skip
 
 FLUX = "black-forest-labs/FLUX.1-dev"
@@ -121,7 +121,7 @@ def load_pipeline(
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"{device} was asked for, but torch sees no CUDA device. Leave device out to run on the CPU.")
     dtype = dtype or (torch.bfloat16 if device.type == "cuda" else torch.float32)
-    pipeline = _read(_find(name_or_path, adapter=adapter, mogle=mogle, download=True), dtype)
+    pipeline = _read(find_files(name_or_path, adapter=adapter, mogle=mogle, download=True), dtype)
     try:
         return pipeline.to(device)
     except torch.OutOfMemoryError as error:
@@ -139,7 +139,7 @@ def available(
 ) -> bool:
     """Whether every file is on this disk, so that load_pipeline needs no download."""
     try:
-        _find(name_or_path, adapter=adapter, mogle=mogle, download=False)
+        find_files(name_or_path, adapter=adapter, mogle=mogle, download=False)
     except CheckpointError:
         return False
     return True
@@ -169,14 +169,14 @@ def describe(name_or_path: str | os.PathLike) -> str:
 # Finding
 
 
-def _find(
+def find_files(
     name_or_path: str | os.PathLike,
     *,
-    adapter: str | os.PathLike | None,
-    mogle: str | os.PathLike | None,
+    adapter: str | os.PathLike | None = None,
+    mogle: str | os.PathLike | None = None,
     download: bool,
 ) -> LocalFiles:
-    """Locate every part, the small ones first, and check that nothing is missing or cut short."""
+    """Locate every part, the small ones first, and check that nothing is missing or cut short. CheckpointError."""
     name = os.fspath(name_or_path)
     checkpoint = CHECKPOINTS.get(name, Checkpoint(base=name))
     # The caller's own files are looked at apart: what is wrong with them, the checkpoint's remedy does not cure.
@@ -185,7 +185,7 @@ def _find(
     try:
         adapter_path = own_adapter or _find_adapter(checkpoint.adapter, download)
         mogle_path = own_mogle or _find_mogle(checkpoint.mogle, download)
-        base = _find_folder(checkpoint.base, download)
+        base = find_folder(checkpoint.base, download)
         if "mogle" in _check_folder(base):
             check_weights(adapter_path or base / ADAPTER_FILE)
         elif adapter_path is None or mogle_path is None:
@@ -212,7 +212,8 @@ def _find_mogle(candidates: tuple[str, ...], download: bool) -> Path | None:
     return path
 
 
-def _find_folder(base: str, download: bool) -> Path:
+def find_folder(base: str, download: bool) -> Path:
+    """A folder, or a Hub id, whose pipeline is then downloaded -> the folder. CheckpointError."""
     folder = Path(base).expanduser()
     if folder.is_dir():
         return folder
@@ -281,7 +282,7 @@ def _read(files: LocalFiles, dtype: "torch.dtype") -> "FaceMoGLEPipeline":
             files.base,
             transformer=read_model(FaceMoGLETransformer2DModel, files.base / "transformer", dtype),
             vae=read_model(vae_classes[vae_name], files.base / "vae", dtype),
-            mogle=_read_mogle(files.mogle or files.base / "mogle", dtype),
+            mogle=read_mogle(files.mogle or files.base / "mogle", dtype),
             dtype=dtype,
         )
     if files.adapter is not None:
@@ -292,8 +293,8 @@ def _read(files: LocalFiles, dtype: "torch.dtype") -> "FaceMoGLEPipeline":
     return pipeline
 
 
-def _read_mogle(path: Path, dtype: "torch.dtype") -> "MoGLE":
-    """A folder with its own config, or a bare file of weights, which then are like the published ones."""
+def read_mogle(path: Path, dtype: "torch.dtype") -> "MoGLE":
+    """A folder with its own config, or a bare file of weights, which then are like the published. CheckpointError."""
     from safetensors.torch import load_file
 
     from facemogle.mogle import MoGLE

@@ -28,7 +28,10 @@ ARROWS = {
     "checkpoints": {"parser_checkpoints", "weight_files", "pipeline", "mogle", "transformer", "vae"},
     "parsing": {"labels"},
     "faces": {"checkpoints", "parsing", "picture_files", "labels"},
-    "ui": {"editing", "pipeline", "parsing", "gating", "figures", "label_files", "labels", "masks", "overlap", "picture_files"},
+    "ui": {
+        "editing", "pipeline", "parsing", "gating", "figures", "label_files", "labels", "masks", "overlap",
+        "picture_files",
+    },
     "cli": {"checkpoints", "faces", "figures", "gating", "label_files", "labels", "parsing", "picture_files"},
     "__main__": {"cli"},
     "__init__": {"checkpoints", "faces", "pipeline"},

@@ -449,6 +449,6 @@ def test_interrupting_ends_without_a_traceback(tmp_path, monkeypatch, capsys):
     def interrupted(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(checkpoints, "_find", interrupted)
+    monkeypatch.setattr(checkpoints, "find_files", interrupted)
     assert cli.main(["generate", f"--out={tmp_path / 'face.png'}"]) == 130
     assert capsys.readouterr().err == "Interrupted.\n"

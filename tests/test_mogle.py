@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from facemogle.mogle import MoGLE
+from facemogle.mogle import EXPERTS, GATINGS, MoGLE
 
 B, E, N, C = 2, 20, 6, 64
 
@@ -93,6 +93,62 @@ def test_save_and_load(inputs, tmp_path):
     loaded = MoGLE.from_pretrained(tmp_path)
     assert loaded.config.timestep_scale == 1.0
     assert torch.equal(loaded(**inputs)[0], mogle(**inputs)[0])
+
+
+ABLATIONS = [
+    {"experts": experts, "gating_kind": gating_kind, "gating_timestep": timestep}
+    for experts in EXPERTS
+    for gating_kind in GATINGS
+    for timestep in (True, False)
+]
+
+
+@pytest.mark.parametrize("ablation", ABLATIONS, ids=lambda ablation: "-".join(map(str, ablation.values())))
+def test_ablations(ablation, inputs, tmp_path):
+    mogle = MoGLE(**ablation)
+    with torch.no_grad():
+        for parameter in mogle.parameters():  # a static gating begins with equal weights
+            parameter.normal_(std=0.3, generator=torch.Generator().manual_seed(parameter.numel()))
+    blended, weights = mogle(**inputs)
+    assert blended.shape == (B, N, C) and weights.shape == (B, N, E)
+    torch.testing.assert_close(weights.sum(-1), torch.ones(B, N))
+
+    muted = {"global": weights[..., 1:], "local": weights[..., :1]}.get(ablation["experts"], torch.zeros(1))
+    assert not muted.any()
+    nets = [expert.net for expert in [mogle.global_expert, *mogle.local_experts] if expert is not None]
+    assert len(nets) == {"both": 20, "global": 1, "local": 19, "none": 0}[ablation["experts"]]
+    if ablation["experts"] == "none":
+        torch.testing.assert_close(blended, torch.einsum("bne,benc->bnc", weights, inputs["condition_tokens"]))
+
+    one_expert, kind = ablation["experts"] == "global", ablation["gating_kind"]
+    assert torch.equal(weights, weights[:, :1].expand_as(weights)) == (one_expert or kind != "matrix")
+    later = mogle(**inputs | {"timestep": inputs["timestep"] / 2})[1]
+    knows_time = ablation["gating_timestep"] and kind != "static" and not one_expert
+    assert torch.allclose(later, weights, atol=1e-6) != knows_time
+    other = mogle(**inputs | {"latents": inputs["latents"] + 1})[1]
+    assert torch.equal(other, weights) == (one_expert or kind == "static")
+
+    mogle.save_pretrained(tmp_path)
+    assert torch.equal(MoGLE.from_pretrained(tmp_path)(**inputs)[0], blended)
+
+
+def test_muting_the_only_experts_is_refused(inputs):
+    scale = torch.ones(E)
+    scale[0] = 0
+    with pytest.raises(ValueError, match="mutes all global experts"):
+        MoGLE(experts="global")(**inputs, expert_scale=scale)
+    weights = MoGLE(experts="local")(**inputs, expert_scale=scale)[1]
+    torch.testing.assert_close(weights.sum(-1), torch.ones(B, N))
+
+
+@pytest.mark.parametrize("wrong", [{"experts": "some"}, {"gating_kind": "none"}])
+def test_unknown_ablations_are_refused(wrong):
+    with pytest.raises(ValueError, match="must be one of"):
+        MoGLE(**wrong)
+
+
+def test_the_defaults_have_the_published_layout(mogle):
+    assert len(mogle.state_dict()) == 90 and sum(map(torch.numel, mogle.state_dict().values())) == 101_780
 
 
 def test_wrong_weights_are_refused(mogle):

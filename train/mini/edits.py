@@ -5,6 +5,7 @@ H, W: pixels of a picture.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -72,7 +73,10 @@ def measure_edits(pipeline: FaceMoGLEPipeline, parser: MiniParser, config: MiniC
     for index in range(config.edits):
         edit = draw_edit(config.test_seed + index, config.size)
         region = edit_region(edit.before, edit.after)
-        changes = {"edits": {"image": edit.photo, "source_label_map": edit.before}, "new faces": {}}
+        changes: dict[str, dict[str, Any]] = {
+            "edits": {"image": edit.photo, "source_label_map": edit.before},
+            "new faces": {},
+        }
         for name, change in changes.items():
             generator = torch.Generator().manual_seed(index)
             result = pipeline(edit.prompt, label_map=edit.after, generator=generator, **change)

@@ -1,0 +1,218 @@
+"""Train a LoRA and a MoGLE on a frozen base: `python -m train.train --config train/configs/mini.yaml`.
+
+In many processes: `accelerate launch -m train.train --config ...`. The same command again goes on where it stopped.
+"""
+
+import importlib.util
+import json
+import logging
+import resource
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from tqdm import tqdm
+
+from facemogle.checkpoints import CheckpointError
+from facemogle.pipeline import FaceMoGLEPipeline
+from train import saving
+from train.batches import Samples
+from train.building import load_base, optional, precision
+from train.cache import CachedDataset
+from train.config import TrainingConfig, parse_arguments
+from train.data import FaceDataset
+from train.pairs import find_pairs
+from train.publish import CHECKPOINTS_FOLDER, CONFIG_FILE, WEIGHTS_FOLDER, publish, results_of
+from train.run import Run
+from train.validation import Validation
+
+LOG_FILE = "log.jsonl"
+
+logger = logging.getLogger(__name__)
+
+
+def train(config: TrainingConfig, pipeline: FaceMoGLEPipeline, samples: Samples, accelerator: Accelerator) -> int:
+    """Train to the last step, and write the weights -> 0; or stop at a signal, having saved -> 128 + its number.
+
+    `pipeline` is a base on the accelerator's device; its adapter and MoGLE are made here, or taken with
+    from_checkpoint. A run that is in the output folder goes on. Diverged, SaveError, ValueError.
+    """
+    run = Run(config, pipeline, samples, accelerator)
+    folder = run.folder / CHECKPOINTS_FOLDER
+    if (state := saving.newest(folder)) is not None:
+        run.restore(state)
+        logger.info(f"Going on from step {run.step} of {run.folder}.")
+    record = Record(run)
+    validation = Validation(pipeline, run.encoder, samples, config)
+    loader = run.loader()
+    with saving.stop_signals() as stop, record.bar:
+        while run.step < config.steps:
+            run.take_step(loader)
+            record.bar.update()
+            last = run.step == config.steps
+            if last or due(run, config.log_every):
+                record.write()
+            if config.validation_every and (last or due(run, config.validation_every)):
+                validate(run, validation, record)
+                record.lap()
+            stopping = asked_to_stop(stop, run)
+            if last or stopping or due(run, config.checkpoint_every):
+                keep(run, folder / f"step-{run.step:08d}.pt", must=last or stopping)
+            if stopping and not last:
+                say(run, f"Stopped at step {run.step}, and saved. The same command goes on from there.")
+                return 128 + (stop.signal or 0)
+    if accelerator.is_main_process:
+        with run.averaged():
+            publish(pipeline, config, run.folder / WEIGHTS_FOLDER, results_of(run.state()))
+    accelerator.end_training()
+    say(run, f"Done: the weights are in {run.folder / WEIGHTS_FOLDER}.")
+    return 0
+
+
+def due(run: Run, every: int) -> bool:
+    return run.step % every == 0
+
+
+def asked_to_stop(stop: saving.Stop, run: Run) -> bool:
+    """Several processes have to agree, which they do as often as they look at the loss."""
+    if run.accelerator.num_processes == 1:
+        return bool(stop)
+    if not due(run, run.config.log_every):
+        return False
+    asked = torch.tensor([float(bool(stop))], device=run.accelerator.device)
+    return bool(run.accelerator.reduce(asked, "sum").item())
+
+
+def validate(run: Run, validation: Validation, record: "Record") -> None:
+    """By the averaged weights; the best ones so far are kept."""
+    run.window.settle(run.accelerator)
+    if run.accelerator.is_main_process:
+        with run.averaged():
+            run.validation_loss = validation.loss(run.trained)
+            if run.config.validation_pictures:
+                validation.draw(run.folder / "validation" / f"step-{run.step:08d}.png")
+        record.add({"step": run.step, "validation_loss": run.validation_loss})
+        if run.best is None or run.validation_loss < run.best:
+            run.best = run.validation_loss
+            keep(run, run.folder / CHECKPOINTS_FOLDER / saving.BEST, must=False)
+    run.accelerator.wait_for_everyone()
+
+
+def keep(run: Run, path: Path, *, must: bool) -> None:
+    """Save a checkpoint, then delete old ones. A full disk ends the run only if it is over anyway (`must`)."""
+    run.window.settle(run.accelerator)
+    if not run.accelerator.is_main_process:
+        return
+    try:
+        saving.save(run.state(), path)
+    except saving.SaveError as error:
+        if must:
+            raise
+        logger.error(f"{error} Training goes on, and tries again at the next checkpoint.")
+    else:
+        saving.prune(path.parent, run.config.keep_checkpoints)
+
+
+class Record:
+    """What can be watched of a run: a line in its log every few steps, the tracker, and the progress bar."""
+
+    def __init__(self, run: Run):
+        self.run, self.file = run, run.folder / LOG_FILE
+        self.since = time.monotonic(), run.samples
+        main = run.accelerator.is_main_process
+        self.bar = tqdm(total=run.config.steps, initial=run.step, unit="step", disable=None if main else True)
+        if main:
+            run.folder.mkdir(parents=True, exist_ok=True)
+            run.config.save(run.folder / CONFIG_FILE)
+            # Of steps after the checkpoint that the run goes on from, there will be other lines, with the same losses.
+            lines = self.file.read_text().splitlines(keepends=True) if self.file.exists() else []
+            whole = (line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= run.step)
+            self.file.write_text("".join(whole))
+        run.accelerator.init_trackers("face-mogle", config=asdict(run.config))
+
+    def write(self) -> None:
+        """The means since the last line; waits for the device."""
+        run = self.run
+        run.window.settle(run.accelerator)
+        losses, norms = run.window.losses, run.window.norms
+        seconds, samples = self.lap()
+        values = {
+            "loss": sum(losses) / len(losses),
+            "gradient_norm": sum(norms) / len(norms),
+            "learning_rate": run.optimizer.param_groups[0]["lr"],
+            "samples_per_second": round(samples / seconds, 3),
+            "memory_gb": round(peak_memory(run.accelerator.device) / 1e9, 2),
+        }
+        losses.clear()
+        norms.clear()
+        self.bar.set_postfix({name.replace("_", " "): f"{value:.4g}" for name, value in values.items()})
+        self.add({"step": run.step, **values, "seconds": round(run.seconds, 1)})
+
+    def lap(self) -> tuple[float, int]:
+        """Seconds and samples since the last lap."""
+        now, (then, samples) = time.monotonic(), self.since
+        self.since = now, self.run.samples
+        self.run.seconds += now - then
+        return now - then, self.run.samples - samples
+
+    def add(self, values: dict[str, Any]) -> None:
+        if self.run.accelerator.is_main_process:
+            with open(self.file, "a") as log:
+                log.write(json.dumps(values) + "\n")
+        self.run.accelerator.log(values, step=values["step"])
+
+
+def peak_memory(device: torch.device) -> int:
+    """Bytes: of a GPU what torch has held at most, else of the process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def say(run: Run, message: str) -> None:
+    if run.accelerator.is_main_process:
+        print(message, file=sys.stderr, flush=True)
+
+
+def build_accelerator(config: TrainingConfig) -> Accelerator:
+    tracker = config.tracker
+    if tracker == "auto":
+        tracker = "tensorboard" if importlib.util.find_spec("tensorboard") else "none"
+    elif tracker != "none":
+        optional(tracker, f"tracker={tracker}")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return Accelerator(
+        cpu=device == "cpu",
+        mixed_precision="bf16" if precision(config, device) == torch.bfloat16 else "no",
+        log_with=None if tracker == "none" else tracker,
+        project_dir=config.output,
+    )
+
+
+def read_samples(config: TrainingConfig, pipeline: FaceMoGLEPipeline) -> Samples:
+    size = {"height": config.height, "width": config.width, "seed": config.seed}
+    if config.cache:
+        return CachedDataset(Path(config.cache), model=config.checkpoint, pipeline=pipeline, **size)
+    return FaceDataset(find_pairs(Path(config.data)), flip=config.flip, on_error=config.on_error, **size)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """-> the exit code: 0, 2 after an error that is explained, 128 + its number after a signal."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    config = parse_arguments(arguments)
+    try:
+        accelerator = build_accelerator(config)
+        pipeline = load_base(config, accelerator.device)
+        return train(config, pipeline, read_samples(config, pipeline), accelerator)
+    except (CheckpointError, ValueError, OSError, ImportError, FloatingPointError) as error:
+        print(f"train.train: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
