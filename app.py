@@ -3,16 +3,27 @@
 import argparse
 import os
 from collections.abc import Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio is imported
 
 import spaces  # before torch, on which it acts where there is a ZeroGPU
 
-from facemogle.checkpoints import available, describe, load_parser, load_pipeline, parser_of, prompt_suggestions
+from facemogle.checkpoints import (
+    available,
+    default_parser,
+    describe,
+    load_parser,
+    load_pipeline,
+    parser_available,
+    parser_of,
+    parsers,
+    prompt_suggestions,
+)
 from facemogle.ui import layout
 from facemogle.ui.examples import load_examples
+from facemogle.ui.photos import Parsers
 from facemogle.ui.provider import PipelineProvider
 
 EXAMPLES = Path(__file__).parent / "assets" / "examples"
@@ -30,12 +41,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         checkpoint=name,
         in_thread=not ON_ZERO_GPU,  # which emulates CUDA in the main thread, before the launch
     )
-    parser = parser_of(name)
+    parser, load = parser_of(name), cache(load_parser)
     page = layout.build(
         provider,
         load_examples(EXAMPLES),
         suggestions=prompt_suggestions(name),
-        load_parser=partial(load_parser, parser) if parser else None,
+        load_parser=partial(load, parser) if parser else None,
+        parsers=Parsers(parsers(), load, parser_available, default_parser()),
         live=not ON_ZERO_GPU,  # where every stroke would wait for a GPU
         on_gpu=spaces.GPU(duration=gpu_seconds),
     )

@@ -20,6 +20,7 @@ from facemogle.label_files import write_label_map
 from facemogle.picture_files import read_settings
 from facemogle.ui import handlers, layout, run, views
 from facemogle.ui.examples import Example, load_examples
+from facemogle.ui.label_editor import decode
 from facemogle.ui.live import Latest
 from facemogle.ui.provider import PipelineProvider, describe
 from facemogle.ui.run import Step, estimate, picture_size
@@ -228,7 +229,7 @@ def test_what_was_made_is_shown_without_the_model(provider, pipeline, monkeypatc
     first = visit_of(provider)
     second = visit_of(provider, seed=5, prompt="", num_images=2, visit=first)
     monkeypatch.setattr(type(pipeline), "__call__", None)
-    face, variations, comparison, _, inspected, history, editor = handlers.show(provider, None, second)
+    face, variations, comparison, _, inspected, history, editor, base, go_on = handlers.show(provider, None, second)
     assert face == handlers.last_face(second)
     assert [title in variations for title in ("seed 5", "seed 6", "seed 7")] == [True, True, False]
     assert comparison == (first.face, second.face)
@@ -236,6 +237,10 @@ def test_what_was_made_is_shown_without_the_model(provider, pipeline, monkeypatc
     assert inspected.gating.weights.shape == (4, 2, 20, 4, 4)
     assert history.count("<img") == 2
     assert editor["backdrop"].startswith("data:image/webp") and "value" not in editor
+    assert base.picture is second.face and np.array_equal(base.label_map, FACE)
+    assert np.array_equal(decode(json.loads(editor["source"])), FACE)
+    assert editor["unsure"] == editor["differing"] == ""
+    assert go_on["visible"] is False  # what is drawn whole is under the map already
 
     other = handlers.pick_image(second, 1)
     assert handlers.show(provider, None, other)[4].title == "seed 6, no prompt"

@@ -15,15 +15,15 @@ from facemogle.ui import views
 from facemogle.ui.examples import Example
 from facemogle.ui.fidelity import fidelity, no_parser
 from facemogle.ui.gating_inspector import Inspected
+from facemogle.ui.label_editor import laid_under
 from facemogle.ui.live import Latest
 from facemogle.ui.picture_strip import strip
 from facemogle.ui.provider import PipelineProvider
-from facemogle.ui.run import MAX_SEED, Cancelled, Request, Run, Step, picture_size, stream
-from facemogle.ui.visit import Visit, picture_file
+from facemogle.ui.run import MAX_SEED, Base, Cancelled, Edit, Request, Run, Step, picture_size, stream
+from facemogle.ui.visit import BLANK_SIDE, Visit, picture_file
 
 MAX_IMAGES = 8
 LIVE_STEPS = 3
-BLANK_SIDE = 512  # of the map that the editor shows for a picture that had none
 KEEP = gr.skip()
 
 
@@ -63,23 +63,34 @@ def read_request(
     guidance_scale: float,
     condition_scale: float,
     expert_scale: dict[str, float] | None,
+    in_place: bool = False,
+    strength: float = 1.0,
+    base: Base | None = None,
+    region: np.ndarray | None = None,
 ) -> Request:
-    """The page's fields, some of which may be empty; ValueError without a usable seed or number of pictures."""
+    """The page's fields, some of which may be empty; ValueError without a usable seed or number of pictures.
+
+    in_place: change `base`, in `region` or where the maps differ, see run.Edit; ValueError where there is no base.
+    """
     if seed is None or not 0 <= seed <= MAX_SEED:
         got = "an empty field" if seed is None else seed
         raise ValueError(f"Seed must be a whole number from 0 to {MAX_SEED}, got {got}; New seed draws one.")
     num_images = num_images or 1
     if not 1 <= num_images <= MAX_IMAGES:
         raise ValueError(f"Pictures must be a whole number from 1 to {MAX_IMAGES}, got {num_images}.")
+    if in_place and base is None:
+        raise ValueError("There is no picture under the map to change. Drop a photo, or generate a face first.")
+    edit = Edit(base, region, strength) if in_place and base is not None else None
     return Request(
         prompt=(prompt or "").strip(),
-        label_map=empty_to_none(label_map),
+        label_map=label_map if edit else empty_to_none(label_map),
         seed=seed,
         num_inference_steps=steps,
         guidance_scale=guidance_scale,
         condition_scale=condition_scale,
         expert_scale=expert_scale or None,
         num_images=num_images,
+        edit=edit,
     )
 
 
@@ -158,17 +169,18 @@ def done(run: Run) -> str:
     source = "prompt and map" if run.request.prompt else "the map alone"
     if run.request.label_map is None:
         source = "the prompt alone, the map is empty" if run.request.prompt else "neither prompt nor map"
-    return views.status(" ".join([f"Made from {source} in {run.seconds:.1f} s.", *run.notes]))
+    kept = ["Outside the region the picture is as it was."] if run.request.edit else []
+    return views.status(" ".join([f"Made from {source} in {run.seconds:.1f} s.", *kept, *run.notes]))
 
 
 # What was made.
 
 
 def show(provider: PipelineProvider, load_parser: Callable[[], Any] | None, visit: Visit) -> tuple:
-    """(face, variations, comparison, fidelity, inspected, history, editor) of the picture that the visit shows."""
+    """(face, variations, comparison, fidelity, inspected, history, editor, base, go_on) of what the visit shows."""
     run, settings = visit.run, visit.settings
-    if run is None or settings is None or visit.face is None:
-        return None, "", None, "", None, "", KEEP
+    if run is None or settings is None or visit.face is None or visit.base is None:
+        return None, "", None, "", None, "", KEEP, KEEP, KEEP
     titles = [f"seed {each.seed}" for each in run.settings]
     pictures = list(zip(run.faces, titles, strict=True))
     variations = strip("Variations", pictures if len(pictures) > 1 else [], chosen=visit.image)
@@ -179,9 +191,15 @@ def show(provider: PipelineProvider, load_parser: Callable[[], Any] | None, visi
     comparison = None if visit.before is None else (visit.before, visit.face)
     title = f"{titles[visit.image]}, {settings.prompt or 'no prompt'}"
     inspected = Inspected(title, run.gating, visit.image, visit.face, settings.label_map)
-    under_map = gr.update(backdrop=views.data_url(visit.face, format="WEBP"))
     history = strip("This visit", [(each.faces[0], run_title(each)) for each in visit.runs], chosen=visit.shown)
-    return picture_file(run, visit.image), variations, comparison, followed, inspected, history, under_map
+    editor, next_change = laid_under(visit.base), gr.update(visible=run.request.edit is not None)
+    face = picture_file(run, visit.image)
+    return face, variations, comparison, followed, inspected, history, editor, visit.base, next_change
+
+
+def go_on(visit: Visit) -> tuple:
+    """The face that is shown is what is changed next -> (editor, base)."""
+    return (KEEP, KEEP) if visit.drawn is None else (laid_under(visit.drawn), visit.drawn)
 
 
 def run_title(run: Run) -> str:

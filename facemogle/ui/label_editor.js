@@ -8,7 +8,8 @@ let holding = false; // the space bar, to pan
 
 // --- Gestures: capture keeps a stroke that leaves the canvas ------------------------------------------------------
 
-const currentTool = () => tools[controls.tool.value];
+// The region that may change is no class to move or pick.
+const currentTool = () => tools[painting() && ["move", "pick"].includes(controls.tool.value) ? "brush" : controls.tool.value];
 
 function begin(tool, pointer, at, event) {
   gesture = { tool, pointer };
@@ -111,7 +112,8 @@ function choose(group, value) {
 }
 
 function chosen(group) {
-  if (["tool", "mirror", "lock"].includes(group)) drop();
+  if (["tool", "mirror", "lock", "region"].includes(group)) drop();
+  if (["unsure", "differing", "region"].includes(group)) remark();
   if (group === "class") classChosen();
   if (group === "lock") controls.lock.forEach((box, classId) => (locked[classId] = Number(box.checked)));
   if (group === "hide") see((classId) => !controls.hide[classId].checked);
@@ -131,6 +133,7 @@ const keys = {
   v: () => choose("tool", "move"),
   m: () => controls.mirror.click(),
   s: () => solo(chosenClass()),
+  r: () => changing() && controls.region.click(),
   "+": () => zoomAbout(position ?? middle(), 1.5),
   "-": () => zoomAbout(position ?? middle(), 1 / 1.5),
 };
@@ -195,6 +198,7 @@ controls.reset.addEventListener("click", () => change(() => show(loaded)));
 
 watch("value", receive);
 watch("backdrop", lay);
+for (const name of ["source", "unsure", "differing"]) watch(name, refit);
 const draft = kept();
 receive();
 lay();

@@ -6,23 +6,28 @@ travels a `LabelMapData`: run lengths of class ids, row by row, small enough to 
 
 import base64
 import io
+import json
 from pathlib import Path
 from typing import Any, TypedDict
 
 import gradio as gr
 import numpy as np
 
+from facemogle.editing import GROW
 from facemogle.label_files import read_label_map, write_label_map
 from facemogle.labels import LEFT_RIGHT_PAIRS, NAMES, NUM_CLASSES, PALETTE
 from facemogle.masks import resize_nearest
 from facemogle.ui.component import PageComponent
+from facemogle.ui.run import Base
 from facemogle.ui.templates import TEMPLATES, template_face
+from facemogle.ui.views import data_url
 
 MAX_SIDE = 1024
 MAX_FILE_BYTES = 32 * 2**20
 START_SIDE = 512
 _HERE = Path(__file__).parent
-_PARTS = ("_map", "_view", "_move", "_tools", "_history", "_palette", "_files", "")  # of one function, in order
+# Of one function, in order.
+_PARTS = ("_map", "_view", "_marks", "_move", "_tools", "_history", "_palette", "_files", "")
 
 
 class LabelMapData(TypedDict):
@@ -37,7 +42,12 @@ class LabelEditor(PageComponent):
     """Paint, fill, open and save a label map. Its value in Python is an (H, W) uint8 array of class ids, or None.
 
     `backdrop` is the address of a picture to show under the map, stretched to it: a data URL, or one that this server
-    answers; "" for none. An event listener sets it with `gr.update(backdrop=...)`, alone or with a value.
+    answers; "" for none. `source` is the label map that belongs to it; `unsure` and `differing` are (H, W) booleans,
+    hatched where the map is still that one: each is JSON of what `encode` returns, or "". An event listener sets all
+    four with what `laid_under` returns, alone or with a value.
+
+    While the page's `form.editor` has `data-edit="on"`, the region that may change of that picture is shown, and can be
+    painted. It goes with the value as its `region`, which `Region` reads.
 
     Besides Gradio's own events there is `stroke`: a person has changed the map (a stroke, undo, a file opened, ...). It
     is sent while the page's `form.editor` has `data-live="on"`; `trigger_mode="always_last"` skips to the newest map.
@@ -49,10 +59,13 @@ class LabelEditor(PageComponent):
         *,
         label: str = "Label map",
         backdrop: str = "",
+        source: str = "",
+        unsure: str = "",
+        differing: str = "",
         elem_id: str | None = None,
         render: bool = True,
     ):
-        self.backdrop = backdrop
+        self.backdrop, self.source, self.unsure, self.differing = backdrop, source, unsure, differing
         super().__init__(
             value,
             label=label,
@@ -64,6 +77,10 @@ class LabelEditor(PageComponent):
             apply_default_css=False,
             server_functions=[open_label_map, save_label_map, save_colours, start_from],
             backdrop=backdrop,
+            source=source,
+            unsure=unsure,
+            differing=differing,
+            grow=GROW,
             classes=_palette(),
             kinds=["blank", *TEMPLATES],
             max_side=MAX_SIDE,
@@ -98,9 +115,39 @@ class LabelEditor(PageComponent):
         return decode(self.example_payload())
 
 
+def laid_under(base: Base | None) -> dict[str, Any]:
+    """The update that lays a picture under the map, or takes away the one that is there."""
+    if base is None:
+        return gr.update(backdrop="", source="", unsure="", differing="")
+    # As text: Gradio copies lists in the page number by number, again and again.
+    source, unsure, differing = (
+        "" if one is None else json.dumps(encode(fit(one))) for one in (base.label_map, base.unsure, base.differing)
+    )
+    backdrop = data_url(base.picture, format="WEBP")
+    return gr.update(backdrop=backdrop, source=source, unsure=unsure, differing=differing)
+
+
+class Region(PageComponent):
+    """What a person painted as free to change, not shown on its own: (H, W) booleans in Python, or None.
+
+    Its value in the page is a LabelMapData of 0 and 1, which a listener's `js` takes from the editor's.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(visible=False)
+
+    def preprocess(self, payload: Any) -> np.ndarray | None:  # type: ignore[override]
+        """What the page sent -> (H, W) booleans; None where nothing is free. gr.Error where it is no region."""
+        try:
+            region = None if payload in (None, "") else decode(payload).astype(bool)
+        except ValueError as error:
+            raise gr.Error(str(error)) from error
+        return region if region is not None and region.any() else None
+
+
 def encode(label_map: np.ndarray) -> LabelMapData:
-    """(H, W) class ids -> their run lengths."""
-    flat = label_map.reshape(-1)
+    """(H, W) class ids, or booleans -> their run lengths."""
+    flat = label_map.reshape(-1).astype(np.uint8)
     starts = np.flatnonzero(np.r_[True, flat[1:] != flat[:-1]])
     runs = np.stack([flat[starts], np.diff(np.r_[starts, flat.size])], axis=1)
     return {"height": label_map.shape[0], "width": label_map.shape[1], "runs": runs.ravel().tolist()}

@@ -11,6 +11,7 @@ let past = [], future = [];
 function commit(data) {
   current = data;
   props.value = data;
+  remark();
   controls.undo.disabled = !past.length;
   controls.redo.disabled = !future.length;
   setTimeout(keep, 0, data); // storage is slow; Python need not wait for it
@@ -26,7 +27,9 @@ function record() {
   return true;
 }
 
-const same = (a, b) => a.height === b.height && a.width === b.width && a.runs.every((number, i) => number === b.runs[i]);
+const sameRuns = (a, b) => a.length === b.length && a.every((number, i) => number === b[i]);
+const same = (a, b) => a.height === b.height && a.width === b.width && sameRuns(a.runs, b.runs) &&
+  sameRuns(a.region ?? [], b.region ?? []);
 
 // What a person changes is told to Python at once while the page is live, else with the next click on Generate.
 function tell() {

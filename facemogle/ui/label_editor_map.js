@@ -24,13 +24,23 @@ const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
 // --- Label map <-> run lengths ---------------------------------------------------------------------------------
 
 function encode() {
-  const runs = [];
-  for (let start = 0, end = 0; start < map.length; start = end) {
-    while (end < map.length && map[end] === map[start]) end++;
-    runs.push(map[start], end - start);
-  }
   // Without a prototype, since Gradio watches and copies plain objects number by number: a quarter of a second a stroke.
-  return Object.assign(Object.create(null), { height, width, runs });
+  return Object.assign(Object.create(null), { height, width, runs: runsOf(map), region: region && runsOf(region) });
+}
+
+function runsOf(values) {
+  const runs = [];
+  for (let start = 0, end = 0; start < values.length; start = end) {
+    while (end < values.length && values[end] === values[start]) end++;
+    runs.push(values[start], end - start);
+  }
+  return runs;
+}
+
+function expand(runs, length) {
+  const values = new Uint8Array(length);
+  for (let i = 0, start = 0; i < runs.length; i += 2) values.fill(runs[i], start, (start += runs[i + 1]));
+  return values;
 }
 
 function show(data) {
@@ -40,14 +50,14 @@ function show(data) {
     canvas.height = height;
     canvas.width = width;
     map = new Uint8Array(height * width);
+    refit();
     picture = context.createImageData(width, height);
     pixels = new Uint32Array(picture.data.buffer);
     dirty = null;
     resized();
   }
-  for (let i = 0, start = 0; i < data.runs.length; i += 2) {
-    map.fill(data.runs[i], start, (start += data.runs[i + 1]));
-  }
+  map = expand(data.runs, map.length);
+  region = data.region ? expand(data.region, map.length) : null;
   redraw();
 }
 
@@ -69,6 +79,7 @@ function refresh() {
     const text = percent((100 * counts[classId]) / map.length);
     if (share.textContent !== text) share.textContent = text;
   });
+  if (painting()) drawMarks(); // else with the end of a stroke
 }
 
 function paint(top, bottom) {
@@ -92,8 +103,10 @@ function percent(share) {
 }
 
 // --- Writing: locked classes keep their pixels; mirrored, what is painted wins over its own mirror image -----------
+// While the region that may change is painted, it takes 1 and 0 in place of the map's classes.
 
 function write(spans, classId) {
+  if (painting()) region ??= offered().slice();
   if (controls.mirror.checked) {
     for (const [row, from, to] of spans) put(row, width - to, width - from, swapped[classId]);
   }
@@ -102,14 +115,19 @@ function write(spans, classId) {
 
 function put(row, from, to, classId) {
   if (row < 0 || row >= height) return;
-  const end = row * width + Math.min(width, to);
-  for (let i = row * width + Math.max(0, from); i < end; i++) if (!locked[map[i]]) map[i] = classId;
+  const end = row * width + Math.min(width, to), ofRegion = painting();
+  for (let i = row * width + Math.max(0, from); i < end; i++) {
+    if (ofRegion) region[i] = Math.min(1, classId);
+    else if (!locked[map[i]]) map[i] = classId;
+  }
   redraw(row, row + 1);
 }
 
 function flip() {
   drop();
-  map = map.map((_, i) => swapped[map[i - 2 * (i % width) + width - 1]]);
+  const other = (i) => i - 2 * (i % width) + width - 1;
+  map = map.map((_, i) => swapped[map[other(i)]]);
+  region = region && region.map((_, i) => region[other(i)]);
   redraw();
 }
 
@@ -160,7 +178,7 @@ function inside(points) {
 }
 
 // The pixels of one class that hang together with the one at a place.
-function region({ x, y }) {
+function connected({ x, y }) {
   const first = Math.floor(y) * width + Math.floor(x);
   if (x < 0 || y < 0 || x >= width || y >= height) return [];
   const spans = [], seen = new Uint8Array(map.length), pending = [first];

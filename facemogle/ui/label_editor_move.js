@@ -17,10 +17,10 @@ function lift(at) {
   const classId = classAt(at), name = props.classes[classId].name;
   if (!classId) return say("The background stays where it is.");
   if (locked[classId]) return say(`Locked: ${name}.`);
-  const spans = region(at), from = bounds(spans);
+  const spans = connected(at), from = bounds(spans);
   const twin = { x: width - at.x, y: at.y }, other = swapped[classId];
   uncover(spans);
-  if (controls.mirror.checked && classAt(twin) === other && !locked[other]) uncover(region(twin));
+  if (controls.mirror.checked && classAt(twin) === other && !locked[other]) uncover(connected(twin));
   lifted = { classId, spans, from, ground: map.slice() };
   place(from);
   say(`Took ${name}. To scale it, drag a corner, or press [ and ].`);

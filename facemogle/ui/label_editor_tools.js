@@ -4,6 +4,7 @@
 let last = null; // where the last stroke ended: a line drawn with shift starts there
 
 const chosenClass = () => Number(controls.class.value);
+const ink = () => (painting() ? 1 : chosenClass());
 
 const painter = (classOf) => ({
   cursor: "ring",
@@ -33,11 +34,11 @@ const hand = {
 };
 
 const tools = {
-  brush: painter(chosenClass),
+  brush: painter(ink),
   eraser: painter(() => 0),
   fill: {
     cursor: "crosshair",
-    down(at) { write(region(at), chosenClass()); },
+    down(at) { write(connected(at), ink()); },
     move() {},
     up() {},
   },
@@ -49,7 +50,7 @@ const tools = {
       trace(this.points);
     },
     up() {
-      write(inside(this.points), chosenClass());
+      write(inside(this.points), ink());
       trace([]);
     },
   },

@@ -16,8 +16,10 @@ from facemogle.ui.examples import Example
 from facemogle.ui.expert_scales import ExpertScales
 from facemogle.ui.fidelity import fidelity_view
 from facemogle.ui.gating_inspector import GatingInspector
-from facemogle.ui.label_editor import LabelEditor
+from facemogle.ui.label_editor import LabelEditor, Region
 from facemogle.ui.live import Latest
+from facemogle.ui.photo_panel import PhotoPanel
+from facemogle.ui.photos import Parsers
 from facemogle.ui.picture_drop import PictureDrop
 from facemogle.ui.picture_strip import picture_strip, strip, titled_map
 from facemogle.ui.provider import PipelineProvider
@@ -48,6 +50,13 @@ SAY_ENDED = f'status => status === {_WAITING} ? {_REFUSED} : status.includes("ru
 
 
 SET_LIVE = '(live) => { document.querySelector("#label-editor form").dataset.live = live ? "on" : ""; }'
+SET_EDIT = '(edit) => { document.querySelector("#label-editor form").dataset.edit = edit ? "on" : ""; }'
+# The page's values, of which the last is to be the region of the map at a place among them.
+TAKE_REGION = """(...values) => {{
+  const map = values[{map}];
+  const region = map?.region && {{ height: map.height, width: map.width, runs: map.region }};
+  return [...values.slice(0, {last}), region ?? null];
+}}"""
 
 
 def build(
@@ -56,30 +65,34 @@ def build(
     *,
     suggestions: dict[str, list[str]] | None = None,
     load_parser: Callable[[], Any] | None = None,
+    parsers: Parsers | None = None,
     live: bool = True,
     on_gpu: Callable[[Callable], Callable] = lambda generate: generate,
 ) -> gr.Blocks:
     """The whole page.
 
     suggestions: attribute -> phrases that the checkpoint knows. load_parser: of the parser that reads its faces, if
-    there is one. live: offer painting that answers at once. on_gpu wraps the one function that runs the model, as
-    `spaces.GPU` does.
+    there is one. parsers: those that read photos; without, the page takes none. live: offer painting that answers at
+    once. on_gpu wraps the one function that runs the model, as `spaces.GPU` does.
     """
     start = examples[0] if examples else Example(template_face(), "")
     parser, latest = load_parser and cache(load_parser), Latest()
     with gr.Blocks(title="Face-MoGLE", analytics_enabled=False, delete_cache=(HOUR, HOUR)) as page:
         visit = gr.State(Visit(), time_to_live=HOUR)
+        photo, base = gr.State(None, time_to_live=HOUR), gr.State(None, time_to_live=HOUR)
+        region = Region()
         with gr.Row(elem_id="head"):
             gr.Markdown(HEADLINE)
             checkpoint = gr.HTML()
         with gr.Row(elem_id="studio"):
             with gr.Column(scale=7, min_width=320):
                 editor = LabelEditor(start.label_map, elem_id="label-editor")
+                panel = PhotoPanel(parsers) if parsers else None
                 pictures = [titled_map(example.label_map, example.prompt) for example in examples]
                 start_from = picture_strip(
                     strip("Start from", pictures if len(pictures) > 1 else []), elem_id="examples"
                 )
-                drop = PictureDrop(elem_id="drop")
+                drop = PictureDrop(photos=parsers is not None, elem_id="drop")
                 history = picture_strip("", elem_id="history")
             with gr.Column(scale=5, min_width=320):
                 prompt = gr.Textbox(
@@ -94,6 +107,10 @@ def build(
                         label="Live", container=False, min_width=60, scale=0, visible=live, elem_id="live",
                         info="a quick face after every stroke",
                     )  # fmt: skip
+                in_place = gr.Checkbox(
+                    label="Change only what I repaint", container=False, elem_id="in-place",
+                    info="The rest of the picture under the map stays as it is, to the last pixel",
+                )  # fmt: skip
                 status = gr.HTML(views.status(HINT), elem_id="status")
                 with gr.Tabs(elem_id="result"):
                     with gr.Tab("Face"):
@@ -103,11 +120,12 @@ def build(
                         )  # fmt: skip
                     with gr.Tab("Before, after"):
                         comparison = gr.ImageSlider(
-                            label="The run before, and this one", format="png", buttons=["fullscreen"],
+                            label="What was there before, and now", format="png", buttons=["fullscreen"],
                             interactive=False, elem_id="comparison",
                         )  # fmt: skip
                     with gr.Tab("Map check"):
                         fidelity = fidelity_view(elem_id="fidelity")
+                go_on = gr.Button("Go on from this face", size="sm", visible=False, elem_id="go-on")
                 variations = picture_strip("", elem_id="variations")
                 with gr.Row(elem_id="settings"):
                     seed = gr.Number(
@@ -134,11 +152,16 @@ def build(
                         0, 2, 1, step=0.05, label="Condition scale", elem_id="condition-scale",
                         info="How much the face listens to the label map: 0 not at all, 1 as it was trained",
                     )  # fmt: skip
+                    strength = gr.Slider(
+                        0.05, 1, 1, step=0.05, label="Strength", elem_id="strength",
+                        info="How much of the picture is drawn anew where it may change: less keeps more of it",
+                    )  # fmt: skip
                     expert_scales = ExpertScales(elem_id="expert-scales")
         inspector = GatingInspector(elem_id="gating")
 
         fields = [editor, prompt, seed, num_images, steps, guidance, condition_scale, expert_scales]
-        views_of_visit = [face, variations, comparison, fidelity, inspector, history, editor]
+        inputs = [*fields, in_place, strength, base, region]
+        views_of_visit = [face, variations, comparison, fidelity, inspector, history, editor, base, go_on]
         private: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
         show, paint = partial(handlers.show, provider, parser), on_gpu(partial(handlers.generate, provider))
 
@@ -173,8 +196,9 @@ def build(
         generate.click(None, [status, seed, keep], [status, seed], js=BEGIN, **private)
         generate.click(stop_live, None, None, queue=False, **private)
         running = generate.click(
-            paint, [visit, *fields], [face, status, visit], concurrency_limit=1, concurrency_id="model", **private
-        )
+            paint, [visit, *inputs], [face, status, visit], concurrency_limit=1, concurrency_id="model",
+            js=TAKE_REGION.format(map=1, last=len(inputs)), **private,
+        )  # fmt: skip
         running.then(partial(handlers.show_checkpoint, provider), None, checkpoint, queue=False, **private)
         running.success(show, visit, views_of_visit, queue=False, **private)
         # Cancel ends a run as a failure, dispatched once the page takes the next Generate; a click before that is lost.
@@ -188,7 +212,17 @@ def build(
             show, visit, views_of_visit, queue=False, **private
         )
         paint_live.change(None, paint_live, None, js=SET_LIVE, **private)
-        editor.stroke(run_live, fields, [face, status], trigger_mode="multiple", concurrency_limit=8, **private)
+        in_place.change(None, in_place, None, js=SET_EDIT, **private)
+        go_on.click(handlers.go_on, visit, [editor, base], queue=False, **private)
+        editor.stroke(
+            run_live, inputs, [face, status], trigger_mode="multiple", concurrency_limit=8,
+            js=TAKE_REGION.format(map=0, last=len(inputs) - 1), **private,
+        )  # fmt: skip
+        if panel:
+            prompts = {example.prompt for example in examples}
+            panel.wire(
+                drop, editor, prompt, in_place, photo=photo, base=base, template_prompts=prompts, private=private
+            )  # fmt: skip
         add_api(provider, paint, parser, concurrency_id="model")
     return page.queue(max_size=32)
 

@@ -23,13 +23,21 @@ const read = (file) => new Promise((resolve, reject) => {
   reader.readAsDataURL(file);
 });
 
+// A PNG with settings of ours in it, which the server must look into; any other file is sent but once.
+async function carriesSettings(file) {
+  const head = new TextDecoder("latin1").decode(await file.arrayBuffer());
+  return head.startsWith("PNG", 1) && head.includes("iTXtfacemogle\0");
+}
+
 async function answerTo(file) {
   if (file.size > props.max_file_bytes) {
-    return { error: `${file.name} is larger than ${props.max_file_bytes / 2 ** 20} MB, and no picture made here is.` };
+    return { error: `${file.name} is larger than ${props.max_file_bytes / 2 ** 20} MB. Scale the picture down.` };
   }
   const url = await read(file).catch(() => null);
   if (!url) return { error: `The browser cannot read ${file.name}. Is it a file, and still there?` };
-  const answer = await server.open_picture({ name: file.name, file: url.slice(url.indexOf(",") + 1) });
+  const contents = { name: file.name, file: url.slice(url.indexOf(",") + 1) };
+  if (props.photos && !(await carriesSettings(file))) return { photo: contents, message: "" };
+  const answer = await server.open_picture(contents);
   return answer ?? { error: "The server does not answer. Is it still running?" };
 }
 
@@ -40,8 +48,8 @@ async function open(file) {
   if (number !== latest) return;
   if (answer.error) return say(answer.error, true);
   say(answer.message);
-  props.value = answer.ok;
-  trigger("restore");
+  props.value = answer.photo ?? answer.ok;
+  trigger(answer.photo ? "photo" : "restore");
 }
 
 function hide() {

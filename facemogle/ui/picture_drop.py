@@ -1,9 +1,9 @@
-"""A picture made here, dropped on the page or chosen, gives back the settings that made it."""
+"""A picture dropped on the page or chosen: one made here gives back the settings that made it, others are photos."""
 
 import base64
 import io
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import gradio as gr
 from PIL import Image
@@ -15,14 +15,28 @@ MAX_FILE_BYTES = 32 * 2**20
 _HERE = Path(__file__).parent
 
 
-class PictureDrop(PageComponent):
-    """Takes files dropped anywhere on the page. Its value in Python is the Settings of the last picture, or None.
+class PictureFile(NamedTuple):
+    """A file as a person chose it, of any kind."""
 
-    The event `restore` tells that a picture with settings came; other files get a message in the component's own line.
-    The page keeps as the value no more than the settings, as the smallest picture that holds them.
+    name: str
+    contents: bytes
+
+    def opened(self) -> io.BytesIO:
+        """To be read by Pillow; readers that name the file in what they say find its name."""
+        file = io.BytesIO(self.contents)
+        file.name = self.name
+        return file
+
+
+class PictureDrop(PageComponent):
+    """Takes files dropped anywhere on the page. Its value in Python is what the last one held, or None.
+
+    The event `restore` tells that a picture with settings came: the value is its Settings, and the page keeps no more
+    than the smallest picture that holds them. With `photos`, the event `photo` tells of any other file: the value is a
+    PictureFile. Without, those get a message in the component's own line.
     """
 
-    def __init__(self, *, label: str = "Restore from a picture", elem_id: str | None = None):
+    def __init__(self, *, label: str = "Photo or picture", photos: bool = False, elem_id: str | None = None):
         super().__init__(
             label=label,
             elem_id=elem_id,
@@ -32,11 +46,19 @@ class PictureDrop(PageComponent):
             apply_default_css=False,
             server_functions=[open_picture],
             max_file_bytes=MAX_FILE_BYTES,
+            photos=photos,
         )
 
-    def preprocess(self, payload: Any) -> Settings | None:  # type: ignore[override]
-        """A picture file in base64, from anyone at all -> its settings. gr.Error where it has none."""
+    def preprocess(self, payload: Any) -> Settings | PictureFile | None:  # type: ignore[override]
+        """A picture file in base64, from anyone at all -> its settings; {"name", "file"} -> that file as it is.
+
+        gr.Error where a picture has no settings, or a file is no such thing.
+        """
         try:
+            if isinstance(payload, dict):
+                if not isinstance(name := payload.get("name"), str):
+                    raise ValueError('A file must be {"name", "file"}, the latter in base64.')
+                return decode_file(payload.get("file"), name[:80])
             return None if payload in (None, "") else decode(payload)  # "": the page without a value
         except ValueError as error:
             raise gr.Error(str(error)) from error
@@ -61,15 +83,18 @@ def encode(settings: Settings) -> str:
     return base64.b64encode(file.getvalue()).decode()
 
 
-def decode(file: Any, name: str = "The picture") -> Settings:
-    """A picture file in base64 -> its settings. ValueError says what is wrong and what would be right."""
+def decode_file(file: Any, name: str) -> PictureFile:
+    """A file in base64, from anyone at all. ValueError where it is none, or too large."""
     if not isinstance(file, str):
         raise ValueError(f"A picture must be a file in base64, got {type(file).__name__}.")
     if len(file) > -(-MAX_FILE_BYTES // 3) * 4:
-        raise ValueError(f"{name} is larger than {MAX_FILE_BYTES // 2**20} MB, and no picture made here is.")
-    picture = io.BytesIO(base64.b64decode(file, validate=True))  # ValueError: no base64
-    picture.name = name
-    settings = read_settings(picture)
+        raise ValueError(f"{name} is larger than {MAX_FILE_BYTES // 2**20} MB. Scale the picture down.")
+    return PictureFile(name, base64.b64decode(file, validate=True))  # ValueError: no base64
+
+
+def decode(file: Any, name: str = "The picture") -> Settings:
+    """A picture file in base64 -> its settings. ValueError says what is wrong and what would be right."""
+    settings = read_settings(decode_file(file, name).opened())
     if settings is None:
         raise ValueError(
             f"{name} has no settings in it. PNG files saved here have them, unless another program saved them again. "

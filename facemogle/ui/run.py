@@ -29,10 +29,33 @@ PREVIEW_SHARE = 0.1  # of a run's time goes into previews, at most
 
 
 @dataclass(frozen=True, eq=False)
+class Base:
+    """A picture that lies under the label map, and the label map that belongs to it, (H, W) class ids.
+
+    `unsure` and `differing`, (H, W) bool or None: where the parser that read that map was unsure, and another differs.
+    """
+
+    picture: Image.Image
+    label_map: np.ndarray
+    unsure: np.ndarray | None = None
+    differing: np.ndarray | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Edit:
+    """A change in place of `base`: in `region` (H, W) bool, or, if that is None, where the label maps differ."""
+
+    base: Base
+    region: np.ndarray | None = None
+    strength: float = 1.0
+
+
+@dataclass(frozen=True, eq=False)
 class Request:
     """What a person asked for: the pipeline's arguments, and the seed of the first of `num_images` pictures.
 
-    `label_map` (H, W) class ids, or None: the prompt alone decides. The next pictures' seeds count up.
+    `label_map` (H, W) class ids, or None: the prompt alone decides. The next pictures' seeds count up. `edit`: change
+    that picture in place; None: draw all of a new one.
     """
 
     prompt: str
@@ -43,6 +66,7 @@ class Request:
     condition_scale: float = 1.0
     expert_scale: Mapping[str, float] | None = None
     num_images: int = 1
+    edit: Edit | None = None
     previews: bool = True
 
 
@@ -129,6 +153,7 @@ def _run(
 
     start = time.monotonic()
     height, width = picture_size(pipeline, request.label_map)
+    edit, region = request.edit, request.edit and request.edit.region
     guidance_scale = pipeline.config.guidance_scale if request.guidance_scale is None else request.guidance_scale
     seeds = [(request.seed + index) % (MAX_SEED + 1) for index in range(request.num_images)]
     notes = _Notes()
@@ -138,6 +163,10 @@ def _run(
         result = pipeline(
             request.prompt,
             label_map=request.label_map,
+            image=edit and edit.base.picture,
+            edit_region=region,
+            source_label_map=edit.base.label_map if edit and region is None else None,
+            strength=edit.strength if edit else 1.0,
             height=height,
             width=width,
             num_inference_steps=request.num_inference_steps,
@@ -156,6 +185,7 @@ def _run(
         Settings(
             request.prompt, request.label_map, seed, request.num_inference_steps, guidance_scale,
             request.condition_scale, height, width, request.expert_scale, checkpoint,
+            strength=edit.strength if edit else None,
         )
         for seed in seeds
     ]  # fmt: skip
@@ -196,13 +226,15 @@ class _Reporter:
     def __call__(self, pipeline: FaceMoGLEPipeline, step: int, timestep: Tensor, tensors: dict) -> dict:
         if self.cancelled.is_set():
             raise Cancelled
-        left = self.total - step - 1
-        preview = self._preview(pipeline, step, tensors["latents"]) if left and self.previews else None
+        first = pipeline.scheduler.begin_index or 0  # an edit of less than full strength leaves out the steps before
+        total = self.total - first
+        left = total - step - 1
+        preview = self._preview(pipeline, first + step, tensors["latents"]) if left and self.previews else None
         self.before = tensors["latents"]
         if step == 0:
             self.first_done = self._elapsed()
         seconds_left = (self._elapsed() - self.first_done) / step * left if step else None
-        self.events.put(Step(step + 1, self.total, seconds_left, preview))
+        self.events.put(Step(step + 1, total, seconds_left, preview))
         return {}
 
     def _preview(self, pipeline: FaceMoGLEPipeline, step: int, latents: Tensor) -> Image.Image | None:

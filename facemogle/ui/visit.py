@@ -3,13 +3,15 @@
 import io
 from dataclasses import dataclass, replace
 
+import numpy as np
 from gradio.processing_utils import save_bytes_to_cache
 from gradio.utils import get_upload_folder
 from PIL import Image
 
 from facemogle.picture_files import Settings, write_picture
-from facemogle.ui.run import Run
+from facemogle.ui.run import Base, Run
 
+BLANK_SIDE = 512  # of the map that stands for none
 MAX_RUNS = 8  # kept, with their gating weights
 
 
@@ -35,8 +37,25 @@ class Visit:
 
     @property
     def before(self) -> Image.Image | None:
-        """The first face of the run before the shown one."""
+        """The picture that the shown one is a change of, at its size, or else the first face of the run before."""
+        if self.run and self.face and self.run.request.edit:
+            return self.run.request.edit.base.picture.resize(self.face.size, Image.Resampling.LANCZOS)
         return self.runs[self.shown - 1].faces[0] if self.shown > 0 else None
+
+    @property
+    def base(self) -> Base | None:
+        """What lies under the label map while the picture is shown: what it is a change of, or else the picture."""
+        if self.run and self.run.request.edit:
+            return self.run.request.edit.base
+        return self.drawn
+
+    @property
+    def drawn(self) -> Base | None:
+        """The picture itself, as one to change."""
+        if self.face is None or self.settings is None:
+            return None
+        label_map = self.settings.label_map
+        return Base(self.face, np.zeros((BLANK_SIDE, BLANK_SIDE), np.uint8) if label_map is None else label_map)
 
     def added(self, run: Run) -> "Visit":
         """With one more run, which is shown; the oldest is let go."""

@@ -9,8 +9,10 @@ from types import SimpleNamespace
 import pytest
 from actions import EXAMPLES
 
-from facemogle.checkpoints import load_parser, load_pipeline
+from facemogle.checkpoints import CheckpointError, load_parser, load_pipeline
+from facemogle.labels import LEFT_RIGHT_PAIRS
 from facemogle.ui import layout
+from facemogle.ui.photos import Parsers
 from facemogle.ui.provider import PipelineProvider
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright: see requirements-dev.txt")
@@ -32,6 +34,31 @@ def browser() -> Iterator:
             pytest.skip(f"needs a browser: apt install chromium, or playwright install chromium ({error.message[:80]})")
         yield browser
         browser.close()
+
+
+class Mistaken:
+    """The bundled parser, with left and right exchanged."""
+
+    def probabilities(self, pictures):
+        answers = load_parser().probabilities(pictures)
+        for answer in answers:
+            for left, right in LEFT_RIGHT_PAIRS:
+                answer[[left, right]] = answer[[right, left]]
+        return answers
+
+
+def load_photo_parser(name: str):
+    if name == "absent":
+        raise CheckpointError("absent needs absent.safetensors, which is not on this computer. Put it there.")
+    return Mistaken() if name == "mistaken" else load_parser(name)
+
+
+PARSERS = Parsers(
+    {"mini": "the bundled one", "mistaken": "left for right", "absent": "in the clouds"},
+    load_photo_parser,
+    lambda name: name != "absent",
+    "mini",
+)
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +94,7 @@ def app() -> Iterator[SimpleNamespace]:
         EXAMPLES,
         suggestions=suggestions,
         load_parser=load_parser,
+        parsers=PARSERS,
         on_gpu=record,
     )
     _, app.url, _ = app.blocks.launch(prevent_thread_lock=True, quiet=True, **layout.launch_options())

@@ -346,7 +346,7 @@ def test_a_request_of_any_size_leaves_the_server_serving(page, app):
 def ask(page, app, label_map) -> str:
     """What the server says to a request for a face that no page sent."""
     (function,) = (fn for fn in app.blocks.fns.values() if fn.concurrency_id == "model" and fn.api_name != "generate")
-    data = [None, label_map, "", 3, 1, 1, 3.5, 1, None]
+    data = [None, label_map, "", 3, 1, 1, 3.5, 1, None, False, 1, None, None]
     job = {"data": data, "fn_index": function._id, "session_hash": "forged"}
     response = page.request.post(f"{app.url}gradio_api/queue/join", data=job)
     assert response.ok

@@ -151,7 +151,7 @@ def test_a_picture_dropped_anywhere_restores_its_settings_exactly(page, parts):
 
 def test_chosen_pictures_restore_one_after_the_other(page, parts):
     with page.expect_file_chooser() as chooser:
-        page.get_by_role("button", name="Choose a file").click()
+        page.get_by_role("button", name="Photo").click()
     assert not chooser.value.is_multiple()
     for turn in range(3):
         choose(page, png(replace(SETTINGS, prompt=f"turn {turn % 2}", seed=turn)))  # the last as the first

@@ -1,0 +1,271 @@
+"""What the page does with a photo: finds the faces, frames one, reads its label map. Handlers, as in handlers.py.
+
+A photo is (H, W, 3) uint8 RGB. It stays in the memory of the visit; nothing here writes a file.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import wraps
+from html import escape
+from typing import Any, NamedTuple
+
+import cv2
+import gradio as gr
+import numpy as np
+from PIL import Image
+
+from facemogle.label_files import MAX_PIXELS, read_label_map
+from facemogle.labels import NUM_CLASSES, from_colours
+from facemogle.parsing.alignment import Face, Frame, find_faces, frame_face, frame_square, frame_whole
+from facemogle.parsing.cleanup import swap_sides
+from facemogle.parsing.parse import FaceParse, FaceParser, disagreement, parse_frame
+from facemogle.parsing.photos import read_photo
+from facemogle.ui import photo_crop
+from facemogle.ui.label_editor import laid_under
+from facemogle.ui.photo_crop import Square
+from facemogle.ui.picture_drop import PictureFile
+from facemogle.ui.picture_strip import SIDE, strip
+from facemogle.ui.run import Base
+
+KEEP = gr.skip()
+KEPT_SIDE = 3072  # pixels: a visit holds no larger photo
+UNSURE = 0.6  # what is read with less confidence is hatched
+AROUND = 0.3  # of a face's box, on each side of it in its thumbnail
+
+
+@dataclass(frozen=True)
+class Parsers:
+    """The parsers to choose from: names with a line on each, which are on this computer, the first choice."""
+
+    described: Mapping[str, str]
+    load: Callable[[str], FaceParser]  # raises what is missing, and how to get it
+    available: Callable[[str], bool]
+    default: str
+
+    def choices(self) -> list[tuple[str, str]]:
+        """(text, name) for a menu."""
+        missing = {name: "" if self.available(name) else " (not on this computer yet)" for name in self.described}
+        return [(f"{name}{missing[name]}: {line}", name) for name, line in self.described.items()]
+
+
+@dataclass(frozen=True, eq=False)
+class OpenPhoto:
+    """A photo of this visit, and what is read from it: `frame` of it, by `parser`; `before` by the parser before.
+
+    `face` counts `faces`, or is None where something else is framed. `base` is the crop with its label map.
+    """
+
+    name: str
+    pixels: np.ndarray
+    faces: tuple[Face, ...]
+    parser: str = ""
+    face: int | None = None
+    frame: Frame | None = None
+    parse: FaceParse | None = None
+    before: FaceParse | None = None
+    base: Base | None = None
+
+
+class Shown(NamedTuple):
+    """What a handler here changes on the page, as layout.py lists it."""
+
+    photo: Any = KEEP
+    base: Any = KEEP
+    note: Any = KEEP
+    faces: Any = KEEP
+    crop: Any = KEEP
+    editor: Any = KEEP
+    menu: Any = KEEP
+    prompt: Any = KEEP
+    in_place: Any = KEEP  # the switch that keeps what lies under the map: off once nothing does
+
+
+def explained(handler: Callable[..., Iterator[Shown]]) -> Callable[..., Iterator[Shown]]:
+    """What goes wrong becomes the note; all else on the page stays as it was."""
+
+    @wraps(handler)
+    def explaining(*values: Any) -> Iterator[Shown]:
+        try:
+            yield from handler(*values)
+        except Exception as error:
+            yield Shown(note=note(str(error), failed=True))
+            raise gr.Error(str(error), visible=False, print_exception=not isinstance(error, ValueError)) from error
+
+    return explaining
+
+
+@explained
+def open_picture(
+    parsers: Parsers, template_prompts: set[str], file: PictureFile, parser: str, clean: bool, prompt: str
+) -> Iterator[Shown]:
+    """A file that carries no settings of ours: a label map, or else a photo, whose largest face is read.
+
+    `template_prompts` go with maps to start from, and tell nothing of the photo: such a prompt is taken away.
+    """
+    label_map = label_map_in(file)
+    if label_map is not None:
+        yield Shown(note=note(f"{file.name} is a label map, and is opened as one."), editor=label_map)
+        return
+    yield Shown(note=note(f"Looking for faces in {file.name} …"))
+    pixels = within(read_photo(file.opened()), KEPT_SIDE)
+    photo = OpenPhoto(file.name, pixels, tuple(find_faces(pixels)))
+    yield Shown(prompt="" if prompt in template_prompts else KEEP)
+    if photo.faces:
+        yield from _read(parsers, _framed(photo, 0), parser, clean)
+    else:
+        text = (
+            f"No face was found in {photo.name}. Drag a square around one below, or read the picture as it is. "
+            "If it is a label map, Open in the editor takes it."
+        )
+        crop = photo_crop.over(pixels, open=True)
+        yield Shown(photo, None, note(text), "", crop, laid_under(None), in_place=False)
+
+
+@explained
+def choose_face(parsers: Parsers, photo: OpenPhoto | None, index: int, parser: str, clean: bool) -> Iterator[Shown]:
+    photo = kept(photo)
+    if not 0 <= index < len(photo.faces):
+        raise ValueError(f"There is no face {index} in {photo.name}.")
+    yield from _read(parsers, _framed(photo, index), parser, clean)
+
+
+@explained
+def take_whole(parsers: Parsers, photo: OpenPhoto | None, parser: str, clean: bool) -> Iterator[Shown]:
+    photo = kept(photo)
+    yield from _read(parsers, replace(photo, face=None, frame=frame_whole(photo.pixels)), parser, clean)
+
+
+@explained
+def take_square(parsers: Parsers, photo: OpenPhoto | None, square: Square, parser: str, clean: bool) -> Iterator[Shown]:
+    photo = kept(photo)
+    yield from _read(parsers, replace(photo, face=None, frame=frame_square(photo.pixels, *square)), parser, clean)
+
+
+@explained
+def read_again(parsers: Parsers, photo: OpenPhoto | None, parser: str, clean: bool) -> Iterator[Shown]:
+    """The same crop, with another parser or another clean-up."""
+    photo = kept(photo)
+    if photo.frame is None:  # no crop yet: the choice is for the next one
+        return
+    before = photo.parse if parser != photo.parser else photo.before
+    try:
+        yield from _read(parsers, photo, parser, clean, before=before)
+    except Exception:
+        yield Shown(menu=photo.parser)  # which still has the word
+        raise
+
+
+@explained
+def swap(photo: OpenPhoto | None, label_map: np.ndarray) -> Iterator[Shown]:
+    """Left and right exchanged, in the map as it is now and in the photo's own."""
+    photo = kept(photo)
+    if photo.parse is None:
+        return
+    parse = replace(photo.parse, label_map=swap_sides(photo.parse.label_map), eyes_swapped=False)
+    swapped = _with_base(replace(photo, parse=parse))
+    shown = _shown(swapped, "Left and right are exchanged.")
+    yield shown._replace(editor=shown.editor | {"value": swap_sides(label_map)}, crop=KEEP)
+
+
+def close(photo: OpenPhoto | None, base: Base | None) -> Shown:
+    """Let go of the photo, and of its crop where that lies under the map."""
+    cleared = Shown(None, KEEP, "", "", gr.update(picture="", square=None, open=False))
+    if photo is None or base is not photo.base:
+        return cleared
+    return cleared._replace(base=None, editor=laid_under(None), in_place=False)
+
+
+def note(text: str, *, failed: bool = False, swapped: bool = False) -> str:
+    """HTML of the line on the photo; the page offers to exchange left and right while they are `swapped`."""
+    kind = f"note{' failed' * failed}{' swapped' * swapped}"
+    return f'<p class="{kind}" role="{"alert" if failed else "status"}">{escape(text)}</p>'
+
+
+def kept(photo: OpenPhoto | None) -> OpenPhoto:
+    if photo is None:
+        raise ValueError("The photo is no longer kept here: a visit ends after an hour. Drop it again.")
+    return photo
+
+
+# Reading.
+
+
+def _framed(photo: OpenPhoto, index: int) -> OpenPhoto:
+    return replace(photo, face=index, frame=frame_face(photo.pixels, photo.faces[index]))
+
+
+def _read(
+    parsers: Parsers, photo: OpenPhoto, name: str, clean: bool, *, before: FaceParse | None = None
+) -> Iterator[Shown]:
+    """Parse the photo's frame, and show it all."""
+    assert photo.frame is not None
+    yield Shown(note=note(f"Reading the face with {name} …"))
+    parse = parse_frame(parsers.load(name), photo.pixels, photo.frame, clean=clean)
+    photo = _with_base(replace(photo, parser=name, parse=parse, before=before))
+    count = len(photo.faces)
+    found = "One face was found" if count == 1 else f"{count or 'No'} faces were found"
+    text = " ".join([f"{found} in {photo.name}. Correct the map where it is wrong.", *parse.notes])
+    menu = gr.update(choices=parsers.choices(), value=name)  # one may have been downloaded
+    yield _shown(photo, text)._replace(menu=menu)
+
+
+def _with_base(photo: OpenPhoto) -> OpenPhoto:
+    parse = photo.parse
+    assert parse is not None
+    differing = None if photo.before is None else disagreement(parse, photo.before)
+    base = Base(Image.fromarray(parse.crop), parse.label_map, parse.confidence < UNSURE, differing)
+    return replace(photo, base=base)
+
+
+def _shown(photo: OpenPhoto, text: str) -> Shown:
+    """All that follows from a photo that has been read."""
+    parse, frame, base = photo.parse, photo.frame, photo.base
+    assert parse is not None and frame is not None and base is not None
+    editor = laid_under(base) | {"value": parse.label_map}
+    title = "Faces in the photo" if len(photo.faces) > 1 else "The face in the photo"
+    pictures = [(thumbnail_of(photo.pixels, face), f"Face {n}") for n, face in enumerate(photo.faces, start=1)]
+    return Shown(
+        photo, base, note(text, swapped=parse.eyes_swapped), strip(title, pictures, chosen=photo.face),
+        photo_crop.over(photo.pixels, square_of(frame)), editor,
+    )  # fmt: skip
+
+
+def label_map_in(file: PictureFile) -> np.ndarray | None:
+    """(H, W) class ids of a PNG file in the classes' colours, or of class ids in grey; None of any other.
+
+    Never of one colour alone: a picture that is all black is one, too.
+    """
+    try:
+        with Image.open(file.opened(), formats=["PNG"]) as picture:
+            if picture.width * picture.height > MAX_PIXELS:
+                return None
+            colours = np.asarray(picture.resize((64, 64), Image.Resampling.NEAREST).convert("RGB"))
+        in_grey = (colours == colours[..., :1]).all() and colours.max() < NUM_CLASSES
+        if not (in_grey or from_colours(colours)[1] == 0):  # told from few pixels, since photos may have many
+            return None
+        label_map, off_palette = read_label_map(file.opened())
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None
+    return None if off_palette or label_map.min() == label_map.max() else label_map
+
+
+def within(photo: np.ndarray, side: int) -> np.ndarray:
+    """Scaled down where its longer side is over `side`."""
+    scale = side / max(photo.shape[:2])
+    return photo if scale >= 1 else cv2.resize(photo, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+
+
+def thumbnail_of(photo: np.ndarray, face: Face) -> Image.Image:
+    """A square about the face's box."""
+    left, top, right, bottom = face.box
+    half = (0.5 + AROUND) * max(right - left, bottom - top)
+    x, y = (left + right) / 2, (top + bottom) / 2
+    box = (x - half, y - half, x + half, y + half)
+    return Image.fromarray(photo).transform((SIDE, SIDE), Image.Transform.EXTENT, box, Image.Resampling.BILINEAR)
+
+
+def square_of(frame: Frame) -> Square:
+    """The upright square that is nearly a frame's place in the photo."""
+    x, y = frame.to_photo @ (frame.width / 2, frame.height / 2, 1)
+    side = min(frame.width, frame.height) * np.sqrt(abs(np.linalg.det(frame.to_photo[:, :2])))
+    return Square(float(x - side / 2), float(y - side / 2), float(side))
