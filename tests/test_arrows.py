@@ -35,7 +35,7 @@ ARROWS = {
     "cli": {"checkpoints", "faces", "figures", "gating", "label_files", "labels", "parsing", "picture_files"},
     "__main__": {"cli"},
     "__init__": {"checkpoints", "faces", "pipeline"},
-}
+}  # fmt: skip
 
 WEIGHTS_AND_HUB = {"checkpoints", "parser_checkpoints", "weight_files"}
 
