@@ -309,7 +309,7 @@ def test_programs_are_told_what_is_wrong(client, tmp_path):
     for reason, arguments in {
         "cannot be read|not a picture": ((broken, "", 3, 1, None, 1, None), "/generate"),
         "Seed must be": ((None, "", -1, 1, None, 1, None), "/generate"),
-        "cannot be read": ((broken,), "/parse"),
+        "no picture that can be read": ((broken,), "/parse"),
         "not a gating record": ((broken, None), "/gating"),
     }.items():
         with pytest.raises(gradio_client.exceptions.AppError, match=reason):
