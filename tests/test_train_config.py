@@ -29,9 +29,9 @@ def test_the_papers_defaults():
 
 
 def test_a_change_takes_the_place_of_the_file(file):
-    config = read_config(file, ["steps=9", "flip=1", "train_base=true", "data=", "output=runs/12", "gating=scalar"])
-    assert (config.steps, config.flip, config.train_base, config.learning_rate) == (9, 1.0, True, 1e-4)
-    assert (config.output, config.gating) == ("runs/12", "scalar") and type(config.flip) is float
+    config = read_config(file, ["steps=9", "guidance=2", "train_base=true", "data=", "output=runs/12", "gating=scalar"])
+    assert (config.steps, config.guidance, config.train_base, config.learning_rate) == (9, 2.0, True, 1e-4)
+    assert (config.output, config.gating) == ("runs/12", "scalar") and type(config.guidance) is float
     assert read_config(file, ["output=7"]).output == "7"
 
 
@@ -60,6 +60,7 @@ def test_what_is_saved_reads_back(file, tmp_path):
         (["data=there"], "either cache or data"),
         (["cache="], "either cache or data"),
         (["quantise=4bit", "train_base=true"], "needs a frozen base"),
+        (["flip=0.5"], "cannot be mirrored"),
         (["validation_pictures=9"], "8 are held out, for 9 pictures"),
         (["validation_samples=0", "validation_pictures=0"], "0 are held out"),
         (["learning_rate=0"], "learning_rate must be from"),

@@ -12,6 +12,8 @@ from torch import Tensor
 from facemogle.labels import NUM_CLASSES, PALETTE
 from facemogle.pipeline import FaceMoGLEPipeline
 
+CHUNK_ON_GPU = 16  # masks encoded at a time
+
 
 @torch.no_grad()
 def condition_tokens(
@@ -36,7 +38,7 @@ def condition_tokens(
     if black_tokens is None:
         black_tokens = encode_black(pipeline, *label_maps.shape[1:])
     device = black_tokens.device
-    chunk = chunk or (16 if device.type == "cuda" else 2)  # more at a time are slower on a CPU, by half at 16
+    chunk = chunk or (CHUNK_ON_GPU if device.type == "cuda" else 2)  # more are slower on a CPU, by half at 16
     samples, class_ids = (each.to(device) for each in classes_present(label_maps).nonzero(as_tuple=True))
     pictures = _condition_pictures(label_maps.to(device), samples, class_ids, chunk)
     encoded = torch.cat([_encode(picture, pipeline) for picture in pictures])

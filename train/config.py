@@ -80,6 +80,8 @@ class TrainingConfig:
         for name, (low, high) in RANGES.items():
             if not low <= getattr(self, name) <= high:
                 raise ValueError(f"{name} must be from {low:g} to {high:g}, got {getattr(self, name)}.")
+        if self.cache and self.flip:
+            raise ValueError("What is in a cache cannot be mirrored: set flip to 0, or data in place of cache.")
         if self.train_base and self.quantise != "none":
             raise ValueError(f"quantise={self.quantise} needs a frozen base: set train_base or quantise back.")
         if self.validation_every and not max(1, self.validation_pictures) <= self.validation_samples:

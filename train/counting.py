@@ -26,10 +26,9 @@ from facemogle.pipeline import FaceMoGLEPipeline
 from facemogle.transformer import FaceMoGLETransformer2DModel
 from facemogle.vae import PixelShuffleAutoencoderKL
 from train.building import Trained, add_trained, precision
+from train.conditions import CHUNK_ON_GPU
 from train.config import TrainingConfig
 from train.objective import TrainingBatch
-
-MASKS_AT_A_TIME = 16  # that train.conditions encodes on a GPU
 
 Architecture = dict[str, dict[str, Any]]  # the config of each part of a checkpoint
 
@@ -186,7 +185,7 @@ def activations(parts: Architecture, config: TrainingConfig, device: str = "cuda
 def encoding(parts: Architecture, config: TrainingConfig, device: str = "cuda") -> int:
     """The peak of making a step's inputs: masks by the VAE, and without a cache the prompts by T5."""
     pipeline = build(with_blocks(parts, 1, 1), config, "meta")
-    shape = MASKS_AT_A_TIME, 3, config.height, config.width
+    shape = CHUNK_ON_GPU, 3, config.height, config.width
     prompts = config.batch, parts["pipeline"]["max_sequence_length"]
     peaks = []
     for module, size, dtype in (
