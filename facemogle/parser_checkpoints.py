@@ -62,9 +62,9 @@ class Published:
         if self.revision:
             name = f"models--{self.home.replace('/', '--')}"
             return Path(constants.HF_HUB_CACHE) / name / "snapshots" / self.revision
-        import torch
-
-        return Path(torch.hub.get_dir()) / "checkpoints"
+        # torch.hub.get_dir(), of which a page that starts would have to wait for torch.
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "torch"
+        return Path(os.environ.get("TORCH_HOME") or cache).expanduser() / "hub" / "checkpoints"
 
 
 # The best on photos first.

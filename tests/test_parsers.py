@@ -465,3 +465,12 @@ def test_the_menu_and_the_choice(monkeypatch, stand_ins, elsewhere):
         load_parser(name)
         assert default_parser() == parser_of("flux") == name
     assert parser_of("mini") == "mini"
+
+
+def test_the_release_is_kept_where_torch_keeps_its_own(monkeypatch, tmp_path):
+    farl = parser_checkpoints.PARSERS["farl"]
+    for name, value in (("TORCH_HOME", tmp_path / "one"), ("XDG_CACHE_HOME", tmp_path / "other"), ("HOME", tmp_path)):
+        for other in ("TORCH_HOME", "XDG_CACHE_HOME"):
+            monkeypatch.delenv(other, raising=False)
+        monkeypatch.setenv(name, str(value))
+        assert farl.folder == Path(torch.hub.get_dir()) / "checkpoints"

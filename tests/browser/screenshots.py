@@ -10,9 +10,18 @@ from playwright.sync_api import Page, sync_playwright
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from facemogle.checkpoints import describe, load_parser, load_pipeline, prompt_suggestions  # noqa: E402
+from facemogle.checkpoints import (  # noqa: E402
+    default_parser,
+    describe,
+    load_parser,
+    load_pipeline,
+    parser_available,
+    parsers,
+    prompt_suggestions,
+)
 from facemogle.ui import layout  # noqa: E402
 from facemogle.ui.examples import load_examples  # noqa: E402
+from facemogle.ui.photos import Parsers  # noqa: E402
 from facemogle.ui.provider import PipelineProvider  # noqa: E402
 
 ASSETS = ROOT / "assets"
@@ -25,6 +34,7 @@ def main() -> None:
         load_examples(ASSETS / "examples"),
         suggestions=prompt_suggestions("mini"),
         load_parser=load_parser,
+        parsers=Parsers(parsers(), load_parser, parser_available, default_parser()),
     )
     _, url, _ = app.launch(prevent_thread_lock=True, quiet=True, **layout.launch_options())
     with sync_playwright() as playwright:
