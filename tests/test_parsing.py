@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 from facemogle.checkpoints import CheckpointError, load_parser
 from facemogle.labels import NUM_CLASSES
 from facemogle.parsing.mini import MiniParser
+from facemogle.parsing.pictures import resized
 
 
 @pytest.fixture(scope="module")
@@ -54,9 +55,9 @@ def test_a_larger_picture_is_averaged_not_sampled(parser, pictures):
     large = np.kron(small, np.ones((4, 4, 1), np.uint8))
     large[1::4, 1::4] = 255 - large[1::4, 1::4]
     means = np.round(large.reshape(32, 4, 32, 4, 3).mean((1, 3))).astype(np.uint8)
-    resized = parser._resize(large)[0].permute(1, 2, 0).numpy()
+    shrunk = resized(large, 32)[0].permute(1, 2, 0).numpy()
     # The triangle filter reaches a little into the neighbours; picking single pixels would be far off.
-    assert np.abs(resized - means).mean() < np.abs(large[1::4, 1::4].astype(float) - means).mean() / 3
+    assert np.abs(shrunk - means).mean() < np.abs(large[1::4, 1::4].astype(float) - means).mean() / 3
 
 
 @pytest.mark.filterwarnings("error")

@@ -3,17 +3,16 @@
 B batch, C channels, H, W pixels. Everything is convolutional, so that one set of weights serves several sizes.
 """
 
-from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import numpy as np
-import torch
 import torch.nn.functional as F
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 
 from facemogle.labels import NUM_CLASSES
+from facemogle.parsing.pictures import PictureParser, resized
 
 
 def convolution(inputs: int, outputs: int, *, size: int = 3, dilation: int = 1) -> nn.Sequential:
@@ -35,7 +34,7 @@ class Residual(nn.Module):
         return F.relu(features + self.second(F.relu(self.first(features))))
 
 
-class MiniParser(ModelMixin, ConfigMixin):
+class MiniParser(ModelMixin, ConfigMixin, PictureParser):
     """A U-Net; pictures (B, 3, H, W) in -1..1 -> class logits (B, 19, H, W); H and W are multiples of `multiple`.
 
     A pixel unshuffle moves `patch` x `patch` pixels into the channels and the head moves them back, so that no
@@ -73,33 +72,5 @@ class MiniParser(ModelMixin, ConfigMixin):
             features = decode(F.relu(skip + F.interpolate(up(features), scale_factor=2.0)))
         return F.pixel_shuffle(self.head(features), self.config.patch)
 
-    def parse(self, pictures: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """uint8 RGB pictures (H, W, 3) of any sizes -> label maps (H, W) uint8, each of its picture's size."""
-        return [logits.argmax(0).byte().cpu().numpy() for logits in self._logits(pictures)]
-
-    def probabilities(self, pictures: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """uint8 RGB pictures (H, W, 3) of any sizes -> (19, H, W) float32, summing to 1 over the classes."""
-        return [logits.softmax(0).cpu().numpy() for logits in self._logits(pictures)]
-
-    @torch.no_grad()
-    def _logits(self, pictures: Sequence[np.ndarray]) -> Iterator[Tensor]:
-        """(19, H, W) float32, picture by picture: on a CPU batches are no faster, and need more memory."""
-        for picture in pictures:
-            check_picture(picture)
-        for picture in pictures:
-            logits = self(self._resize(picture).to(self.device, self.dtype) / 127.5 - 1)
-            yield F.interpolate(logits.float(), picture.shape[:2], mode="bilinear")[0]
-
-    def _resize(self, picture: np.ndarray) -> Tensor:
-        """(H, W, 3) -> (1, 3, S, S), the network's own size; `antialias` averages over areas where that is smaller."""
-        # A copy, since torch takes neither read-only arrays, as Pillow's are, nor flipped views.
-        pixels = torch.from_numpy(np.array(picture, np.float32, order="C")).permute(2, 0, 1)[None]
-        return F.interpolate(pixels, (self.config.size, self.config.size), mode="bilinear", antialias=True)
-
-
-def check_picture(picture: np.ndarray) -> None:
-    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or picture.size == 0:
-        raise ValueError(
-            f"A picture must be (H, W, 3) uint8 RGB, got {picture.dtype} of shape {picture.shape}. "
-            "Convert it with np.asarray(image.convert('RGB')); pass a single picture as a list of one."
-        )
+    def logits_of(self, picture: np.ndarray) -> Tensor:
+        return self(resized(picture, self.config.size).to(self.device, self.dtype) / 127.5 - 1)
