@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from diffusers.models.attention_dispatch import AttentionBackendName, _AttentionBackendRegistry
 from torch import nn
 
 from facemogle import checkpoints
@@ -63,6 +64,10 @@ def test_the_exported_folder_paints_from_map_and_text(checkpoint, portraits):
     record = json.loads((checkpoint / "training.json").read_text())
     assert record["stages"]["base"][-1]["step"] == 2
     assert (checkpoint / "LICENSE.md").is_file()
+
+
+def test_training_leaves_other_models_their_attention(checkpoint):
+    assert _AttentionBackendRegistry.get_active_backend()[0] == AttentionBackendName.NATIVE
 
 
 def test_it_is_measured_and_reported(checkpoint, config, tmp_path, monkeypatch):

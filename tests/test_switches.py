@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 from accelerate import cpu_offload
-from diffusers import FirstBlockCacheConfig
-from diffusers.models.attention_dispatch import AttentionBackendName, _AttentionBackendRegistry
+from diffusers import FirstBlockCacheConfig, attention_backend
+from diffusers.models.attention_dispatch import AttentionBackendName
 
 from facemogle.transformer import ConditionLinear
 
@@ -116,14 +116,11 @@ def test_a_run_broken_off_leaves_no_cache_behind(generate, pipeline):
 @pytest.mark.parametrize("condition_scale", [1.0, 0.5])
 def test_attention_backend(condition_scale, generate, pipeline):
     before = generate(condition_scale=condition_scale)
-    active = _AttentionBackendRegistry._active_backend
-    try:
+    with attention_backend():  # what is set within ends with it
         pipeline.transformer.set_attention_backend("_native_math")
         processors = pipeline.transformer.attn_processors.values()
         assert {processor._attention_backend for processor in processors} == {AttentionBackendName._NATIVE_MATH}
         torch.testing.assert_close(generate(condition_scale=condition_scale), before, atol=1e-4, rtol=0)
-    finally:
-        _AttentionBackendRegistry.set_active_backend(active)
 
 
 def test_compiled_blocks(generate, pipeline, label_map):

@@ -10,7 +10,7 @@ from facemogle.labels import NUM_CLASSES, to_colours
 from facemogle.mogle import MoGLE
 from facemogle.transformer import AdapterConfig, FaceMoGLETransformer2DModel
 from train.mini.augment import augment
-from train.mini.base import load_base, make_fast, pack, token_grid_ids
+from train.mini.base import load_base, pack, token_grid_ids, with_fast_attention
 from train.mini.config import MiniConfig
 from train.mini.latent_code import LatentCode, to_tensor
 from train.mini.loop import fit, load_average
@@ -81,13 +81,15 @@ def rarity(values: Tensor, num_values: list[int]) -> Tensor:
     return torch.stack([each[column] for each, column in zip(fair, values.T, strict=True)]).mean(0)
 
 
+@with_fast_attention
 def train_adapter(samples: Samples, latents: Tensor, config: MiniConfig) -> None:
     """`latents` (N, 16, h, w) are those of `samples`."""
     text, transformer, mogle = build(config)
     if not config.adapter_freezes_base:
         transformer.requires_grad_(True)
         text.requires_grad_(True)
-    make_fast(transformer, config)
+    if config.compile:
+        transformer.compile_repeated_blocks()
     code = load_code(config)
     black = condition_tokens(np.zeros((1, config.size, config.size), np.uint8), code)[0, 2]
     dropout = ConditionDropout(config.text_dropout, config.local_mask_dropout, config.all_masks_dropout)

@@ -2,6 +2,7 @@
 
 import torch
 import torch.nn.functional as F
+from diffusers import attention_backend
 from torch import Tensor
 
 from facemogle.pipeline import image_ids
@@ -44,13 +45,6 @@ def load_base(config: MiniConfig) -> tuple[TextEncoders, FaceMoGLETransformer2DM
     return text.eval().requires_grad_(False), transformer.eval().requires_grad_(False)
 
 
-def make_fast(transformer: FaceMoGLETransformer2DModel, config: MiniConfig) -> None:
-    """Compile the blocks. On a CPU plain attention is faster to train than the fused one, whose backward is slow."""
-    transformer.set_attention_backend("_native_math")
-    if config.compile:
-        transformer.compile_repeated_blocks()
-
-
 def pack(latents: Tensor) -> Tensor:
     """(B, c, 2h, 2w) -> (B, h * w, 4c), as the pipeline packs them; the latent code needs no scale and shift."""
     return F.pixel_unshuffle(latents.float(), 2).flatten(2).mT.contiguous()
@@ -62,10 +56,16 @@ def token_grid_ids(tokens: Tensor) -> Tensor:
     return image_ids(side, side)
 
 
+# On a CPU plain attention is faster to train than the fused one, whose backward is slow.
+with_fast_attention = attention_backend("_native_math")
+
+
+@with_fast_attention
 def train_base(samples: Samples, latents: Tensor, config: MiniConfig) -> None:
     """`latents` (N, 16, h, w) are those of `samples`."""
     text, transformer = load_words(config), build(config)
-    make_fast(transformer, config)
+    if config.compile:
+        transformer.compile_repeated_blocks()
     dropout = ConditionDropout(text=config.text_dropout)
     txt_ids = torch.zeros(config.text_length, 3)
 
