@@ -1,6 +1,7 @@
-"""`AutoencoderKL` with pixel-shuffle upsampling: a decoder that can start as the exact inverse of a linear patch code.
+"""`AutoencoderKL` around a linear code of patches: cheap to encode twenty masks by, and what the decoder starts from.
 
-Nearest-neighbour upsampling followed by a convolution cannot tell the pixels of a flat patch apart; a convolution to
+The encoder is one convolution. The decoder upsamples by pixel shuffles, so that it can start as the code's inverse:
+nearest-neighbour upsampling followed by a convolution cannot tell the pixels of a flat patch apart; a convolution to
 four times the channels, laid out 2x2, can. Everything else is diffusers' own.
 """
 
@@ -25,11 +26,14 @@ class PixelShuffleUpsample(nn.Module):
 
 
 class PixelShuffleAutoencoderKL(AutoencoderKL):
-    """Configuration, encoder, and use as in `AutoencoderKL`."""
+    """Configuration and use as in `AutoencoderKL`; a patch's side is the factor by which the decoder upsamples."""
 
     @functools.wraps(AutoencoderKL.__init__)  # type: ignore[misc]
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
+        patch = 2 ** (len(self.config.block_out_channels) - 1)
+        moments = 2 * self.config.latent_channels  # mean and log variance
+        self.encoder = nn.Conv2d(self.config.in_channels, moments, patch, stride=patch)
         for block in self.decoder.up_blocks:
             if block.upsamplers is not None:
                 block.upsamplers = nn.ModuleList([PixelShuffleUpsample(block.upsamplers[0].channels)])

@@ -18,7 +18,7 @@ from PIL import Image
 
 from facemogle.label_files import write_label_map
 from facemogle.picture_files import read_settings
-from facemogle.ui import handlers, layout, run, views
+from facemogle.ui import handlers, layout, run, torch_thread, views
 from facemogle.ui.examples import Example, load_examples
 from facemogle.ui.label_editor import decode
 from facemogle.ui.live import Latest
@@ -49,9 +49,9 @@ def visit_of(provider, *values, **named) -> Visit:
     return generate(provider, *values, **named)[-1][2]
 
 
-def stream(pipeline, lock=None, **named):
+def stream(pipeline, **named):
     request = handlers.read_request(*fields(**named))
-    return run.stream(pipeline, request, checkpoint="tiny", lock=lock or threading.Lock())
+    return run.stream(pipeline, request, checkpoint="tiny")
 
 
 def watch(provider):
@@ -127,16 +127,32 @@ def test_estimate_inverts_the_flow():
 
 
 def test_a_closed_run_stops_within_a_step_and_leaves_the_pipeline_usable(pipeline, provider):
-    lock, forwards = threading.Lock(), []
+    forwards = []
     with (
         pipeline.transformer.register_forward_hook(lambda *_: forwards.append(1)),
-        closing(stream(pipeline, lock, steps=1000)) as events,
+        closing(stream(pipeline, steps=1000)) as events,
     ):
         next(events)
         events.close()
-        assert lock.acquire(timeout=30)
+        torch_thread.submit(lambda: None).result(timeout=30)  # which comes after the run
     assert len(forwards) < 100
     assert visit_of(provider, steps=1).run
+
+
+def test_runs_and_the_reading_of_their_faces_share_a_thread(provider, pipeline):
+    threads = []
+
+    class Parser:
+        def parse(self, pictures):
+            threads.append(threading.current_thread())
+            return [np.zeros(picture.shape[:2], np.uint8) for picture in pictures]
+
+    with pipeline.transformer.register_forward_hook(lambda *_: threads.append(threading.current_thread())):
+        visit = visit_of(provider, steps=2)
+        list(handlers.generate_live(provider, Latest(), "me", *fields(steps=2)))
+    handlers.show(provider, Parser, visit)
+    assert len(threads) > 4
+    assert set(threads) == {torch_thread.submit(threading.current_thread).result()}
 
 
 def test_a_run_that_fails_says_so_and_the_next_one_works(provider, pipeline, monkeypatch):
@@ -302,6 +318,20 @@ def test_settings_of_another_checkpoint_or_size_are_pointed_out(provider):
     assert "edit of a photo" in status
     assert "made with flux" in status
     assert "It was 512×512; this page makes 64×64." in status
+
+
+def test_live_asks_for_few_steps_with_guidance_in_the_first_alone(provider, monkeypatch):
+    requests = []
+
+    def stream(pipeline, request, **named):
+        requests.append(request)
+        return run.stream(pipeline, request, **named)
+
+    monkeypatch.setattr(handlers, "stream", stream)
+    provider.get()
+    list(handlers.generate_live(provider, Latest(), "me", *fields(steps=16, num_images=4)))
+    (live,) = requests
+    assert (live.num_images, live.num_inference_steps, live.guidance_until) == (1, 3, 0.9)
 
 
 def test_live_takes_few_steps_and_gives_way_to_the_next_stroke(provider, pipeline):

@@ -7,6 +7,7 @@ import torch
 from facemogle.vae import PixelShuffleAutoencoderKL
 from train.mini.latent_code import LatentCode, binary_masks, psnr, to_tensor
 from train.mini.linear_vae import hold_constants, set_linear
+from train.mini.vae import code_of
 
 
 def build(**changes) -> PixelShuffleAutoencoderKL:
@@ -45,6 +46,16 @@ def test_the_encoder_computes_the_linear_code_and_the_decoder_its_inverse(code, 
     latents = vae.encode(pictures).latent_dist.mode()
     assert (latents - code(pictures)).abs().max() < 2e-3
     assert (vae.decode(latents).sample - code.inverse(latents)).abs().max() < 2e-3
+
+
+@torch.no_grad()
+def test_the_code_can_be_read_from_the_encoder(code, pictures):
+    vae = build()
+    set_linear(vae, code)
+    read = code_of(vae)
+    assert (read(pictures) - code(pictures)).abs().max() < 1e-4
+    again = read(read.inverse(code(pictures)))  # its own inverse leaves codes as they are
+    assert (again - code(pictures)).abs().max() < 1e-4
 
 
 @torch.no_grad()

@@ -14,6 +14,7 @@ from facemogle import figures
 from facemogle.gating import load_gating, save_gating
 from facemogle.label_files import read_label_map, write_label_map
 from facemogle.parsing.photos import read_photo
+from facemogle.ui import torch_thread
 from facemogle.ui.expert_scales import ExpertScales
 from facemogle.ui.provider import PipelineProvider
 from facemogle.ui.visit import Visit
@@ -76,7 +77,7 @@ def add_api(
             raise gr.Error(f"No parser here can read the faces of {provider.checkpoint}.")
         with explained():
             picture = read_photo(photo)
-        (label_map,) = load_parser().parse([picture])
+        (label_map,) = torch_thread.call(load_parser().parse, [picture])
         return saved("label-map.png", lambda path: write_label_map(path, label_map))
 
     def gating(record: str, step: int | None = None) -> str:

@@ -11,7 +11,7 @@ import gradio as gr
 import numpy as np
 
 from facemogle.picture_files import Settings
-from facemogle.ui import views
+from facemogle.ui import torch_thread, views
 from facemogle.ui.examples import Example
 from facemogle.ui.fidelity import fidelity, no_parser
 from facemogle.ui.gating_inspector import Inspected
@@ -24,6 +24,7 @@ from facemogle.ui.visit import BLANK_SIDE, Visit, picture_file
 
 MAX_IMAGES = 8
 LIVE_STEPS = 3
+LIVE_GUIDANCE_UNTIL = 0.9  # the first step alone is guided: most of what the prompt says is decided there
 KEEP = gr.skip()
 
 
@@ -127,7 +128,7 @@ def generate(provider: PipelineProvider, visit: Visit, *fields: Any) -> Iterator
         pipeline = provider.get()
         yield KEEP, views.status("Starting …", share=0, running=True), KEEP
         # closing it cancels the run
-        with closing(stream(pipeline, request, checkpoint=provider.checkpoint, lock=provider.lock)) as events:
+        with closing(stream(pipeline, request, checkpoint=provider.checkpoint)) as events:
             for event in events:
                 if isinstance(event, Step):
                     yield event.preview or KEEP, progress(event), KEEP
@@ -145,11 +146,11 @@ def generate_live(provider: PipelineProvider, latest: Latest, visitor: str | Non
     try:
         request = read_request(*fields)
         steps = min(LIVE_STEPS, request.num_inference_steps)
-        request = replace(request, num_images=1, num_inference_steps=steps, previews=False)
+        request = replace(
+            request, num_images=1, num_inference_steps=steps, guidance_until=LIVE_GUIDANCE_UNTIL, previews=False
+        )
         with latest.begin(visitor) as stopped:
-            for event in stream(
-                provider.get(), request, checkpoint=provider.checkpoint, lock=provider.lock, cancelled=stopped
-            ):
+            for event in stream(provider.get(), request, checkpoint=provider.checkpoint, cancelled=stopped):
                 if isinstance(event, Run) and not stopped.is_set():
                     text = f"Live: {steps} steps in {event.seconds:.1f} s. Generate takes them all."
                     yield event.faces[0], views.status(text)
@@ -187,7 +188,8 @@ def show(provider: PipelineProvider, load_parser: Callable[[], Any] | None, visi
     if load_parser is None:
         followed = no_parser(provider.checkpoint)
     else:
-        followed = fidelity(visit.face, settings.label_map, *load_parser().parse([np.asarray(visit.face)]))
+        (read,) = torch_thread.call(load_parser().parse, [np.asarray(visit.face)])
+        followed = fidelity(visit.face, settings.label_map, read)
     comparison = None if visit.before is None else (visit.before, visit.face)
     title = f"{titles[visit.image]}, {settings.prompt or 'no prompt'}"
     inspected = Inspected(title, run.gating, visit.image, visit.face, settings.label_map)

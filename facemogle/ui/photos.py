@@ -20,7 +20,7 @@ from facemogle.parsing.alignment import Face, Frame, find_faces, frame_face, fra
 from facemogle.parsing.cleanup import swap_sides
 from facemogle.parsing.parse import FaceParse, FaceParser, disagreement, parse_frame
 from facemogle.parsing.photos import read_photo
-from facemogle.ui import photo_crop
+from facemogle.ui import photo_crop, torch_thread
 from facemogle.ui.label_editor import laid_under
 from facemogle.ui.photo_crop import Square
 from facemogle.ui.picture_drop import PictureFile
@@ -108,7 +108,7 @@ def open_picture(
         return
     yield Shown(note=note(f"Looking for faces in {file.name} …"))
     pixels = within(read_photo(file.opened()), KEPT_SIDE)
-    photo = OpenPhoto(file.name, pixels, tuple(find_faces(pixels)))
+    photo = OpenPhoto(file.name, pixels, tuple(torch_thread.call(find_faces, pixels)))
     yield Shown(prompt="" if prompt in template_prompts else KEEP)
     if photo.faces:
         yield from _read(parsers, _framed(photo, 0), parser, clean)
@@ -200,7 +200,7 @@ def _read(
     """Parse the photo's frame, and show it all."""
     assert photo.frame is not None
     yield Shown(note=note(f"Reading the face with {name} …"))
-    parse = parse_frame(parsers.load(name), photo.pixels, photo.frame, clean=clean)
+    parse = torch_thread.call(parse_frame, parsers.load(name), photo.pixels, photo.frame, clean=clean)
     photo = _with_base(replace(photo, parser=name, parse=parse, before=before))
     count = len(photo.faces)
     found = "One face was found" if count == 1 else f"{count or 'No'} faces were found"

@@ -15,8 +15,7 @@ if TYPE_CHECKING:
 class PipelineProvider:
     """Calls `load` at once, in a thread or, where CUDA must be set up in the calling thread, there.
 
-    `description` tells the page's visitors what is loaded, `checkpoint` is its name. Whoever runs the pipeline holds
-    `lock` meanwhile.
+    `description` tells the page's visitors what is loaded, `checkpoint` is its name.
     """
 
     def __init__(
@@ -24,7 +23,6 @@ class PipelineProvider:
     ):
         self.description = description
         self.checkpoint = checkpoint
-        self.lock = threading.Lock()
         self._load = load
         self._in_thread = in_thread
         self._start()

@@ -18,6 +18,7 @@ from PIL import Image
 
 from facemogle.gating import GatingRecord
 from facemogle.picture_files import Settings
+from facemogle.ui import torch_thread
 
 if TYPE_CHECKING:  # torch takes seconds to import, and the page need not wait for it
     from torch import Tensor
@@ -63,6 +64,7 @@ class Request:
     seed: int
     num_inference_steps: int
     guidance_scale: float | None = None  # None: the checkpoint's own
+    guidance_until: float | None = None  # likewise
     condition_scale: float = 1.0
     expert_scale: Mapping[str, float] | None = None
     num_images: int = 1
@@ -109,10 +111,9 @@ def stream(
     request: Request,
     *,
     checkpoint: str,
-    lock: threading.Lock,
     cancelled: threading.Event | None = None,
 ) -> Generator[Step | Run, None, None]:
-    """Run the pipeline under `lock`: a Step after every step, a Run at the end; raises what the run raised.
+    """Run the pipeline in torch's thread: a Step after every step, a Run at the end; raises what the run raised.
 
     Closing the iterator, or setting `cancelled`, stops the run within one step; the latter raises Cancelled.
     `checkpoint` is its name in the pictures' settings.
@@ -122,14 +123,13 @@ def stream(
 
     def work() -> None:
         try:
-            with lock:
-                if cancelled.is_set():  # while it waited
-                    raise Cancelled
-                events.put(_run(pipeline, request, checkpoint, events, cancelled))
+            if cancelled.is_set():  # while it waited
+                raise Cancelled
+            events.put(_run(pipeline, request, checkpoint, events, cancelled))
         except Exception as error:  # handed to the thread that reads the events
             events.put(error)
 
-    threading.Thread(target=work, name="run", daemon=True).start()
+    torch_thread.submit(work)
     try:
         while True:
             event = events.get()
@@ -171,6 +171,7 @@ def _run(
             width=width,
             num_inference_steps=request.num_inference_steps,
             guidance_scale=guidance_scale,
+            guidance_until=request.guidance_until,
             condition_scale=request.condition_scale,
             expert_scale=request.expert_scale,
             num_images_per_prompt=request.num_images,

@@ -1,20 +1,20 @@
 """Weights with which the VAE computes a linear patch code and its inverse exactly: where its training starts.
 
-Residual blocks pass their input on. The encoder's strided convolutions gather pixels 2x2 and the last of them projects;
-the decoder's pixel shuffles lay them out again. The heads' GroupNorm and SiLU are undone: a group holds each signal as
-+s and -s beside constants that fix its mean and variance, and silu(s) - silu(-s) = s.
+The decoder's residual blocks pass their input on, its pixel shuffles lay out the pixels. Its head's GroupNorm and SiLU
+are undone: a group holds each signal as +s and -s beside constants that fix its mean and variance, and
+silu(s) - silu(-s) = s.
 
 Patches are 8x8 pixels; a pixel's row in its patch is written in bits y2 y1 y0 (coarse to fine), its column x2 x1 x0.
 """
 
 import torch
-from diffusers.models.autoencoders.vae import Decoder, Encoder
+from diffusers.models.autoencoders.vae import Decoder
 from diffusers.models.resnet import ResnetBlock2D
 from torch import Tensor, nn
 from torch.nn.init import dirac_
 
 from facemogle.vae import PixelShuffleAutoencoderKL
-from train.mini.latent_code import LatentCode
+from train.mini.latent_code import PATCH, LatentCode
 
 CONSTANT = 100.0
 LOG_VARIANCE = -8.0
@@ -24,9 +24,9 @@ LOG_VARIANCE = -8.0
 def set_linear(vae: PixelShuffleAutoencoderKL, code: LatentCode) -> None:
     """Overwrite the weights that the linear path needs; all others keep their random start."""
     widths = vae.config.block_out_channels
-    if len(widths) != 4 or widths[0] < 12 or widths[1] < 48 or widths[2] < 48:
+    if len(widths) != 4 or widths[0] < 12 or min(widths[1:3]) < 48:
         raise ValueError(f"A linear 8x8 code needs four widths of at least 12, 48, 48 and its channels, got {widths}.")
-    for module in vae.modules():
+    for module in vae.decoder.modules():
         if isinstance(module, ResnetBlock2D):
             module.conv2.weight.zero_()
             module.conv2.bias.zero_()
@@ -37,17 +37,13 @@ def set_linear(vae: PixelShuffleAutoencoderKL, code: LatentCode) -> None:
     set_linear_decoder(vae.decoder, code)
 
 
-def set_linear_encoder(encoder: Encoder, code: LatentCode) -> None:
+def set_linear_encoder(encoder: nn.Conv2d, code: LatentCode) -> None:
     channels = code.encode.shape[1]
-    gather = [block.downsamplers[0].conv for block in encoder.down_blocks[:3]]
-    set_outputs(encoder.conv_in, torch.eye(3))
-    set_outputs(gather[0], torch.eye(12).reshape(12, 3, 2, 2))  # -> c y0 x0
-    set_outputs(gather[1], torch.eye(48).reshape(48, 12, 2, 2))  # -> c y0 x0 y1 x1
-    project = code.encode.reshape(3, 2, 2, 2, 2, 2, 2, channels)  # c y2 y1 y0 x2 x1 x0 z
-    project = project.permute(7, 0, 3, 6, 2, 5, 1, 4).reshape(channels, 48, 2, 2)
-    set_outputs(gather[2], project, bias=-code.mean @ code.encode)
-    set_head(encoder.down_blocks[3].resnets[0].conv_shortcut, encoder.conv_norm_out, encoder.conv_out, channels)
-    encoder.conv_out.bias[channels:] = LOG_VARIANCE
+    assert encoder.bias is not None
+    encoder.weight[:channels] = code.encode.T.unflatten(1, (3, PATCH, PATCH))
+    encoder.bias[:channels] = -code.mean @ code.encode
+    encoder.weight[channels:] = 0
+    encoder.bias[channels:] = LOG_VARIANCE
 
 
 def set_linear_decoder(decoder: Decoder, code: LatentCode) -> None:
@@ -64,17 +60,11 @@ def set_linear_decoder(decoder: Decoder, code: LatentCode) -> None:
 
 
 def set_outputs(conv: nn.Conv2d, matrix: Tensor, *, bias: Tensor | float = 0.0) -> None:
-    """The first outputs become `matrix` (outputs, inputs) of the first inputs, or (outputs, inputs, 2, 2) over pixels.
-
-    A stride of 2 sees its four pixels in the kernel's upper left corner; a stride of 1 its own in the centre.
-    """
+    """The first outputs of a 3x3 convolution become `matrix` (outputs, inputs) of the first inputs, pixel by pixel."""
     assert conv.bias is not None
-    outputs, inputs = matrix.shape[:2]
+    outputs, inputs = matrix.shape
     conv.weight[:outputs] = 0
-    if matrix.ndim == 4:
-        conv.weight[:outputs, :inputs, :2, :2] = matrix
-    else:
-        conv.weight[:outputs, :inputs, 1, 1] = matrix
+    conv.weight[:outputs, :inputs, 1, 1] = matrix
     conv.bias[:outputs] = bias
 
 

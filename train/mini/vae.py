@@ -9,7 +9,7 @@ from torch.nn import functional
 from facemogle.checkpoints import load_pipeline
 from facemogle.vae import PixelShuffleAutoencoderKL
 from train.mini.config import MiniConfig
-from train.mini.latent_code import PATCH, LatentCode, fit_latent_code, mixed_pictures, psnr
+from train.mini.latent_code import LatentCode, fit_latent_code, mixed_pictures, psnr
 from train.mini.linear_vae import hold_constants, set_linear
 from train.mini.loop import fit, load_average
 from train.mini.samples import Samples
@@ -76,13 +76,12 @@ def build_linear(samples: Samples, config: MiniConfig) -> None:
 
 @torch.no_grad()
 def code_of(vae: PixelShuffleAutoencoderKL) -> LatentCode:
-    """The linear code that an encoder computes, probed one value of a patch at a time."""
-    values = 3 * PATCH**2
-    patches = torch.cat([torch.zeros(1, values), torch.eye(values)]).unflatten(1, (3, PATCH, PATCH))
-    latents = vae.encode(patches).latent_dist.mode().flatten(1)
-    matrix = latents[1:] - latents[0]
+    """The linear code that a VAE's encoder computes."""
+    assert vae.encoder.bias is not None
+    channels = vae.config.latent_channels
+    matrix, bias = vae.encoder.weight[:channels].flatten(1).T.contiguous(), vae.encoder.bias[:channels]
     inverse = torch.linalg.pinv(matrix)
-    return LatentCode(mean=-latents[0] @ inverse, encode=matrix, decode=inverse)
+    return LatentCode(mean=-bias @ inverse, encode=matrix, decode=inverse)
 
 
 def load_code(config: MiniConfig) -> LatentCode:
