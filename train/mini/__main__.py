@@ -15,6 +15,10 @@ def portraits(config: MiniConfig) -> None:
     samples.render_all(config)
 
 
+def pictures(config: MiniConfig) -> None:
+    samples.write_pictures(samples.load(config, "train"), config.folder / "pictures")
+
+
 def linear(config: MiniConfig) -> None:
     vae.build_linear(samples.load(config, "train", limit=2_000), config)
 
@@ -51,6 +55,7 @@ def with_latents(config: MiniConfig) -> tuple[samples.Samples, torch.Tensor]:
 
 STAGES = {
     "portraits": portraits,
+    "pictures": pictures,
     "linear": linear,
     "decoder": decoder,
     "words": train_words,

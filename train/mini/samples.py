@@ -8,7 +8,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image
 
+from facemogle.label_files import write_label_map
 from train.mini.config import MiniConfig
 from train.mini.portraits import caption, render, sample_attributes
 
@@ -70,6 +72,18 @@ def render_all(config: MiniConfig, *, workers: int = 2) -> None:
         for done, job in enumerate(jobs, 1):
             job.result()
             print(f"portraits: {done}/{len(jobs)} shards", flush=True)
+
+
+def write_pictures(samples: Samples, folder: Path) -> None:
+    """As files that `train.data` reads: image/, mask/ of class ids, and text/ with a caption a line."""
+    for name in ("image", "mask", "text"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    for index, (image, label_map, captions) in enumerate(
+        zip(samples.images, samples.label_maps, samples.captions, strict=True)
+    ):
+        Image.fromarray(image).save(folder / "image" / f"{index:05d}.png")
+        write_label_map(folder / "mask" / f"{index:05d}.png", label_map)
+        (folder / "text" / f"{index:05d}.txt").write_text("\n".join(captions) + "\n")
 
 
 def load(config: MiniConfig, split: str, *, limit: int | None = None) -> Samples:
