@@ -402,10 +402,7 @@ class FaceMoGLEPipeline(DiffusionPipeline, FluxLoraLoaderMixin):
         """Write every component, and the adapter with its alpha, into one folder that `from_pretrained` reads."""
         super().save_pretrained(save_directory, **kwargs)
         if self.transformer.adapter_config is not None:
-            metadata = {"format": "pt", "alpha": json.dumps(self.transformer.adapter_config.alpha)}
-            save_file(
-                self.transformer.condition_adapter_state_dict(), Path(save_directory) / ADAPTER_FILE, metadata=metadata
-            )
+            self.save_condition_adapter(Path(save_directory) / ADAPTER_FILE)
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path, **kwargs) -> "FaceMoGLEPipeline":
@@ -420,6 +417,12 @@ class FaceMoGLEPipeline(DiffusionPipeline, FluxLoraLoaderMixin):
         if adapter.is_file():
             pipeline.load_condition_adapter(adapter)
         return pipeline
+
+    def save_condition_adapter(self, path: str | Path) -> None:
+        """The adapter of the condition tokens as a safetensors file, with its alpha in the metadata."""
+        alpha = self.transformer.adapter_config.alpha
+        metadata = {"format": "pt", "alpha": json.dumps(alpha)}
+        save_file(self.transformer.condition_adapter_state_dict(), path, metadata=metadata)
 
     def load_condition_adapter(self, path: str | Path) -> None:
         """Load the adapter of the condition tokens from a safetensors file; without an alpha in it, alpha = rank."""

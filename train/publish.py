@@ -4,7 +4,6 @@
 """
 
 import argparse
-import json
 import shutil
 import sys
 from collections.abc import Sequence
@@ -15,7 +14,6 @@ from typing import Any
 import torch
 import yaml
 from huggingface_hub import HfApi
-from safetensors.torch import save_file
 from torch import Tensor
 
 from facemogle.checkpoints import ADAPTER_FILE, CHECKPOINTS, CheckpointError
@@ -37,8 +35,7 @@ def publish(pipeline: FaceMoGLEPipeline, config: TrainingConfig, folder: Path, r
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     transformer, mogle = pipeline.transformer, pipeline.mogle
-    metadata = {"format": "pt", "alpha": json.dumps(transformer.adapter_config.alpha)}
-    save_file(transformer.condition_adapter_state_dict(), part / ADAPTER_FILE, metadata=metadata)
+    pipeline.save_condition_adapter(part / ADAPTER_FILE)
     mogle.save_pretrained(part / "mogle")
     if has_published_layout(mogle):
         torch.save(mogle.state_dict(), part / "mogle.pt")
