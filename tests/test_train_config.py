@@ -60,6 +60,8 @@ def test_what_is_saved_reads_back(file, tmp_path):
         (["data=there"], "either cache or data"),
         (["cache="], "either cache or data"),
         (["quantise=4bit", "train_base=true"], "needs a frozen base"),
+        (["shard_base=true", "train_base=true"], "spreads a frozen base"),
+        (["shard_base=true", "quantise=4bit"], "spreads a frozen base"),
         (["flip=0.5"], "cannot be mirrored"),
         (["validation_pictures=9"], "8 are held out, for 9 pictures"),
         (["validation_samples=0", "validation_pictures=0"], "0 are held out"),

@@ -1,4 +1,5 @@
 import json
+import re
 import socket
 from dataclasses import replace
 
@@ -346,13 +347,19 @@ def free_port():
         return server.getsockname()[1]
 
 
-def test_two_processes_have_the_gradients_of_one_with_twice_the_batch(tmp_path):
-    settings = {"steps": 1, "accumulation": 2, "validation_every": 0, "max_gradient_norm": 1e9}
+@pytest.mark.parametrize("shard_base", [False, True], ids=["DDP", "base by FSDP"])
+def test_two_processes_have_the_gradients_of_one_with_twice_the_batch(tmp_path, shard_base):
+    settings = {"steps": 1, "accumulation": 2, "max_gradient_norm": 1e9, "shard_base": shard_base}
+    settings |= {"validation_every": 1, "validation_pictures": 1}
     common = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
     pair = [start(tmp_path / "two", common | {"RANK": rank, "LOCAL_RANK": rank}, batch=1, **settings) for rank in "01"]
     for process in pair:
         process.join()
     assert [process.exitcode for process in pair] == [0, 0], (tmp_path / "two" / ERRORS).read_text()
+    kept = re.search(
+        r"Of the base's ([\d.]+) MB, each process keeps ([\d.]+)\.", (tmp_path / "two" / ERRORS).read_text()
+    )
+    assert (kept is not None and float(kept[2]) < 0.6 * float(kept[1])) == shard_base
     run(tmp_path / "one", batch=2, **settings)
     one, two = (newest(tmp_path / name / "checkpoints") for name in ("one", "two"))
     assert one["samples"] == two["samples"] == 4
@@ -360,7 +367,9 @@ def test_two_processes_have_the_gradients_of_one_with_twice_the_batch(tmp_path):
         first, second = (each["exp_avg"] * 10 for each in (state, two["optimizer"]["state"][place]))  # the gradient
         torch.testing.assert_close(first, second, atol=1e-5, rtol=0)
     assert any(state["exp_avg"].abs().max() > 1e-3 for state in one["optimizer"]["state"].values())
-    assert records(tmp_path / "one", "loss") == pytest.approx(records(tmp_path / "two", "loss"), rel=1e-5)
+    for name in ("loss", "validation_loss"):
+        assert records(tmp_path / "one", name) == pytest.approx(records(tmp_path / "two", name), rel=1e-5)
+    assert (tmp_path / "two" / "validation" / "step-00000001.png").is_file()
 
 
 def test_the_defaults_build_adamw():

@@ -1,12 +1,17 @@
 """What a run trains: a frozen base, a LoRA on its condition rows, a MoGLE; and the optimiser of the two."""
 
 import importlib
+import logging
 import math
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor
+from torch.nn.parallel import DistributedDataParallel
 
 from facemogle.checkpoints import CHECKPOINTS, find_files, find_folder, read_mogle
 from facemogle.mogle import MoGLE
@@ -17,6 +22,8 @@ from facemogle.transformer import AdapterConfig, ConditionLinear, FaceMoGLETrans
 from facemogle.vae import PixelShuffleAutoencoderKL  # noqa: F401
 from train.config import TrainingConfig
 from train.objective import TrainingBatch, flow_matching_loss
+
+logger = logging.getLogger(__name__)
 
 TEXT_PARTS = ("text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2")
 
@@ -197,6 +204,26 @@ def freeze_idle(trained: Trained, dtype: torch.dtype) -> list[str]:
         learning[name].requires_grad_(False)
     trained.zero_grad(set_to_none=True)
     return idle
+
+
+def shard(trained: Trained, num_processes: int) -> None:
+    """Spread the frozen weights of the blocks over all processes, which gather a block's when they come to it (FSDP2).
+
+    What learns stays whole in each; DistributedDataParallel, which keeps that equal, must not look at the rest.
+    """
+    transformer = trained.transformer
+    mesh = init_device_mesh(transformer.device.type, (num_processes,))
+    for block in [*transformer.transformer_blocks, *transformer.single_transformer_blocks]:
+        fully_shard(block, mesh=mesh, ignored_params={each for each in block.parameters() if each.requires_grad})
+    frozen = {name: parameter for name, parameter in trained.named_parameters() if not parameter.requires_grad}
+    whole, here = (sum(each.nbytes for each in values) for values in (frozen.values(), map(local, frozen.values())))
+    logger.info(f"Of the base's {whole / 1e6:,.1f} MB, each process keeps {here / 1e6:,.1f}.")
+    DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(trained, list(frozen))
+
+
+def local(parameter: Tensor) -> Tensor:
+    """This process's part of a parameter that is spread, or all of it."""
+    return parameter.to_local() if isinstance(parameter, DTensor) else parameter
 
 
 def build_optimizer(parameters: list[nn.Parameter], config: TrainingConfig) -> torch.optim.Optimizer:

@@ -59,6 +59,7 @@ class TrainingConfig:
     # Of the base; what learns is always float32. auto: bfloat16 on CUDA, float32 elsewhere.
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     quantise: Literal["none", "8bit", "4bit"] = "none"  # the frozen base, by bitsandbytes
+    shard_base: bool = False  # in many processes (FSDP2), each keeps but its part of the frozen blocks
     gradient_checkpointing: bool = False  # a third more time, a fraction of the memory
     workers: int = 2  # processes that read samples
     seed: int = 0
@@ -84,6 +85,8 @@ class TrainingConfig:
             raise ValueError("What is in a cache cannot be mirrored: set flip to 0, or data in place of cache.")
         if self.train_base and self.quantise != "none":
             raise ValueError(f"quantise={self.quantise} needs a frozen base: set train_base or quantise back.")
+        if self.shard_base and (self.train_base or self.quantise != "none"):
+            raise ValueError("shard_base spreads a frozen base that is not quantised: set one of them back.")
         if self.validation_every and not max(1, self.validation_pictures) <= self.validation_samples:
             raise ValueError(
                 f"Validation takes samples: {self.validation_samples} are held out, for {self.validation_pictures} "

@@ -15,13 +15,14 @@ from torch import Tensor, nn
 
 from facemogle.pipeline import FaceMoGLEPipeline
 from train.batches import Encoder, Samples, Stream, batches, positions
-from train.building import Trained, add_trained, build_optimizer, freeze_idle, learning_rate, precision, put
+from train.building import Trained, add_trained, build_optimizer, freeze_idle, learning_rate, precision, put, shard
 from train.config import TrainingConfig
 
 # What may differ when a run goes on: how far, where, and how it is watched, but not what a step does.
 FREE = {
     "cache", "data", "output", "steps", "batch", "accumulation", "gradient_checkpointing", "workers", "log_every",
     "checkpoint_every", "keep_checkpoints", "validation_every", "validation_pictures", "tracker", "on_error",
+    "shard_base",
 }  # fmt: skip
 
 
@@ -74,6 +75,8 @@ class Run:
         self.idle = freeze_idle(self.trained, precision(config, accelerator.device))
         self.learning = self.trained.learning()
         self.parameters = list(self.learning.values())
+        if config.shard_base and accelerator.num_processes > 1:
+            shard(self.trained, accelerator.num_processes)
         self.model: nn.Module = accelerator.prepare(self.trained)
         self.optimizer = build_optimizer(self.parameters, config)
         self.average = EMAModel(self.parameters, decay=config.ema_decay, foreach=True)

@@ -89,17 +89,19 @@ def asked_to_stop(stop: saving.Stop, run: Run) -> bool:
 
 
 def validate(run: Run, validation: Validation, record: "Record") -> None:
-    """By the averaged weights; the best ones so far are kept."""
+    """By the averaged weights; the best so far are kept. Every process takes part: a base may be spread over all."""
     run.window.settle(run.accelerator)
-    if run.accelerator.is_main_process:
-        with run.averaged():
-            run.validation_loss = validation.loss(run.trained)
-            if run.config.validation_pictures:
-                validation.draw(run.folder / "validation" / f"step-{run.step:08d}.png")
-        record.add({"step": run.step, "validation_loss": run.validation_loss})
-        if run.best is None or run.validation_loss < run.best:
-            run.best = run.validation_loss
-            keep(run, run.folder / CHECKPOINTS_FOLDER / saving.BEST, must=False)
+    with run.averaged():
+        run.validation_loss = validation.loss(run.trained)
+        page = validation.draw() if run.config.validation_pictures else None
+    if page is not None and run.accelerator.is_main_process:
+        path = run.folder / "validation" / f"step-{run.step:08d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        page.save(path)
+    record.add({"step": run.step, "validation_loss": run.validation_loss})
+    if run.best is None or run.validation_loss < run.best:
+        run.best = run.validation_loss
+        keep(run, run.folder / CHECKPOINTS_FOLDER / saving.BEST, must=False)
     run.accelerator.wait_for_everyone()
 
 

@@ -1,7 +1,5 @@
 """How well a run does on samples it never sees: a loss that compares between steps, and pictures to look at."""
 
-from pathlib import Path
-
 import numpy as np
 import torch
 from PIL import Image, ImageOps
@@ -42,7 +40,7 @@ class Validation:
                 losses.append(loss * len(indices))
         return float(torch.stack(losses).sum()) / len(self.indices) / len(TIMESTEPS)
 
-    def draw(self, path: Path) -> None:
+    def draw(self) -> Image.Image:
         """A page: for each sample its label map, its picture, the face drawn for it, and the gating of all experts."""
         self.samples.set_epoch(0)
         rows = [self._row(index) for index in self.indices[: self.config.validation_pictures]]
@@ -51,8 +49,7 @@ class Validation:
         for row in rows:
             page.paste(row, (0, top))
             top += row.height
-        path.parent.mkdir(parents=True, exist_ok=True)
-        page.save(path)
+        return page
 
     @torch.no_grad()
     def _row(self, index: int) -> Image.Image:
