@@ -1,11 +1,15 @@
 """Photos on the page: the handlers as plain functions, with MTCNN, small parsers of this file and the tiny pipeline."""
 
+import contextlib
+import ctypes
+import gc
 import io
 import json
 import struct
 import sys
 import zlib
 from dataclasses import replace
+from pathlib import Path
 
 import gradio as gr
 import numpy as np
@@ -15,8 +19,10 @@ from PIL import Image
 from facemogle.editing import edit_region
 from facemogle.label_files import write_label_map
 from facemogle.labels import CLASS_ID, NUM_CLASSES
-from facemogle.picture_files import read_settings
+from facemogle.parsing.alignment import Face
+from facemogle.picture_files import Settings, read_settings, write_picture
 from facemogle.ui import handlers, photos
+from facemogle.ui.api import read_face
 from facemogle.ui.label_editor import Region, decode, encode
 from facemogle.ui.photo_crop import PhotoCrop, Square
 from facemogle.ui.photos import KEEP, OpenPhoto, Parsers, Shown
@@ -62,7 +68,12 @@ def load(name: str):
 
 
 PARSERS = Parsers(
-    {"plain": "by brightness", "other": "likewise", "mirror": "", "absent": "in the clouds"},
+    {
+        "plain": "by brightness; no download",
+        "other": "likewise",
+        "mirror": "",
+        "absent": "in the clouds; 9 GB to fetch",
+    },
     load,
     lambda name: name != "absent",
     "plain",
@@ -192,13 +203,18 @@ def test_without_a_face_a_crop_by_hand_is_offered(file):
     shown = opened(file)
     assert "No face was found in me.jpg" in shown.note and shown.crop["open"] is True
     assert shown.editor["backdrop"] == shown.faces == "" and shown.base is None and shown.in_place is False
+    height, width = shown.photo.pixels.shape[:2]
+    side = min(height, width)
+    assert shown.crop["square"] == {"left": (width - side) / 2, "top": (height - side) / 2, "side": side}
     whole = merged(photos.take_whole(PARSERS, shown.photo, "plain", True))
     assert whole.base.label_map.shape == shown.photo.pixels.shape[:2] and "No faces were found" in whole.note
 
 
+THIRTY = np.tile(np.asarray(Image.fromarray(ASTRONAUT[:256, 96:352]).resize((120, 120))), (5, 6, 1))
+
+
 def test_every_one_of_thirty_faces_can_be_chosen():
-    face = np.asarray(Image.fromarray(ASTRONAUT[:256, 96:352]).resize((200, 200)))
-    shown = opened(file_of(np.tile(face, (5, 6, 1))))
+    shown = opened(file_of(THIRTY))
     count = len(shown.photo.faces)
     assert count >= 25 and shown.faces.count("<img") == count and f"{count} faces were found" in shown.note
     other = merged(photos.choose_face(PARSERS, shown.photo, count - 1, "plain", True))
@@ -206,6 +222,17 @@ def test_every_one_of_thirty_faces_can_be_chosen():
     for forged in (-1, count):
         with pytest.raises(gr.Error, match="There is no face"):
             merged(photos.choose_face(PARSERS, shown.photo, forged, "plain", True))
+
+
+@pytest.mark.parametrize("box", [(10, 20, 60, 70), (-30, 5, 40, 90), (150, 60, 240, 130)])
+def test_a_thumbnail_shows_the_face_and_nothing_beyond_the_photo(box):
+    photo = np.full((100, 200, 3), 200, np.uint8)
+    photo[:, :, 0] = np.arange(200)
+    thumbnail = np.asarray(photos.thumbnail_of(photo, Face(np.array(box, float), np.zeros((5, 2)), 1.0)))
+    assert thumbnail.shape == (96, 96, 3) and (thumbnail[..., 1:] == 200).all()
+    columns = thumbnail[0, :, 0].astype(float)
+    inside = np.clip(box, 0, (200, 100, 200, 100))[::2]
+    assert columns.min() <= inside[0] + 2 and columns.max() >= min(inside[1], inside[0] + 100) - 2
 
 
 def test_a_square_by_hand_is_read(astronaut):
@@ -227,17 +254,19 @@ def test_where_another_parser_differs_is_marked(astronaut):
         decode(json.loads(shown.editor["differing"])).astype(bool), shown.base.label_map != astronaut.base.label_map
     )
     assert set(np.unique(shown.base.label_map)) == {CLASS_ID["skin"], CLASS_ID["hat"]}
+    assert shown.menu["value"] == "other" and shown.menu["info"].startswith("other: likewise.")
     again = merged(photos.read_again(PARSERS, shown.photo, "other", True))
     assert again.editor["differing"] and "joined" in again.note and "joined" not in shown.note
 
 
 def test_a_parser_that_is_not_here_says_what_is_missing(astronaut):
     texts = dict((name, text) for text, name in PARSERS.choices())
-    assert texts["plain"] == "plain: by brightness" and "not on this computer yet" in texts["absent"]
+    assert texts == {"plain": "plain", "other": "other", "mirror": "mirror", "absent": "absent: 9 GB to fetch"}
     updates = []
     with pytest.raises(gr.Error, match="Put it there"):
         for update in photos.read_again(PARSERS, astronaut.photo, "absent", True):
             updates.append(update)
+    assert "absent is not on this computer yet, and is fetched first: 9 GB to fetch" in updates[0].note
     shown = merged(updates)
     assert "absent.safetensors is not here" in shown.note
     assert shown.menu == "plain" and shown.photo is shown.editor is KEEP
@@ -293,6 +322,64 @@ def test_a_photo_goes_to_no_file(pipeline):
         assert watched == []
     finally:
         watched = None
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_after_any_picture_the_memory_is_as_before():
+    status = Path("/proc/self/status")
+    if not status.exists():
+        pytest.skip("needs a Linux system to ask for the memory used")
+    large = np.zeros((3000, 4000, 3), np.uint8)
+    files = [*(file for file, _ in BAD.values()), *NO_FACE.values(), file_of(THIRTY), file_of(large)]
+
+    def memory() -> int:
+        """kB, once what may be given back is."""
+        gc.collect()
+        if hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
+            libc.malloc_trim(0)
+        return next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmRSS"))
+
+    def open_all() -> int:
+        for file in files:
+            with contextlib.suppress(gr.Error):
+                opened(file)
+        return memory()
+
+    first = open_all()
+    assert open_all() - first < 20_000  # the last photo alone takes 36,000
+
+
+# For programs.
+
+
+def read_by_api(picture: np.ndarray, path: Path, settings: Settings | None = None, **options):
+    if settings:
+        write_picture(path, Image.fromarray(picture), settings)
+    else:
+        Image.fromarray(picture).save(path)
+    return read_face(str(path), options.pop("parsers", PARSERS), options.pop("own", None), **{"whole": False} | options)
+
+
+def test_the_api_finds_the_face_and_reads_its_crop(tmp_path, astronaut):
+    parse = read_by_api(ASTRONAUT, tmp_path / "me.png")
+    assert np.array_equal(parse.crop, astronaut.photo.parse.crop)
+    assert np.array_equal(parse.label_map, astronaut.photo.parse.label_map)
+    assert read_by_api(ASTRONAUT[:, :400], tmp_path / "me.png", whole=True).label_map.shape == (512, 400)
+    with pytest.raises(ValueError, match=r"No face was found in cup\.png.*with whole, or first cut out"):
+        read_by_api(data.coffee(), tmp_path / "cup.png")
+
+
+def test_the_api_reads_what_was_made_here_as_it_is_by_its_own_parser(tmp_path):
+    settings = Settings("", None, 0, 1, 1.0, 1.0, 512, 512, None, "tiny")
+    own = Brightness("nose", "cloth")
+    parse = read_by_api(ASTRONAUT, tmp_path / "face.png", settings, own=lambda: own)
+    assert np.array_equal(parse.crop, ASTRONAUT) and CLASS_ID["nose"] in parse.label_map
+    assert CLASS_ID["skin"] in read_by_api(ASTRONAUT, tmp_path / "face.png", settings).label_map
+    photo = read_by_api(ASTRONAUT, tmp_path / "me.png", own=lambda: own)
+    assert CLASS_ID["skin"] in photo.label_map and not np.array_equal(photo.crop, ASTRONAUT)
+    assert CLASS_ID["nose"] in read_by_api(ASTRONAUT, tmp_path / "me.png", parsers=None, own=lambda: own).label_map
+    with pytest.raises(ValueError, match="No parser is here"):
+        read_by_api(ASTRONAUT, tmp_path / "me.png", parsers=None)
 
 
 # What the page sends.
@@ -388,6 +475,21 @@ def test_less_strength_takes_fewer_steps_and_is_saved(provider, base):
     assert read_settings(updates[-1][0]).strength == 0.5
 
 
+@pytest.mark.parametrize("painted", [False, True])
+def test_a_change_picked_in_the_visit_can_be_made_again(provider, base, painted):
+    region = bar() == CLASS_ID["hair"] if painted else None
+    changed = edited(provider, base, bar(), region=region, strength=0.5)[-1][2]
+    later = list(handlers.generate(provider, changed, FACE, "another", 4, 1, 2, 3.5, 1.0, None))[-1][2]
+    assert handlers.edit_again(later) == (False, KEEP, None) == handlers.edit_again(Visit())
+    visit, label_map, prompt, seed, *_ = handlers.pick_run(later, 0)
+    in_place, strength, sent = handlers.edit_again(visit)
+    ground = handlers.show(provider, None, visit)[7]
+    assert in_place is True and strength == 0.5 and (sent is not None) == painted
+    given = {"region": Region().preprocess(sent), "strength": strength, "prompt": prompt, "seed": seed}
+    again = edited(provider, ground, label_map, **given)[-1][2]
+    assert again.face.tobytes() == changed.face.tobytes()
+
+
 def test_a_change_of_nothing_is_explained(provider, base):
     for label_map, ground, message in ((FACE, base, "do not differ"), (FACE, None, "no picture under the map")):
         with pytest.raises(gr.Error, match=message):
@@ -405,7 +507,8 @@ def test_a_face_made_from_words_alone_can_be_changed(provider):
 
 def test_a_photo_without_a_crop_has_nothing_to_read_again():
     photo = OpenPhoto("me.jpg", ASTRONAUT, ())
-    assert list(photos.read_again(PARSERS, photo, "other", True)) == []
+    (told,) = photos.read_again(PARSERS, photo, "other", True)
+    assert told.menu["info"].startswith("other: likewise.") and told._replace(menu=KEEP) == Shown()
     assert list(photos.swap(photo, FACE)) == []
     with pytest.raises(gr.Error):
         merged(photos.choose_face(PARSERS, replace(photo, faces=()), 0, "plain", True))

@@ -1,6 +1,7 @@
 """Photos of every kind that people have, and what is no photo."""
 
 import io
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -110,6 +111,65 @@ def test_of_several_pictures_the_first(format):
     assert np.abs(photo.astype(int) - RED).max() <= 2  # two of these formats are lossy
 
 
+def icc_profile(space: bytes, *, primaries: tuple = (), gamma: float = 2.2) -> bytes:
+    """A display's, of `primaries` in XYZ under D50; or of grey."""
+
+    def numbers(*values: float) -> bytes:
+        return b"".join(struct.pack(">i", round(value * 65536)) for value in values)
+
+    white = numbers(0.9642, 1, 0.8249)
+    curve = b"curv\0\0\0\0" + struct.pack(">IHxx", 1, round(gamma * 256))
+    tags = {b"desc": b"desc\0\0\0\0" + struct.pack(">I", 5) + b"test" + bytes(80), b"wtpt": b"XYZ \0\0\0\0" + white}
+    tags |= {b"cprt": b"text\0\0\0\0none\0\0\0\0"}
+    for letter, primary in zip((b"r", b"g", b"b") if primaries else (b"k",), primaries or (None,), strict=True):
+        tags |= {letter + b"TRC": curve} | ({letter + b"XYZ": b"XYZ \0\0\0\0" + numbers(*primary)} if primary else {})
+    table, body = struct.pack(">I", len(tags)), b""
+    for name, content in tags.items():
+        table += name + struct.pack(">II", 132 + 12 * len(tags) + len(body), len(content))
+        body += content
+    size = 128 + len(table) + len(body)
+    head = struct.pack(">I4sI4s4s4s12x4s28x", size, b"test", 0x02100000, b"mntr", space, b"XYZ ", b"acsp") + white
+    return head.ljust(128, b"\0") + table + body
+
+
+# Their primaries' XYZ under D50, as their published profiles state them.
+SRGB = ((0.43607, 0.22249, 0.01392), (0.38515, 0.71687, 0.09708), (0.14307, 0.06061, 0.71410))
+WIDE = {
+    "Display P3": ((0.51512, 0.2412, -0.00105), (0.29198, 0.69225, 0.04189), (0.1571, 0.06657, 0.78407)),
+    "Adobe RGB": ((0.60974, 0.31111, 0.01947), (0.20528, 0.62567, 0.06087), (0.14919, 0.06322, 0.74457)),
+}
+
+
+@pytest.mark.parametrize("primaries", WIDE.values(), ids=WIDE)
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P"])
+def test_colours_of_another_space_are_converted(primaries, mode):
+    colour = (120, 160, 90)
+    picture = Image.new("RGB", (9, 7), colour)
+    picture = picture.quantize(2) if mode == "P" else picture.convert(mode)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    photo = read_photo(stored(picture, icc_profile=icc_profile(b"RGB ", primaries=primaries), exif=exif))
+    light = (np.array(colour) / 255) ** 2.2 @ np.array(primaries) @ np.linalg.inv(SRGB)
+    expected = 255 * (1.055 * light ** (1 / 2.4) - 0.055)
+    assert photo.shape == (9, 7, 3) and np.abs(photo - expected).max() <= 1.5
+    assert np.abs(expected - colour).max() > 8  # so that reading it as it is would show
+
+
+def test_linear_grey_is_converted():
+    profile = icc_profile(b"GRAY", gamma=1)
+    for values in (np.full((4, 4), 55, np.uint8), np.full((4, 4), 55 * 257, np.uint16)):
+        photo = read_photo(stored(Image.fromarray(values), icc_profile=profile))
+        assert np.abs(photo.astype(int) - 128).max() <= 1  # 0.216 of the light
+
+
+def test_a_profile_that_is_damaged_or_of_another_kind_is_passed_over(pixels):
+    whole = icc_profile(b"RGB ", primaries=WIDE["Adobe RGB"])
+    for profile in (b"?", bytes(500), whole[:100], whole[:300], icc_profile(b"GRAY")):
+        assert np.array_equal(read_photo(stored(Image.fromarray(pixels), icc_profile=profile)), pixels)
+    printed = stored(Image.fromarray(pixels).convert("CMYK"), "TIFF", icc_profile=whole)
+    assert np.array_equal(read_photo(printed), pixels)
+
+
 def test_a_single_pixel():
     assert read_photo(stored(Image.new("RGB", (1, 1), GREEN))).tolist() == [[list(GREEN)]]
 
@@ -130,6 +190,7 @@ def of(format: str, picture: Image.Image) -> bytes:
     ("name", "content", "words"),
     [
         ("empty.jpg", b"", ["empty file of 0 bytes", "Choose a picture"]),
+        ("IMG_1.HEIC", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(99), ["HEIC", "JPEG first", "Most Compatible"]),
         ("letter.jpg", b"Dear Sir or Madam,", ["no picture", "saved as JPEG or PNG"]),
         ("half.jpg", a_jpeg()[:-2000], ["truncated", "fetch it again"]),
         ("half.png", a_png()[:-2000], ["cannot be read", "fetch it again"]),

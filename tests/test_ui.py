@@ -17,13 +17,14 @@ import torch
 from PIL import Image
 
 from facemogle.label_files import write_label_map
-from facemogle.picture_files import read_settings
-from facemogle.ui import handlers, layout, run, torch_thread, views
+from facemogle.picture_files import Settings, read_settings
+from facemogle.ui import handlers, layout, recall, run, torch_thread, views
 from facemogle.ui.examples import Example, load_examples
 from facemogle.ui.label_editor import decode
 from facemogle.ui.live import Latest
+from facemogle.ui.photos import OpenPhoto
 from facemogle.ui.provider import PipelineProvider, describe
-from facemogle.ui.run import Step, estimate, picture_size
+from facemogle.ui.run import Base, Step, estimate, picture_size
 from facemogle.ui.suggestions import toggle_phrase
 from facemogle.ui.templates import template_face
 from facemogle.ui.visit import MAX_RUNS, Visit
@@ -45,6 +46,11 @@ def generate(provider, *values, visit=None, **named):
     return list(handlers.generate(provider, visit or Visit(), *fields(*values, **named)))
 
 
+def sent(restored) -> list:
+    """What handlers set the page's fields to -> what the page then sends."""
+    return [each["value"] if isinstance(each, dict) and each.get("__type__") == "update" else each for each in restored]
+
+
 def visit_of(provider, *values, **named) -> Visit:
     return generate(provider, *values, **named)[-1][2]
 
@@ -55,10 +61,13 @@ def stream(pipeline, **named):
 
 
 def watch(provider):
-    async def collect():
-        return [update async for update in handlers.watch_loading(provider)]
+    """What the page's two listeners of loading are told: -> words on the checkpoint, and (steps, guidance)."""
 
-    return asyncio.run(collect())
+    async def collect(updates):
+        return [update async for update in updates]
+
+    said = asyncio.run(collect(handlers.watch_loading(provider)))
+    return said, asyncio.run(collect(recall.await_defaults(provider, None)))
 
 
 def test_a_phrase_is_added_replaced_and_taken_back():
@@ -130,7 +139,7 @@ def test_a_closed_run_stops_within_a_step_and_leaves_the_pipeline_usable(pipelin
     forwards = []
     with (
         pipeline.transformer.register_forward_hook(lambda *_: forwards.append(1)),
-        closing(stream(pipeline, steps=1000)) as events,
+        closing(stream(pipeline, steps=run.MAX_STEPS)) as events,
     ):
         next(events)
         events.close()
@@ -179,14 +188,14 @@ def test_loading_failure_names_the_remedy_and_generate_tries_again(pipeline):
         return answer
 
     provider = PipelineProvider("tiny", load)
-    shown, steps, guidance = watch(provider)[-1]
-    assert "checkpoint failed" in shown
-    assert "Put them there." in shown
-    assert steps == guidance == handlers.KEEP
+    said, defaults = watch(provider)
+    assert "checkpoint failed" in said[-1]
+    assert "Put them there." in said[-1]
+    assert all(update == (handlers.KEEP, handlers.KEEP) for update in defaults)
     assert visit_of(provider, steps=1).run
-    shown, steps, guidance = watch(provider)[-1]
-    assert "checkpoint ready" in shown
-    assert (steps, guidance) == (pipeline.config.num_inference_steps, pipeline.config.guidance_scale)
+    said, defaults = watch(provider)
+    assert "checkpoint ready" in said[-1]
+    assert defaults[-1] == (pipeline.config.num_inference_steps, pipeline.config.guidance_scale)
 
 
 def test_page_and_generate_wait_for_the_weights(pipeline):
@@ -196,9 +205,9 @@ def test_page_and_generate_wait_for_the_weights(pipeline):
     assert "Loading the weights" in handlers.show_checkpoint(provider)
     assert "Waiting for the weights" in next(generating)[1]
     threading.Timer(0.1, loaded.set).start()
-    seen = watch(provider)
-    assert "Loading the weights" in seen[0][0]
-    assert "ready" in seen[-1][0]
+    said, _ = watch(provider)
+    assert "Loading the weights" in said[0]
+    assert "ready" in said[-1]
     assert list(generating)[-1][2].run
 
 
@@ -220,7 +229,7 @@ def test_loading_may_stay_in_the_calling_thread(pipeline):
     provider = PipelineProvider("tiny", fail, in_thread=False)
     provider.retry()
     assert threads.count(None) == 1
-    assert "No weights." in watch(provider)[-1][0]
+    assert "No weights." in watch(provider)[0][-1]
 
 
 def test_loading_does_not_hold_up_the_exit():
@@ -265,7 +274,7 @@ def test_what_was_made_is_shown_without_the_model(provider, pipeline, monkeypatc
     assert back.face is first.face
     assert handlers.show(provider, None, back)[2] is None  # nothing came before it
     assert np.array_equal(restored[0], FACE)
-    assert tuple(restored[1:]) == (*fields()[1:-1], {})
+    assert tuple(sent(restored)[1:]) == (*fields()[1:-1], {})
     for forged in (-1, 2):
         with pytest.raises(ValueError, match="no picture"):
             handlers.pick_run(other, forged)
@@ -304,11 +313,56 @@ def test_a_picture_gives_back_all_that_made_it(provider):
     settings = read_settings(handlers.last_face(visit))
     status, *restored = handlers.restore(provider, settings)
     assert "Settings restored" in status
-    again = list(handlers.generate(provider, Visit(), *restored))[-1][2]
+    again = list(handlers.generate(provider, Visit(), *sent(restored)))[-1][2]
     assert again.face.tobytes() == visit.face.tobytes()
     assert np.array_equal(restored[0], FACE)
     without = read_settings(handlers.last_face(visit_of(provider, None, "words", steps=1)))
     assert not handlers.restore(provider, without)[1].any()
+
+
+def test_sliders_reach_as_far_as_a_picture_asks_and_no_further():
+    settings = Settings("", FACE, 7, 60, 0.5, 1.0, 64, 64, None, "tiny")
+    steps, guidance, condition = handlers.restored(settings)[4:7]
+    assert (steps["value"], steps["minimum"], steps["maximum"]) == (60, 1, 60)
+    assert (guidance["value"], guidance["minimum"], guidance["maximum"]) == (0.5, 0.5, 10)
+    assert (condition["value"], condition["minimum"], condition["maximum"]) == (1.0, 0, 2)
+
+
+def test_what_the_browser_kept_is_what_the_page_starts_from():
+    kept = json.dumps(["a face", 7, 2, 60, 4, 0.5, {"nose": 2}])
+    assert sent(recall.read(kept)) == ["a face", 7, 2, 60, 4.0, 0.5, {"nose": 2.0}]
+    assert recall.read(json.dumps(["", 0, 1, 1, 3.5, 1, None]))[-1] == {}
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [None, "", "no JSON", "[" * 10**5, "7", "{}", "[]", '["a face", 7, 2, 60, 4, 0.5]', '["", 7, 9, 6, 4, 1, null]',
+     '["", 7, 1, "6", 4, 1, null]', '["", null, 1, 6, 4, 1, null]', '["", 7, 1, 6, 4, 1, {"hare": 1}]'],
+)  # fmt: skip
+def test_what_others_wrote_into_the_browser_is_passed_over(kept):
+    assert recall.read(kept) is None
+
+
+@pytest.mark.parametrize("steps", [0, run.MAX_STEPS + 1])
+def test_a_number_of_steps_that_no_visit_could_keep_is_explained(provider, steps):
+    with pytest.raises(gr.Error, match=f"Steps must be a whole number from 1 to {run.MAX_STEPS}"):
+        generate(provider, steps=steps)
+
+
+def test_the_face_is_compared_with_the_run_before_or_with_the_photo(provider):
+    first = visit_of(provider, steps=1)
+    second = visit_of(provider, steps=1, seed=9, visit=first)
+    crop = Image.new("RGB", (32, 32), "red")
+    photo = OpenPhoto("me.jpg", np.zeros((32, 32, 3), np.uint8), (), base=Base(crop, FACE))
+    red = crop.resize(first.face.size)
+    before, after = handlers.compare(second, photo, handlers.PHOTO)
+    assert (before, after) == (red, second.face)
+    assert handlers.compare(second, photo, handlers.BEFORE) == (first.face, second.face)
+    assert handlers.compare(second, None, handlers.PHOTO) == (first.face, second.face)  # it was let go
+    assert handlers.compare(first, photo, handlers.BEFORE) == (red, first.face)  # there is nothing else
+    assert handlers.compare(first, replace(photo, base=None), handlers.PHOTO) is None
+    assert handlers.compare(Visit(), photo, handlers.PHOTO) is None
+    assert handlers.show(provider, None, second, photo, handlers.PHOTO)[2] == (red, second.face)
 
 
 def test_settings_of_another_checkpoint_or_size_are_pointed_out(provider):

@@ -29,7 +29,8 @@ examples:
   how sure it is:   python -m facemogle parse photo.jpg --out map.png --confidence sure.png
   a folder:         python -m facemogle parse photos --out maps --crop-out faces
 """
-_PHOTO_ENDINGS = (*PICTURE_ENDINGS, ".avif", ".bmp", ".jp2", ".tif", ".tiff")
+# With those that cannot be read, but are told of.
+_PHOTO_ENDINGS = (*PICTURE_ENDINGS, ".avif", ".bmp", ".heic", ".heif", ".jp2", ".tif", ".tiff")
 
 
 def add_parse(commands) -> None:

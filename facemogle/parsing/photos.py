@@ -1,17 +1,19 @@
 """Photos from anyone's disk: whatever Pillow reads, upright, in RGB, or a message that says what is wrong."""
 
+import io
 import os
 from contextlib import nullcontext
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 MAX_PIXELS = 50_000_000
 MAX_SIDE = 32_000  # OpenCV 4 warps no more
 # Not all that Pillow opens: some formats start other programs, as EPS does Ghostscript. AVIF came with Pillow 11.3.
 _FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
+_PHONE_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}  # HEIF's, but for AVIF's own
 _SMALLER = "Scale it down first, for instance to 4000 pixels on its longer side."
 
 
@@ -20,7 +22,9 @@ class PhotoError(ValueError):
 
 
 def read_photo(file: str | os.PathLike | BinaryIO | Image.Image) -> np.ndarray:
-    """(H, W, 3) uint8 RGB, turned as the camera says, its first frame, transparency over white, 16 bits scaled to 8.
+    """(H, W, 3) uint8 sRGB, turned as the camera says, its first frame, transparency over white, 16 bits scaled to 8.
+
+    Colours of another space, as phones and cameras embed it, are converted; a profile that does not fit is passed over.
 
     PhotoError, a ValueError, where it is empty, damaged, no picture, holds fractions or is larger than MAX_PIXELS, or
     MAX_SIDE on one side, which shows before it is decoded; FileNotFoundError where there is none.
@@ -33,8 +37,7 @@ def read_photo(file: str | os.PathLike | BinaryIO | Image.Image) -> np.ndarray:
     except (FileNotFoundError, PhotoError):
         raise
     except UnidentifiedImageError as error:
-        what = "an empty file of 0 bytes" if _is_empty(file) else "no picture that can be read"
-        raise PhotoError(f"{name} is {what}. Choose a picture, saved as JPEG or PNG.") from error
+        raise PhotoError(f"{name} is {_what_else(_head(file))}") from error
     except Image.DecompressionBombError as error:
         raise PhotoError(f"{name} has more than {MAX_PIXELS // 10**6} million pixels. {_SMALLER}") from error
     except Exception as error:  # Pillow's readers fail on damaged files in ways beyond listing
@@ -56,10 +59,24 @@ def _formats() -> list[str]:
     return [format for format in _FORMATS if format in Image.OPEN]
 
 
-def _is_empty(file: str | os.PathLike | BinaryIO | Image.Image) -> bool:
-    if isinstance(file, (str, os.PathLike)):
-        return os.path.getsize(file) == 0
-    return not isinstance(file, Image.Image) and file.seek(0, os.SEEK_END) == 0
+def _head(file: str | os.PathLike | BinaryIO | Image.Image) -> bytes:
+    if isinstance(file, Image.Image):
+        return b""
+    with open(file, "rb") if isinstance(file, (str, os.PathLike)) else nullcontext(file) as opened:
+        opened.seek(0)
+        return opened.read(12)
+
+
+def _what_else(head: bytes) -> str:
+    """What a file that begins so is, and the remedy."""
+    if not head:
+        return "an empty file of 0 bytes. Choose a picture, saved as JPEG or PNG."
+    if head[4:8] == b"ftyp" and head[8:12] in _PHONE_BRANDS:
+        return (
+            "a HEIC picture, as phones take them, which cannot be read here. Save or share it as JPEG first; an iPhone "
+            "takes JPEG from the start with Settings, Camera, Formats, Most Compatible."
+        )
+    return "no picture that can be read. Choose a picture, saved as JPEG or PNG."
 
 
 def _check_size(name: str, picture: Image.Image) -> None:
@@ -76,13 +93,26 @@ def _check_size(name: str, picture: Image.Image) -> None:
 def _to_rgb(name: str, picture: Image.Image) -> Image.Image:
     if picture.mode == "F":
         raise PhotoError(f"{name} holds fractions, whose black and white are unknown. Save it with 8 or 16 bits.")
+    profile = picture.info.get("icc_profile")
     if picture.mode.startswith("I"):
         picture = _to_eight_bits(name, picture)
-    if not picture.has_transparency_data:
+    if picture.has_transparency_data:
+        paper = Image.new("RGBA", picture.size, "white")
+        paper.alpha_composite(picture.convert("RGBA"))
+        picture = paper.convert("RGB")
+    return _to_srgb(picture, profile) if profile else picture.convert("RGB")
+
+
+def _to_srgb(picture: Image.Image, profile: bytes) -> Image.Image:
+    """From the colours of an ICC profile, which is of RGB, of grey or for print."""
+    picture = picture if picture.mode in ("L", "CMYK") else picture.convert("RGB")
+    try:
+        space, srgb = ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.createProfile("sRGB")
+        converted = ImageCms.profileToProfile(picture, space, srgb, outputMode="RGB")
+    except (ImageCms.PyCMSError, OSError):  # damaged, or of another kind of picture
         return picture.convert("RGB")
-    paper = Image.new("RGBA", picture.size, "white")
-    paper.alpha_composite(picture.convert("RGBA"))
-    return paper.convert("RGB")
+    assert converted is not None  # as it is only where the picture itself is changed
+    return converted
 
 
 def _to_eight_bits(name: str, picture: Image.Image) -> Image.Image:

@@ -3,19 +3,25 @@
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+import numpy as np
 from gradio.processing_utils import save_bytes_to_cache
 from gradio.utils import get_upload_folder
 
 from facemogle import figures
 from facemogle.gating import load_gating, save_gating
 from facemogle.label_files import read_label_map, write_label_map
+from facemogle.parsing.alignment import Face, find_faces, frame_face, frame_whole
+from facemogle.parsing.parse import FaceParse, FaceParser, parse_frame
 from facemogle.parsing.photos import read_photo
+from facemogle.picture_files import read_settings
 from facemogle.ui import torch_thread
 from facemogle.ui.expert_scales import ExpertScales
+from facemogle.ui.photos import Parsers
 from facemogle.ui.provider import PipelineProvider
 from facemogle.ui.visit import Visit
 
@@ -24,12 +30,14 @@ def add_api(
     provider: PipelineProvider,
     paint: Callable[..., Iterator[tuple]],
     load_parser: Callable[[], Any] | None,
+    parsers: Parsers | None,
     *,
     concurrency_id: str,
 ) -> None:
     """Add /generate, /parse and /gating to the page that is being built.
 
     paint: handlers.generate, bound to the provider; its runs share `concurrency_id` with those of the page.
+    load_parser: of the parser that reads the checkpoint's own faces. parsers: those that read photos.
     """
 
     def generate(
@@ -64,20 +72,21 @@ def add_api(
         *_, (face, _, visit) = updates
         return face, saved("gating.npz", lambda path: save_gating(path, visit.run.gating))
 
-    def parse(photo: str) -> str:
-        """Read the label map from a picture of a face that this page's checkpoint made.
+    def parse(photo: str, whole: bool = False) -> str:
+        """Read the label map of a face: find the largest in a photo, turn it upright, cut it out, and read that.
+
+        A picture that shows a face as portraits here do, from over the hair to the top of the shoulders, is left as it
+        is, and so is one that was made here. Small islands are joined to what surrounds them.
 
         Args:
             photo: the picture, in any common format.
+            whole: read the picture as it is, without looking for a face.
 
         Returns:
-            The label map, an indexed PNG of class ids 0 to 18.
+            The label map, an indexed PNG of class ids 0 to 18; of a face that was cut out, 512x512.
         """
-        if load_parser is None:
-            raise gr.Error(f"No parser here can read the faces of {provider.checkpoint}.")
         with explained():
-            picture = read_photo(photo)
-        (label_map,) = torch_thread.call(load_parser().parse, [picture])
+            label_map = read_face(photo, parsers, load_parser, whole=whole).label_map
         return saved("label-map.png", lambda path: write_label_map(path, label_map))
 
     def gating(record: str, step: int | None = None) -> str:
@@ -105,11 +114,48 @@ def add_api(
             [gr.Image(label="Face", type="filepath", format="png"), gr.File(label="Gating")],
             api_name="generate", concurrency_limit=1, concurrency_id=concurrency_id,
         )  # fmt: skip
-        gr.Button().click(parse, gr.File(label="Photo"), gr.File(label="Label map"), api_name="parse")
+        gr.Button().click(
+            parse, [gr.File(label="Photo"), gr.Checkbox(False, label="Whole")], gr.File(label="Label map"),
+            api_name="parse",
+        )  # fmt: skip
         gr.Button().click(
             gating, [gr.File(label="Gating"), gr.Number(None, label="Step", precision=0)],
             gr.Image(label="Experts", type="filepath", format="png"), api_name="gating",
         )  # fmt: skip
+
+
+def read_face(
+    path: str, parsers: Parsers | None, own_parser: Callable[[], FaceParser] | None, *, whole: bool
+) -> FaceParse:
+    """What faces.parse_face reads in a file by default; what was made here by `own_parser`, all else by the first.
+
+    ValueError where the file is no picture, or shows no face and is not to be read whole, or where no parser is here.
+    """
+    photo, made_here = read_photo(path), is_made_here(path)
+    load = partial(parsers.load, parsers.default) if parsers else own_parser
+    load = own_parser if made_here and own_parser else load
+    if load is None:
+        raise ValueError("No parser is here that could read a picture.")
+    frame = frame_whole(photo) if whole or made_here else frame_face(photo, largest_face(photo, Path(path).name))
+    return torch_thread.call(parse_frame, load(), photo, frame)
+
+
+def is_made_here(path: str) -> bool:
+    """Whether a file carries settings. Where they are damaged, it is like any other photo."""
+    try:
+        return read_settings(path) is not None
+    except ValueError:
+        return False
+
+
+def largest_face(photo: np.ndarray, name: str) -> Face:
+    faces = torch_thread.call(find_faces, photo)
+    if not faces:
+        raise ValueError(
+            f"No face was found in {name}. Have it read as it is, with whole, or first cut out a square around the "
+            "face, from over the hair to the top of the shoulders."
+        )
+    return faces[0]
 
 
 @contextmanager

@@ -7,8 +7,8 @@ from typing import Any
 import gradio as gr
 
 from facemogle.gating import EXPERTS
-from facemogle.labels import PALETTE
 from facemogle.ui.component import PageComponent
+from facemogle.ui.views import CHIPS, COLOURS
 
 MAX_FACTOR = 100
 _HERE = Path(__file__).parent
@@ -80,11 +80,9 @@ def _changed(scales: Mapping[str, float]) -> dict[str, float] | None:
 
 
 def _experts() -> list[dict[str, str]]:
-    """Per expert what the page shows; the global one has all colours, since it sees all classes."""
-    hint = "Sees the whole label map at once"
-    colour = "conic-gradient(#c00, #cc0, #0c0, #0cc, #00c, #c0c, #c00)"
-    local = [
-        {"name": name, "title": name.replace("_", " "), "colour": "rgb({}, {}, {})".format(*shade), "hint": ""}
-        for name, shade in zip(EXPERTS[1:], PALETTE, strict=True)
+    """Per expert what the page shows."""
+    hints = ["Sees the whole label map at once", *[""] * len(COLOURS)]
+    return [
+        {"name": name, "title": name.replace("_", " "), "chip": chip, "hint": hint}
+        for name, chip, hint in zip(EXPERTS, CHIPS, hints, strict=True)
     ]
-    return [{"name": EXPERTS[0], "title": EXPERTS[0], "colour": colour, "hint": hint}, *local]

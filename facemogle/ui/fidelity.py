@@ -10,10 +10,10 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
-from facemogle.labels import NAMES, PALETTE, to_colours
+from facemogle.labels import NAMES, to_colours
 from facemogle.masks import resize_nearest
 from facemogle.overlap import confusion, intersection_over_union
-from facemogle.ui.views import data_url
+from facemogle.ui.views import COLOURS, data_url
 
 SIDE = 512  # pixels, the longer side of the picture of differences
 STRIPE = 4  # pixels of it
@@ -108,7 +108,7 @@ def _legend(counts: np.ndarray) -> str:
     if not differences:
         return "<figcaption>The face is as the map says, to the last pixel.</figcaption>"
     items = [
-        f'<li><i class="hatch" style="--colour: {_colour(wanted)}"></i>'
+        f'<li><i class="hatch" style="--colour: {COLOURS[wanted]}"></i>'
         f"{_name(wanted)}, drawn as {_name(read)}: {_percent(share)} of the picture</li>"
         for wanted, read, share in differences[:SHOWN_DIFFERENCES]
     ]
@@ -130,7 +130,7 @@ def _table(counts: np.ndarray, iou: np.ndarray) -> str:
 def _row(class_id: int, iou: float, verdict: str) -> str:
     named = f"{_name(class_id)} <em>{verdict}</em>" if verdict else _name(class_id)
     bar = f'<span class="bar"><span style="width: {iou:.1%}"></span></span>'
-    chip = f'<i style="background: {_colour(class_id)}"></i>'
+    chip = f'<i style="background: {COLOURS[class_id]}"></i>'
     return f'<tr><th scope="row">{chip}{named}</th><td><div>{bar}{iou:.2f}</div></td></tr>'
 
 
@@ -149,7 +149,3 @@ def _percent(share: float) -> str:
 
 def _name(class_id: int) -> str:
     return NAMES[class_id].replace("_", " ")
-
-
-def _colour(class_id: int) -> str:
-    return "rgb({}, {}, {})".format(*PALETTE[class_id])

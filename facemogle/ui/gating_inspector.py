@@ -18,21 +18,22 @@ from PIL import Image
 
 from facemogle import figures
 from facemogle.gating import EXPERTS, NUM_EXPERTS, GatingRecord, locality, save_gating
-from facemogle.labels import PALETTE
 from facemogle.masks import resize_nearest
 from facemogle.ui.component import PageComponent
 from facemogle.ui.label_editor import LabelMapData, decode, encode
-from facemogle.ui.views import data_url
+from facemogle.ui.run import MAX_STEPS
+from facemogle.ui.views import CHIPS, COLOURS, data_url
 
 MAX_RUNS = 6  # that the page holds
 MAX_SIDE = 512  # pixels, of the face and of the label map in the page
 THUMB_SIDE = 96
-# What an export accepts: all that the page can make, and little enough to be drawn in seconds.
-MAX_STEPS = 64
+MAX_FRAMES = 50  # of an animation, spread over the steps
+# What an export accepts: all that the page can make, and little more.
 MAX_TOKENS = 64  # per side
 MAX_TITLE = 200
 MAX_FACE_BYTES = 2**20
 SUM_TOLERANCE = 0.01  # half precision rounds each of the 20 weights
+GLOBAL_COLOUR, GLOBAL_LINE = "#ffffff", "#969696"  # no class has them; a white line would be lost on a white page
 EXPORT_PATIENCE = 20  # seconds to wait for another visitor's export
 
 _FACE_PREFIX = "data:image/webp;base64,"
@@ -153,8 +154,8 @@ def from_data(data: Any) -> Inspected:
 def export_gating(request: Any) -> dict[str, str]:
     """{"data": InspectedData, "kind", "step", "tops"} from the page -> {"file" in base64, "name"}, or {"error"}.
 
-    `kind`: "png", the experts at one step, from 0; "gif", at all steps; "npz", the weights as facemogle.gating writes
-    them. `tops`: for the pictures, the 20 weights at which the experts' colours end.
+    `kind`: "png", the experts at one step, from 0; "gif", at all steps or at MAX_FRAMES of them; "npz", the weights as
+    facemogle.gating writes them. `tops`: for the pictures, the 20 weights at which the experts' colours end.
     """
     try:
         if not isinstance(request, dict) or request.get("kind") not in ("png", "gif", "npz"):
@@ -184,7 +185,8 @@ def _draw(inspected: Inspected, kind: str, step: Any, tops: Any) -> tuple[bytes,
             raise ValueError(f"step must be a whole number from 0 to {steps - 1}, got {str(step)[:20]}.")
         _grid(inspected, step, ends, cell=216).save(file, format="PNG")
         return file.getvalue(), f"experts-step-{step + 1}.png"
-    figures.save_animation(file, [_grid(inspected, step, ends, cell=128) for step in range(steps)])
+    frames = np.linspace(0, steps - 1, min(steps, MAX_FRAMES)).round().astype(int)
+    figures.save_animation(file, [_grid(inspected, step, ends, cell=128) for step in frames])
     return file.getvalue(), "experts.gif"
 
 
@@ -274,10 +276,9 @@ def _read_base64(text: Any, name: str, *, limit: int) -> bytes:
 
 
 def _experts() -> list[dict[str, str]]:
-    """Per expert what the page shows: `chip` fills a small square, `colour` draws a line."""
-    everything = "conic-gradient(#c00, #cc0, #0c0, #0cc, #00c, #c0c, #c00)"  # the global expert sees all classes
-    colours = ["#{:02x}{:02x}{:02x}".format(*map(int, colour)) for colour in PALETTE]
+    """Per expert what the page shows: `chip` fills a small square, `colour` a place or a bar, `line` draws a curve."""
+    looks = zip(EXPERTS, CHIPS, [GLOBAL_COLOUR, *COLOURS], [GLOBAL_LINE, *COLOURS], strict=True)
     return [
-        {"name": name.replace("_", " "), "chip": chip, "colour": colour}
-        for name, chip, colour in zip(EXPERTS, [everything, *colours], ["#969696", *colours], strict=True)
+        {"name": name.replace("_", " "), "chip": chip, "colour": colour, "line": line}
+        for name, chip, colour, line in looks
     ]

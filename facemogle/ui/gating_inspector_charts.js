@@ -62,7 +62,7 @@ function placeChart(run, token, { width, height, top }) {
   const values = props.experts.map((_, expert) => run.timesteps.map((_, at) => weightAt(run, at, expert, token)));
   const lines = values.map((line, expert) =>
     `<g class="of" data-expert="${expert}">${lineOf(frame, line, EDGE)}` +
-    `${lineOf(frame, line, `class="curve" stroke-width="1.8" stroke="${props.experts[expert].colour}"`)}</g>`);
+    `${lineOf(frame, line, `class="curve" stroke-width="1.8" stroke="${props.experts[expert].line}"`)}</g>`);
   const last = run.steps - 1;
   const loudest = values.map((line, expert) => ({ expert, y: frame.y(line[last]), weight: line[last] }))
     .sort((a, b) => b.weight - a.weight).slice(0, 4);

@@ -9,38 +9,38 @@ from typing import Any
 
 import gradio as gr
 import numpy as np
+from PIL import Image
 
 from facemogle.picture_files import Settings
 from facemogle.ui import torch_thread, views
 from facemogle.ui.examples import Example
 from facemogle.ui.fidelity import fidelity, no_parser
 from facemogle.ui.gating_inspector import Inspected
-from facemogle.ui.label_editor import laid_under
+from facemogle.ui.label_editor import encode, laid_under
 from facemogle.ui.live import Latest
+from facemogle.ui.photos import OpenPhoto
 from facemogle.ui.picture_strip import strip
 from facemogle.ui.provider import PipelineProvider
-from facemogle.ui.run import MAX_SEED, Base, Cancelled, Edit, Request, Run, Step, picture_size, stream
+from facemogle.ui.run import MAX_SEED, MAX_STEPS, Base, Cancelled, Edit, Request, Run, Step, picture_size, stream
 from facemogle.ui.visit import BLANK_SIDE, Visit, picture_file
 
 MAX_IMAGES = 8
 LIVE_STEPS = 3
 LIVE_GUIDANCE_UNTIL = 0.9  # the first step alone is guided: most of what the prompt says is decided there
+SLIDERS = STEPS, GUIDANCE, CONDITION = (1, 50), (1, 10), (0, 2)  # where they end, unless a picture asks for more
+BEFORE, PHOTO = "The picture before", "The photo"  # what the result is compared with
 KEEP = gr.skip()
 
 
-async def watch_loading(provider: PipelineProvider) -> AsyncIterator[tuple[str, Any, Any]]:
-    """Yield (checkpoint, steps, guidance): while the weights load, say so; at the end, set the checkpoint's defaults.
+async def watch_loading(provider: PipelineProvider) -> AsyncIterator[str]:
+    """Yield what `show_checkpoint` says, until the weights are there or have failed to load.
 
     Asynchronous, so that many visitors of a long download take no threads.
     """
     while provider.loading:
-        yield show_checkpoint(provider), KEEP, KEEP
+        yield show_checkpoint(provider)
         await asyncio.sleep(1)
-    if provider.failure:
-        yield show_checkpoint(provider), KEEP, KEEP
-    else:
-        config = provider.get().config
-        yield show_checkpoint(provider), config.num_inference_steps, config.guidance_scale
+    yield show_checkpoint(provider)
 
 
 def show_checkpoint(provider: PipelineProvider) -> str:
@@ -69,7 +69,7 @@ def read_request(
     base: Base | None = None,
     region: np.ndarray | None = None,
 ) -> Request:
-    """The page's fields, some of which may be empty; ValueError without a usable seed or number of pictures.
+    """The page's fields, some of which may be empty; ValueError without a usable seed, number of pictures or of steps.
 
     in_place: change `base`, in `region` or where the maps differ, see run.Edit; ValueError where there is no base.
     """
@@ -79,6 +79,8 @@ def read_request(
     num_images = num_images or 1
     if not 1 <= num_images <= MAX_IMAGES:
         raise ValueError(f"Pictures must be a whole number from 1 to {MAX_IMAGES}, got {num_images}.")
+    if not 1 <= steps <= MAX_STEPS:
+        raise ValueError(f"Steps must be a whole number from 1 to {MAX_STEPS}, got {steps}.")
     if in_place and base is None:
         raise ValueError("There is no picture under the map to change. Drop a photo, or generate a face first.")
     edit = Edit(base, region, strength) if in_place and base is not None else None
@@ -108,6 +110,16 @@ def fields_of(settings: Settings, num_images: int = 1) -> tuple:
         settings.condition_scale,
         dict(settings.expert_scale or {}),
     )
+
+
+def restored(settings: Settings, num_images: int = 1) -> tuple:
+    """`fields_of`, with sliders that reach as far as these settings do."""
+    label_map, prompt, seed, count, *slid, expert_scale = fields_of(settings, num_images)
+    sliders = [
+        gr.update(value=value, minimum=min(low, value), maximum=max(high, value))
+        for value, (low, high) in zip(slid, SLIDERS, strict=True)
+    ]
+    return label_map, prompt, seed, count, *sliders, expert_scale
 
 
 def empty_to_none(label_map: np.ndarray | None) -> np.ndarray | None:
@@ -177,7 +189,13 @@ def done(run: Run) -> str:
 # What was made.
 
 
-def show(provider: PipelineProvider, load_parser: Callable[[], Any] | None, visit: Visit) -> tuple:
+def show(
+    provider: PipelineProvider,
+    load_parser: Callable[[], Any] | None,
+    visit: Visit,
+    photo: OpenPhoto | None = None,
+    against: str = BEFORE,
+) -> tuple:
     """(face, variations, comparison, fidelity, inspected, history, editor, base, go_on) of what the visit shows."""
     run, settings = visit.run, visit.settings
     if run is None or settings is None or visit.face is None or visit.base is None:
@@ -190,13 +208,22 @@ def show(provider: PipelineProvider, load_parser: Callable[[], Any] | None, visi
     else:
         (read,) = torch_thread.call(load_parser().parse, [np.asarray(visit.face)])
         followed = fidelity(visit.face, settings.label_map, read)
-    comparison = None if visit.before is None else (visit.before, visit.face)
+    comparison = compare(visit, photo, against)
     title = f"{titles[visit.image]}, {settings.prompt or 'no prompt'}"
     inspected = Inspected(title, run.gating, visit.image, visit.face, settings.label_map)
     history = strip("This visit", [(each.faces[0], run_title(each)) for each in visit.runs], chosen=visit.shown)
     editor, next_change = laid_under(visit.base), gr.update(visible=run.request.edit is not None)
     face = picture_file(run, visit.image)
     return face, variations, comparison, followed, inspected, history, editor, visit.base, next_change
+
+
+def compare(visit: Visit, photo: OpenPhoto | None, against: str) -> tuple[Image.Image, Image.Image] | None:
+    """(what was there before, the face): the photo if one is open and asked for, or there was nothing else."""
+    from_photo = photo and photo.base and photo.base.picture
+    before = from_photo if from_photo and (against == PHOTO or visit.before is None) else visit.before
+    if before is None or visit.face is None:
+        return None
+    return before.resize(visit.face.size, Image.Resampling.LANCZOS), visit.face
 
 
 def go_on(visit: Visit) -> tuple:
@@ -221,7 +248,15 @@ def pick_run(visit: Visit, index: int) -> tuple:
     """A run of this visit again -> (visit, *fields)."""
     visit = visit.showing(index)
     assert visit.run is not None
-    return visit, *fields_of(visit.run.settings[0], len(visit.run.faces))
+    return visit, *restored(visit.run.settings[0], len(visit.run.faces))
+
+
+def edit_again(visit: Visit) -> tuple:
+    """What else made the shown run -> (in_place, strength, region): the latter as the page holds it, or None."""
+    edit = visit.run.request.edit if visit.run else None
+    if edit is None:
+        return False, KEEP, None
+    return True, edit.strength, None if edit.region is None else encode(edit.region)
 
 
 def restore(provider: PipelineProvider, settings: Settings) -> tuple:
@@ -235,7 +270,7 @@ def restore(provider: PipelineProvider, settings: Settings) -> tuple:
         notes.append("It was an edit of a photo; this page draws the whole face anew.")
     if settings.checkpoint != provider.checkpoint:
         notes.append(f"It was made with {settings.checkpoint}; this page runs {provider.checkpoint}, and will differ.")
-    return views.status(" ".join(notes)), *fields_of(settings)
+    return views.status(" ".join(notes)), *restored(settings)
 
 
 def pick_example(examples: list[Example], index: int) -> tuple[np.ndarray, str]:

@@ -20,7 +20,7 @@ from facemogle.masks import resize_nearest
 from facemogle.ui.component import PageComponent
 from facemogle.ui.run import Base
 from facemogle.ui.templates import TEMPLATES, template_face
-from facemogle.ui.views import data_url
+from facemogle.ui.views import COLOURS, data_url
 
 MAX_SIDE = 1024
 MAX_FILE_BYTES = 32 * 2**20
@@ -236,7 +236,7 @@ def _palette() -> list[dict[str, str | int]]:
     return [
         {
             "name": name.replace("_", " "),
-            "colour": "#{:02x}{:02x}{:02x}".format(*map(int, colour)),
+            "colour": COLOURS[class_id],
             "ink": "#000" if colour @ (0.299, 0.587, 0.114) > 110 else "#fff",
             "hint": sides.get(name.split("_")[0], ""),
             "key": f"{'⇧' * (class_id > 9)}{class_id % 10}",

@@ -44,8 +44,13 @@ const tools = {
   },
   lasso: {
     cursor: "crosshair",
-    down(at) { trace(this.points = [at]); },
-    move(at) {
+    down(at) {
+      this.straight = false;
+      trace(this.points = [at]);
+    },
+    move(at, { shiftKey }) { // with shift, a straight edge from where it was pressed
+      if (this.straight && shiftKey) this.points.pop();
+      this.straight = shiftKey;
       this.points.push(at);
       trace(this.points);
     },

@@ -9,7 +9,8 @@ from typing import Any
 import gradio as gr
 from starlette.middleware import Middleware
 
-from facemogle.ui import handlers, views
+from facemogle.picture_files import Settings
+from facemogle.ui import handlers, recall, views
 from facemogle.ui.api import add_api
 from facemogle.ui.body_limit import BodyLimit
 from facemogle.ui.examples import Example
@@ -58,6 +59,9 @@ TAKE_REGION = """(...values) => {{
   return [...values.slice(0, {last}), region ?? null];
 }}"""
 
+# The other way: the region that a run had goes with the map.
+GIVE_REGION = "(map, region) => ({ ...map, region: region?.runs ?? null })"
+
 
 def build(
     provider: PipelineProvider,
@@ -87,12 +91,12 @@ def build(
         with gr.Row(elem_id="studio"):
             with gr.Column(scale=7, min_width=320):
                 editor = LabelEditor(start.label_map, elem_id="label-editor")
+                drop = PictureDrop(photos=parsers is not None, elem_id="drop")
                 panel = PhotoPanel(parsers) if parsers else None
                 pictures = [titled_map(example.label_map, example.prompt) for example in examples]
                 start_from = picture_strip(
                     strip("Start from", pictures if len(pictures) > 1 else []), elem_id="examples"
                 )
-                drop = PictureDrop(photos=parsers is not None, elem_id="drop")
                 history = picture_strip("", elem_id="history")
             with gr.Column(scale=5, min_width=320):
                 prompt = gr.Textbox(
@@ -119,6 +123,10 @@ def build(
                             buttons=["download", "fullscreen"], elem_id="face",
                         )  # fmt: skip
                     with gr.Tab("Before, after"):
+                        against = gr.Radio(
+                            [handlers.BEFORE, handlers.PHOTO], value=handlers.BEFORE, label="Compare with",
+                            container=False, elem_id="against",
+                        )  # fmt: skip
                         comparison = gr.ImageSlider(
                             label="What was there before, and now", format="png", buttons=["fullscreen"],
                             interactive=False, elem_id="comparison",
@@ -141,15 +149,15 @@ def build(
                     )  # fmt: skip
                 with gr.Accordion("Advanced", open=False, elem_id="advanced"):
                     steps = gr.Slider(
-                        1, 50, 16, step=1, precision=0, label="Steps", elem_id="steps",
+                        *handlers.STEPS, 16, step=1, precision=0, label="Steps", buttons=[], elem_id="steps",
                         info="How often the face is refined from noise: more takes longer and adds detail",
                     )  # fmt: skip
                     guidance = gr.Slider(
-                        1, 10, 3.5, step=0.1, label="Guidance", elem_id="guidance",
+                        *handlers.GUIDANCE, 3.5, step=0.1, label="Guidance", buttons=[], elem_id="guidance",
                         info="How boldly the face follows the prompt; too much makes it harsh",
                     )  # fmt: skip
                     condition_scale = gr.Slider(
-                        0, 2, 1, step=0.05, label="Condition scale", elem_id="condition-scale",
+                        *handlers.CONDITION, 1, step=0.05, label="Condition scale", elem_id="condition-scale",
                         info="How much the face listens to the label map: 0 not at all, 1 as it was trained",
                     )  # fmt: skip
                     strength = gr.Slider(
@@ -160,7 +168,7 @@ def build(
         inspector = GatingInspector(elem_id="gating")
 
         fields = [editor, prompt, seed, num_images, steps, guidance, condition_scale, expert_scales]
-        inputs = [*fields, in_place, strength, base, region]
+        inputs, shown = [*fields, in_place, strength, base, region], [visit, photo, against]
         views_of_visit = [face, variations, comparison, fidelity, inspector, history, editor, base, go_on]
         private: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
         show, paint = partial(handlers.show, provider, parser), on_gpu(partial(handlers.generate, provider))
@@ -175,7 +183,11 @@ def build(
             return handlers.pick_image(visit, event.index)
 
         def pick_run(visit: Visit, event: gr.EventData):
-            return handlers.pick_run(visit, event.index)
+            picked = handlers.pick_run(visit, event.index)
+            return *picked, *handlers.edit_again(picked[0])
+
+        def restore(settings: Settings):
+            return *handlers.restore(provider, settings), False
 
         def run_live(request: gr.Request, *fields: Any):
             yield from handlers.generate_live(provider, latest, request.session_hash, *fields)
@@ -183,15 +195,17 @@ def build(
         def stop_live(request: gr.Request):
             latest.stop(request.session_hash)
 
-        page.load(
-            partial(handlers.watch_loading, provider), None, [checkpoint, steps, guidance], concurrency_limit=None,
-            **private,
-        )  # fmt: skip
+        page.load(partial(handlers.watch_loading, provider), None, checkpoint, concurrency_limit=None, **private)
+        filling = recall.wire(page, provider, fields[1:], [steps, guidance], private)
+        # What a person sets while the weights load stays.
+        gr.on([steps.release, guidance.release], None, None, None, cancels=[filling], **private)
         start_from.pick(pick, None, [editor, prompt], queue=False, **private)
         words.pick(pick_phrase, prompt, prompt, queue=False, **private)
         dice.click(handlers.roll_seed, None, seed, queue=False, **private)
-        restore = partial(handlers.restore, provider)
-        drop.restore(restore, drop, [status, *fields], queue=False, trigger_mode="multiple", **private)
+        drop.restore(
+            restore, drop, [status, *fields, in_place], queue=False, trigger_mode="multiple", cancels=[filling],
+            **private,
+        )  # fmt: skip
         # The page serves listeners in order, so that every other word comes after this one.
         generate.click(None, [status, seed, keep], [status, seed], js=BEGIN, **private)
         generate.click(stop_live, None, None, queue=False, **private)
@@ -200,17 +214,19 @@ def build(
             js=TAKE_REGION.format(map=1, last=len(inputs)), **private,
         )  # fmt: skip
         running.then(partial(handlers.show_checkpoint, provider), None, checkpoint, queue=False, **private)
-        running.success(show, visit, views_of_visit, queue=False, **private)
+        running.success(show, shown, views_of_visit, queue=False, **private)
         # Cancel ends a run as a failure, dispatched once the page takes the next Generate; a click before that is lost.
         cancel.click(None, None, status, js=SAY_CANCELLING, cancels=[running], **private)
         running.failure(None, status, status, js=SAY_ENDED, **private)
         running.failure(handlers.last_face, visit, face, queue=False, **private)
+        against.change(handlers.compare, shown, comparison, queue=False, **private)
         variations.pick(pick_image, visit, visit, queue=False, **private).then(
-            show, visit, views_of_visit, queue=False, **private
+            show, shown, views_of_visit, queue=False, **private
         )
-        history.pick(pick_run, visit, [visit, *fields], queue=False, **private).then(
-            show, visit, views_of_visit, queue=False, **private
-        )
+        picked = history.pick(
+            pick_run, visit, [visit, *fields, in_place, strength, region], queue=False, **private
+        ).then(show, shown, views_of_visit, queue=False, **private)  # fmt: skip
+        picked.then(None, [editor, region], editor, js=GIVE_REGION, **private)
         paint_live.change(None, paint_live, None, js=SET_LIVE, **private)
         in_place.change(None, in_place, None, js=SET_EDIT, **private)
         go_on.click(handlers.go_on, visit, [editor, base], queue=False, **private)
@@ -223,7 +239,7 @@ def build(
             panel.wire(
                 drop, editor, prompt, in_place, photo=photo, base=base, template_prompts=prompts, private=private
             )  # fmt: skip
-        add_api(provider, paint, parser, concurrency_id="model")
+        add_api(provider, paint, parser, panel.parsers if panel else None, concurrency_id="model")
     return page.queue(max_size=32)
 
 

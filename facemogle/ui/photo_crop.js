@@ -30,7 +30,7 @@ function receive() {
   if (props.picture) picture.src = props.picture;
   else picture.removeAttribute("src");
   details.open = Boolean(props.open);
-  place(props.square ?? { left: 0, top: 0, side: shorter() });
+  place(props.square);
 }
 
 function read() {

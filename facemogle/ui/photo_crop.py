@@ -23,11 +23,14 @@ class Square(NamedTuple):
     side: float
 
 
+_NO_PHOTO_YET = Square(0, 0, 1)._asdict()
+
+
 class PhotoCrop(PageComponent):
     """A photo with a square to drag. Its value in Python is a Square; the event `crop` tells that it is to be taken.
 
     `picture` is a data URL of the photo, `height` and `width` are the photo's own; `square`: where it lies at first,
-    as a dict, or None for as large as it can be; `open`: whether more than a heading shows. See `over`.
+    as a dict; `open`: whether more than a heading shows. See `over`.
     """
 
     def __init__(
@@ -37,7 +40,7 @@ class PhotoCrop(PageComponent):
         picture: str = "",
         height: int = 1,
         width: int = 1,
-        square: dict[str, float] | None = None,
+        square: dict[str, float] = _NO_PHOTO_YET,
         open: bool = False,
         elem_id: str | None = None,
         render: bool = True,
@@ -82,9 +85,10 @@ class PhotoCrop(PageComponent):
 
 
 def over(photo: np.ndarray, square: Square | None = None, *, open: bool = False) -> dict[str, Any]:
-    """The update that shows a photo (H, W, 3) with a square over it."""
+    """The update that shows a photo (H, W, 3) with a square over it, by default the largest in its middle."""
     small = Image.fromarray(photo)
     small.thumbnail((SHOWN_SIDE, SHOWN_SIDE))
     height, width = photo.shape[:2]
-    start = None if square is None else square._asdict()
+    side = min(height, width)
+    start = (square or Square((width - side) / 2, (height - side) / 2, side))._asdict()
     return gr.update(picture=data_url(small, format="WEBP"), height=height, width=width, square=start, open=open)

@@ -25,14 +25,14 @@ class PhotoPanel:
             with gr.Column(elem_id="photo-tools"):
                 self.faces = picture_strip("", elem_id="faces")
                 self.menu = gr.Dropdown(
-                    parsers.choices(), value=parsers.default, label="Parser", visible=len(parsers.described) > 1,
-                    info="The network that reads the map; choose another to see where the two differ", elem_id="parser",
+                    parsers.choices(), value=parsers.default, label="Parser", info=parsers.about(parsers.default),
+                    visible=len(parsers.described) > 1, elem_id="parser",
                 )  # fmt: skip
                 with gr.Row(elem_id="photo-actions"):
                     self.clean = gr.Checkbox(True, label="Join small islands", container=False, elem_id="clean")
-                    self.swap = gr.Button("Swap left and right", size="sm", elem_id="swap")
-                    self.whole = gr.Button("Parse the picture as it is", size="sm", elem_id="whole")
-                    self.close = gr.Button("Let go of the photo", size="sm", elem_id="close")
+                    self.swap = gr.Button("Swap left and right", size="sm", min_width=100, elem_id="swap")
+                    self.whole = gr.Button("Read the picture as it is", size="sm", min_width=100, elem_id="whole")
+                    self.close = gr.Button("Let go of the photo", size="sm", min_width=100, elem_id="close")
                 self.crop = PhotoCrop(elem_id="crop")
 
     def wire(

@@ -35,17 +35,26 @@ AROUND = 0.3  # of a face's box, on each side of it in its thumbnail
 
 @dataclass(frozen=True)
 class Parsers:
-    """The parsers to choose from: names with a line on each, which are on this computer, the first choice."""
+    """The parsers to choose from, with the first choice.
+
+    `described`: name -> what it is and, after a semicolon, what it costs: "accurate on photos; 1 GB to download".
+    """
 
     described: Mapping[str, str]
     load: Callable[[str], FaceParser]  # raises what is missing, and how to get it
-    available: Callable[[str], bool]
+    available: Callable[[str], bool]  # on this computer
     default: str
 
     def choices(self) -> list[tuple[str, str]]:
-        """(text, name) for a menu."""
-        missing = {name: "" if self.available(name) else " (not on this computer yet)" for name in self.described}
-        return [(f"{name}{missing[name]}: {line}", name) for name, line in self.described.items()]
+        """(text, name) for a menu: short, for phones, but for what a choice would cost."""
+        return [(name if self.available(name) else f"{name}: {self.cost(name)}", name) for name in self.described]
+
+    def cost(self, name: str) -> str:
+        return self.described[name].partition("; ")[2] or "to download"
+
+    def about(self, name: str) -> str:
+        what = self.described[name].partition("; ")[0]
+        return f"{name}: {what}. Choose another to see where the two differ."
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +123,7 @@ def open_picture(
         yield from _read(parsers, _framed(photo, 0), parser, clean)
     else:
         text = (
-            f"No face was found in {photo.name}. Drag a square around one below, or read the picture as it is. "
+            f"No face was found in {photo.name}. Drag a square around one below, or press Read the picture as it is. "
             "If it is a label map, Open in the editor takes it."
         )
         crop = photo_crop.over(pixels, open=True)
@@ -146,6 +155,7 @@ def read_again(parsers: Parsers, photo: OpenPhoto | None, parser: str, clean: bo
     """The same crop, with another parser or another clean-up."""
     photo = kept(photo)
     if photo.frame is None:  # no crop yet: the choice is for the next one
+        yield Shown(menu=gr.update(info=parsers.about(parser)))
         return
     before = photo.parse if parser != photo.parser else photo.before
     try:
@@ -169,7 +179,7 @@ def swap(photo: OpenPhoto | None, label_map: np.ndarray) -> Iterator[Shown]:
 
 def close(photo: OpenPhoto | None, base: Base | None) -> Shown:
     """Let go of the photo, and of its crop where that lies under the map."""
-    cleared = Shown(None, KEEP, "", "", gr.update(picture="", square=None, open=False))
+    cleared = Shown(None, KEEP, "", "", gr.update(picture="", open=False))
     if photo is None or base is not photo.base:
         return cleared
     return cleared._replace(base=None, editor=laid_under(None), in_place=False)
@@ -199,13 +209,17 @@ def _read(
 ) -> Iterator[Shown]:
     """Parse the photo's frame, and show it all."""
     assert photo.frame is not None
-    yield Shown(note=note(f"Reading the face with {name} …"))
+    if not parsers.available(name):
+        yield Shown(note=note(f"{name} is not on this computer yet, and is fetched first: {parsers.cost(name)} …"))
+    else:
+        yield Shown(note=note(f"Reading the face with {name} …"))
     parse = torch_thread.call(parse_frame, parsers.load(name), photo.pixels, photo.frame, clean=clean)
     photo = _with_base(replace(photo, parser=name, parse=parse, before=before))
     count = len(photo.faces)
     found = "One face was found" if count == 1 else f"{count or 'No'} faces were found"
     text = " ".join([f"{found} in {photo.name}. Correct the map where it is wrong.", *parse.notes])
-    menu = gr.update(choices=parsers.choices(), value=name)  # one may have been downloaded
+    # One may have been downloaded.
+    menu = gr.update(choices=parsers.choices(), value=name, info=parsers.about(name))
     yield _shown(photo, text)._replace(menu=menu)
 
 
@@ -256,12 +270,13 @@ def within(photo: np.ndarray, side: int) -> np.ndarray:
 
 
 def thumbnail_of(photo: np.ndarray, face: Face) -> Image.Image:
-    """A square about the face's box."""
-    left, top, right, bottom = face.box
-    half = (0.5 + AROUND) * max(right - left, bottom - top)
-    x, y = (left + right) / 2, (top + bottom) / 2
-    box = (x - half, y - half, x + half, y + half)
-    return Image.fromarray(photo).transform((SIDE, SIDE), Image.Transform.EXTENT, box, Image.Resampling.BILINEAR)
+    """A square about the face's box, moved and made smaller where it would reach beyond the photo."""
+    corners = face.box.reshape(2, 2)
+    size = np.array(photo.shape[1::-1])
+    side = np.clip((1 + 2 * AROUND) * (corners[1] - corners[0]).max(), 1, size.min())
+    start = np.clip(corners.mean(0) - side / 2, 0, size - side)
+    box = (*start.tolist(), *(start + side).tolist())
+    return Image.fromarray(photo).resize((SIDE, SIDE), Image.Resampling.LANCZOS, box)
 
 
 def square_of(frame: Frame) -> Square:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # torch takes seconds to import, and the page need not wait f
     from facemogle.pipeline import FaceMoGLEPipeline
 
 MAX_SEED = 2**32 - 1
+MAX_STEPS = 200  # a visit keeps the weights of every step
 PREVIEW_SHARE = 0.1  # of a run's time goes into previews, at most
 
 

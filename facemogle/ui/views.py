@@ -1,10 +1,16 @@
-"""Pieces of HTML that the handlers send to the page."""
+"""Pieces of HTML that the handlers send to the page, and the colours that classes and experts have in all of it."""
 
 import base64
 import io
 from html import escape
 
 from PIL import Image
+
+from facemogle.labels import PALETTE
+
+COLOURS = ["#{:02x}{:02x}{:02x}".format(*map(int, colour)) for colour in PALETTE]  # of the classes
+# Of the experts: the global one sees all classes.
+CHIPS = ["conic-gradient(#c00, #cc0, #0c0, #0cc, #00c, #c0c, #c00)", *COLOURS]
 
 
 def checkpoint(description: str, text: str, *, state: str) -> str:

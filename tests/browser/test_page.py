@@ -1,10 +1,15 @@
 """The whole page in a real browser."""
 
+import io
+import threading
+from contextlib import closing
+
 import gradio_client
 import numpy as np
 import pytest
 from actions import (
     EXAMPLES,
+    FACE,
     at,
     choose,
     face_address,
@@ -24,7 +29,9 @@ from PIL import Image
 from facemogle.gating import load_gating
 from facemogle.label_files import read_label_map, write_label_map
 from facemogle.labels import CLASS_ID
-from facemogle.picture_files import read_settings
+from facemogle.picture_files import Settings, read_settings, write_picture
+from facemogle.ui import layout
+from facemogle.ui.provider import PipelineProvider
 from facemogle.ui.templates import template_face
 
 
@@ -240,6 +247,67 @@ def test_a_dropped_picture_restores_what_made_it(open_page):
     assert again.getvalue() == picture.getvalue()  # the same picture, with the same settings in it
 
 
+def test_a_slider_shows_and_runs_what_a_picture_says_beyond_its_end(page):
+    file = io.BytesIO()
+    write_picture(file, Image.new("RGB", (8, 8)), Settings("a face", FACE, 5, 60, 12.345, 2.625, 64, 64, None, "tiny"))
+    page.locator("#drop input[type=file]").set_input_files(
+        {"name": "face.png", "mimeType": "image/png", "buffer": file.getvalue()}
+    )
+    page.wait_for_selector("#status >> text=Settings restored")
+    open_advanced(page)
+    for name, value in (("steps", "60"), ("guidance", "12.345"), ("condition-scale", "2.625")):
+        field = page.locator(f"#{name} input[type=number]")
+        field.focus()
+        field.blur()  # where it would be brought back within its ends
+        assert field.input_value() == page.locator(f"#{name} input[type=range]").get_attribute("max") == value
+    generate(page)
+    made = read_settings(file_of(page, face_changes(page, None)))
+    assert (made.num_inference_steps, made.guidance_scale, made.condition_scale) == (60, 12.345, 2.625)
+
+
+def test_a_reload_loses_no_setting(page):
+    page.locator("#prompt textarea").fill("in my own words")
+    set_number(page, "seed", 99)
+    set_number(page, "num-images", 2)
+    open_advanced(page)
+    page.wait_for_function("document.querySelector('#steps input[type=number]').value == '4'")  # the checkpoint's own
+    set_number(page, "steps", 3)
+    set_number(page, "condition-scale", 0.65)
+    page.locator("#expert-scales summary").click()
+    page.get_by_role("slider", name="nose", exact=True).fill("2")
+    page.reload()
+    page.wait_for_selector(".checkpoint.ready")
+    page.wait_for_function("document.querySelector('#prompt textarea').value == 'in my own words'")
+    generate(page)
+    made = read_settings(file_of(page, face_changes(page, None)))
+    assert (made.prompt, made.seed, made.num_inference_steps) == ("in my own words", 99, 3)
+    assert (made.condition_scale, made.expert_scale) == (0.65, {"nose": 2.0})
+    page.wait_for_selector("#variations button:nth-of-type(2)")
+    page.evaluate("Object.keys(localStorage).forEach(key => localStorage.setItem(key, '[\"forged\", -1]'))")
+    page.reload()
+    page.wait_for_function("document.querySelector('#prompt textarea').value == 'a face'")
+
+
+def test_what_is_set_while_the_weights_load_stays(browser, pipeline):
+    loaded = threading.Event()
+    provider = PipelineProvider("slow", lambda: loaded.wait(60) and pipeline, checkpoint="slow")
+    blocks = layout.build(provider, EXAMPLES)
+    _, url, _ = blocks.launch(prevent_thread_lock=True, quiet=True, **layout.launch_options())
+    with closing(blocks), closing(browser.new_context()) as one, closing(browser.new_context()) as other:
+        pages = [one.new_page(), other.new_page()]
+        for page, steps in zip(pages, (9, None), strict=True):
+            page.goto(url)
+            page.wait_for_selector(".checkpoint.loading")
+            open_advanced(page)
+            if steps:
+                set_number(page, "steps", steps)
+        loaded.set()
+        for page, steps in zip(pages, ("9", str(pipeline.config.num_inference_steps)), strict=True):
+            page.wait_for_selector(".checkpoint.ready")
+            page.wait_for_timeout(1500)
+            assert page.locator("#steps input[type=number]").input_value() == steps
+
+
 def test_live_answers_every_stroke_and_the_last_one_wins(page, app):
     page.get_by_label("Live").check()
     last = None
@@ -268,12 +336,13 @@ def test_the_result_is_compared_with_the_run_before_and_with_the_map(page):
     generate(page)
     page.get_by_role("tab", name="Before, after").click()
     page.wait_for_selector("#comparison img >> nth=1")
+    assert page.locator("#against").is_hidden()  # there is no photo to compare with
     sources = page.eval_on_selector_all("#comparison img", "images => images.map(image => image.src)")
     assert len(set(sources)) == 2
 
 
 def test_a_prompt_of_any_length_is_served(page):
-    page.locator("#prompt textarea").fill("freckles " * 1100)
+    page.locator("#prompt textarea").fill("freckles " * 1200)
     generate(page)
     assert "was cut to" in page.locator("#status").inner_text()
 

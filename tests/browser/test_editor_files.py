@@ -1,0 +1,103 @@
+"""Label maps to start from, and label maps as files: opened, saved, refused."""
+
+import numpy as np
+import pytest
+from actions import choose, generate, map_in, press, stroke
+from PIL import Image
+
+from facemogle.label_files import read_label_map, write_label_map
+from facemogle.labels import CLASS_ID, NUM_CLASSES, from_colours, to_colours
+from facemogle.ui.label_editor import MAX_FILE_BYTES
+from facemogle.ui.templates import template_face
+
+
+def test_a_drawn_face_or_a_blank_map_is_a_start(page, app):
+    for kind, expected in [("bald", template_face("bald")), ("blank", np.zeros((512, 512), np.uint8))]:
+        page.locator("#label-editor summary").filter(has_text="New").click()
+        press(page, kind)
+        page.wait_for_selector(f"#label-editor >> text=Started from: {kind}.")
+        assert np.array_equal(map_in(page), expected)
+    choose(page, "hat")
+    stroke(page, (0.3, 0.3), (0.6, 0.3))
+    generate(page)
+    assert np.array_equal(app.received[-1], map_in(page))
+    assert app.received[-1].shape == (512, 512)
+    press(page, "Reset")
+    assert not map_in(page).any()
+
+
+def open_file(page, path) -> str:
+    """-> what the page says of it"""
+    page.eval_on_selector("#label-editor .message", "message => { message.textContent = ''; }")
+    page.locator("#label-editor [name=file]").set_input_files(path)
+    page.wait_for_function(
+        "() => /^(Opened|Not)/.test(document.querySelector('#label-editor .message').textContent)", timeout=60_000
+    )
+    return page.locator("#label-editor .message").inner_text()
+
+
+@pytest.mark.parametrize(("form", "mode"), [("Indexed PNG", "P"), ("Colour PNG", "RGB")])
+def test_what_is_saved_opens_as_the_same_integers(page, tmp_path, form, mode):
+    face = np.random.default_rng(0).integers(0, NUM_CLASSES, (40, 60), dtype=np.uint8)
+    write_label_map(tmp_path / "face.png", face)
+    assert open_file(page, tmp_path / "face.png") == "Opened, 60×40."
+    assert np.array_equal(map_in(page), face)
+    page.locator("#label-editor summary").filter(has_text="Save").click()
+    with page.expect_download() as download:
+        press(page, form)
+    download.value.save_as(tmp_path / "saved.png")
+    with Image.open(tmp_path / "saved.png") as picture:
+        assert picture.mode == mode
+    assert np.array_equal(read_label_map(tmp_path / "saved.png")[0], face)
+    press(page, "Clear")
+    assert open_file(page, tmp_path / "saved.png") == "Opened, 60×40."
+    assert np.array_equal(map_in(page), face)
+
+
+def test_masks_off_the_palette_are_snapped_and_counted(page, tmp_path):
+    face = template_face(size=96)
+    colours = to_colours(face)
+    colours[face == CLASS_ID["right_brow"]] = (51, 255, 255)  # the published variant is on the palette
+    colours[:2, :96] = (4, 3, 9)
+    Image.fromarray(colours).save(tmp_path / "off.png")
+    said = "Opened, 96×96. 192 pixels (2.1%) were off the palette and took the nearest class."
+    assert open_file(page, tmp_path / "off.png") == said
+    assert np.array_equal(map_in(page), face)
+    many = np.random.default_rng(0).integers(0, 256, (200, 3)).astype(np.uint8).repeat(10, 0).reshape(40, 50, 3)
+    Image.fromarray(many).save(tmp_path / "many.png")
+    said = open_file(page, tmp_path / "many.png")
+    assert "2000 pixels (100.0%) were off the palette" in said
+    assert np.array_equal(map_in(page), from_colours(many)[0])
+    press(page, "Undo")
+    assert np.array_equal(map_in(page), face)
+
+
+def test_bad_files_are_explained_and_nothing_is_lost(page, tmp_path):
+    stroke(page, (0.1, 0.1), (0.9, 0.3))
+    painted = map_in(page)
+    (tmp_path / "text.png").write_text("no picture")
+    Image.new("L", (8000, 5000)).save(tmp_path / "huge.png")
+    Image.effect_noise((256, 256), 50).save(tmp_path / "whole.png")
+    (tmp_path / "truncated.png").write_bytes((tmp_path / "whole.png").read_bytes()[:9000])
+    indexed = Image.fromarray(np.arange(200, dtype=np.uint8).reshape(10, 20))
+    indexed.putpalette(np.random.default_rng(0).integers(0, 256, 600).astype(np.uint8).tobytes())
+    indexed.save(tmp_path / "colours.png")
+    (tmp_path / "large.png").write_bytes(bytes(MAX_FILE_BYTES + 1))
+    for name, reason in [
+        ("text", "not a picture that can be read"),
+        ("huge", "8000x5000 pixels are more than 4096x4096. Scale it down"),
+        ("truncated", "truncated"),
+        ("colours", "no class has the values [19, 20, 21, 22, 23]. Class ids are 0 (background) to 18 (cloth)"),
+        ("large", "larger than 32 MB"),
+    ]:
+        said = open_file(page, tmp_path / f"{name}.png")
+        assert said.startswith("Not opened: ")
+        assert reason in said
+        assert page.locator("#label-editor .message.failed").count() == 1
+        assert np.array_equal(map_in(page), painted)
+    page.evaluate("() => { FileReader.prototype.readAsDataURL = function () { this.onerror(); }; }")
+    assert "cannot read whole.png" in open_file(page, tmp_path / "whole.png")
+    press(page, "Undo")
+    press(page, "Redo")
+    assert np.array_equal(map_in(page), painted)
+    assert page.locator("[name=redo]").is_disabled()
