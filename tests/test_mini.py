@@ -13,6 +13,7 @@ from torch import nn
 from facemogle import checkpoints
 from facemogle.checkpoints import load_parser, load_pipeline
 from facemogle.labels import CLASS_ID, NAMES
+from train.data import FaceDataset
 from train.mini import adapter, base, edits, export, parser, report, samples, vae, words
 from train.mini.__main__ import changed
 from train.mini.config import MiniConfig
@@ -20,6 +21,7 @@ from train.mini.latent_code import encode_portraits
 from train.mini.loop import fit, learning_rate_factor
 from train.mini.text import TextEncoders, training_ids
 from train.objective import ConditionDropout
+from train.pairs import find_pairs
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +66,16 @@ def test_the_exported_folder_paints_from_map_and_text(checkpoint, portraits):
     record = json.loads((checkpoint / "training.json").read_text())
     assert record["stages"]["base"][-1]["step"] == 2
     assert (checkpoint / "LICENSE.md").is_file()
+
+
+def test_portraits_as_files_are_what_training_reads(config, portraits, tmp_path):
+    samples.write_pictures(portraits.first(3), tmp_path)
+    faces = FaceDataset(find_pairs(tmp_path), height=config.size, width=config.size)
+    assert len(faces) == 3
+    for index in range(3):
+        assert np.array_equal(faces[index]["image"].movedim(0, -1), portraits.images[index])
+        assert np.array_equal(faces[index]["label_map"], portraits.label_maps[index])
+        assert faces[index]["caption"] in portraits.captions[index]
 
 
 def test_training_leaves_other_models_their_attention(checkpoint):
