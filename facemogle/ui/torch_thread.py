@@ -7,16 +7,20 @@ both slower: a face took half as long again.
 import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cache
 from typing import ParamSpec, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
+# By process: one that was forked, as on ZeroGPU, has not the threads of its parent.
+_threads: dict[int, ThreadPoolExecutor] = {}
+
 
 def submit(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
     """Call it once all that was submitted before is done."""
-    return _thread_of(os.getpid()).submit(function, *args, **kwargs)
+    process = os.getpid()
+    thread = _threads.get(process) or _threads.setdefault(process, ThreadPoolExecutor(1, thread_name_prefix="torch"))
+    return thread.submit(function, *args, **kwargs)
 
 
 def call(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -26,9 +30,3 @@ def call(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     if torch.cuda.is_available():
         return function(*args, **kwargs)
     return submit(function, *args, **kwargs).result()
-
-
-@cache
-def _thread_of(process: int) -> ThreadPoolExecutor:
-    """A process that was forked, as ZeroGPU does, has not the threads of its parent."""
-    return ThreadPoolExecutor(max_workers=1, thread_name_prefix="torch")
