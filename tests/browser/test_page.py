@@ -55,7 +55,7 @@ def test_a_stroke_reaches_python_and_gives_a_face_and_its_gating(page, app):
 
 def test_examples_replace_map_and_prompt(page, app):
     page.locator("#examples button").nth(1).click()
-    page.wait_for_function("document.querySelector('#prompt textarea').value == 'a face upside down'")
+    page.wait_for_function("document.querySelector('#prompt textarea')?.value == 'a face upside down'")
     assert np.array_equal(map_in(page), EXAMPLES[1].label_map)
     stroke(page, (0.1, 0.1), (0.9, 0.9))
     page.locator("#examples button").nth(1).click()
@@ -69,7 +69,7 @@ def test_examples_replace_map_and_prompt(page, app):
 
 def test_known_words_are_clicked_into_the_prompt(page):
     def prompt_becomes(text: str) -> None:
-        page.wait_for_function("text => document.querySelector('#prompt textarea').value == text", arg=text)
+        page.wait_for_function("text => document.querySelector('#prompt textarea')?.value == text", arg=text)
 
     page.locator("#prompt textarea").fill("a woman")
     page.get_by_text("Words it knows").click()
@@ -240,7 +240,7 @@ def test_a_dropped_picture_restores_what_made_it(open_page):
         {"name": "face.png", "mimeType": "image/png", "buffer": picture.getvalue()}
     )
     other.wait_for_selector("#status >> text=Settings restored")
-    other.wait_for_function("document.querySelector('#prompt textarea').value == 'a face of its own'")
+    other.wait_for_function("document.querySelector('#prompt textarea')?.value == 'a face of its own'")
     assert np.array_equal(map_in(other), map_in(page))
     generate(other)
     again = file_of(other, face_changes(other, None))
@@ -270,14 +270,14 @@ def test_a_reload_loses_no_setting(page):
     set_number(page, "seed", 99)
     set_number(page, "num-images", 2)
     open_advanced(page)
-    page.wait_for_function("document.querySelector('#steps input[type=number]').value == '4'")  # the checkpoint's own
+    page.wait_for_function("document.querySelector('#steps input[type=number]')?.value == '4'")  # the checkpoint's own
     set_number(page, "steps", 3)
     set_number(page, "condition-scale", 0.65)
     page.locator("#expert-scales summary").click()
     page.get_by_role("slider", name="nose", exact=True).fill("2")
     page.reload()
     page.wait_for_selector(".checkpoint.ready")
-    page.wait_for_function("document.querySelector('#prompt textarea').value == 'in my own words'")
+    page.wait_for_function("document.querySelector('#prompt textarea')?.value == 'in my own words'")
     generate(page)
     made = read_settings(file_of(page, face_changes(page, None)))
     assert (made.prompt, made.seed, made.num_inference_steps) == ("in my own words", 99, 3)
@@ -285,7 +285,7 @@ def test_a_reload_loses_no_setting(page):
     page.wait_for_selector("#variations button:nth-of-type(2)")
     page.evaluate("Object.keys(localStorage).forEach(key => localStorage.setItem(key, '[\"forged\", -1]'))")
     page.reload()
-    page.wait_for_function("document.querySelector('#prompt textarea').value == 'a face'")
+    page.wait_for_function("document.querySelector('#prompt textarea')?.value == 'a face'")
 
 
 def test_what_is_set_while_the_weights_load_stays(browser, pipeline):
