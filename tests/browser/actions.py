@@ -64,7 +64,7 @@ def said(page) -> str:
 
 def generate(page) -> None:
     page.click("#generate")
-    page.wait_for_selector("#status .run.idle >> text=Made from", timeout=30_000)
+    page.wait_for_selector("#status .run.idle >> text=Made from", timeout=60_000)
 
 
 def open_advanced(page) -> None:

@@ -257,6 +257,7 @@ def test_a_slider_shows_and_runs_what_a_picture_says_beyond_its_end(page):
     open_advanced(page)
     for name, value in (("steps", "60"), ("guidance", "12.345"), ("condition-scale", "2.625")):
         field = page.locator(f"#{name} input[type=number]")
+        page.wait_for_selector(f"#{name} input[type=range][max='{value}']")
         field.focus()
         field.blur()  # where it would be brought back within its ends
         assert field.input_value() == page.locator(f"#{name} input[type=range]").get_attribute("max") == value
