@@ -12,6 +12,7 @@ from torch.utils.data import default_collate
 
 from facemogle.checkpoints import load_pipeline
 from facemogle.mogle import EXPERTS, GATINGS
+from facemogle.transformer import FaceMoGLETransformer2DModel
 from tests.tiny_training import CONFIG, ERRORS, TINY, TinySamples, run, start
 from train.batches import Encoder, Stream, batches, positions
 from train.building import (
@@ -24,7 +25,9 @@ from train.building import (
     optional,
     precision,
 )
+from train.counting import build
 from train.data import FaceDataset
+from train.memory import architecture, spread
 from train.pairs import find_pairs
 from train.publish import export
 from train.run import Diverged
@@ -221,6 +224,22 @@ def test_gradient_checkpointing_changes_nothing(tmp_path):
         torch.testing.assert_close(first, second, atol=1e-6, rtol=0)
 
 
+def test_compiled_blocks_learn_the_same(tmp_path, monkeypatch):
+    compiled = []
+
+    def compile_quickly(self, **settings):  # the same graphs, without the minutes that making code of them takes
+        compiled.append(self)
+        compile_repeated_blocks(self, backend="aot_eager", **settings)
+
+    compile_repeated_blocks = FaceMoGLETransformer2DModel.compile_repeated_blocks
+    monkeypatch.setattr(FaceMoGLETransformer2DModel, "compile_repeated_blocks", compile_quickly)
+    for flag in (False, True):
+        run(tmp_path / str(flag), steps=2, compile=flag)
+    assert len(compiled) == 1
+    for first, second in zip(weights(tmp_path / "False"), weights(tmp_path / "True"), strict=True):
+        torch.testing.assert_close(first, second, atol=1e-5, rtol=0)
+
+
 def test_the_average_is_what_is_published(tmp_path):
     run(tmp_path, ema_decay=0.9)
     state = newest(tmp_path / "checkpoints")
@@ -360,6 +379,9 @@ def test_two_processes_have_the_gradients_of_one_with_twice_the_batch(tmp_path, 
         r"Of the base's ([\d.]+) MB, each process keeps ([\d.]+)\.", (tmp_path / "two" / ERRORS).read_text()
     )
     assert (kept is not None and float(kept[2]) < 0.6 * float(kept[1])) == shard_base
+    if kept is not None:
+        planned, _ = spread(build(architecture(str(TINY)), CONFIG, "meta").transformer, 2)
+        assert float(kept[2]) == pytest.approx(planned / 1e6, rel=0.05, abs=0.1)
     run(tmp_path / "one", batch=2, **settings)
     one, two = (newest(tmp_path / name / "checkpoints") for name in ("one", "two"))
     assert one["samples"] == two["samples"] == 4

@@ -18,6 +18,7 @@ from train.memory import (
     idle_parameters,
     main,
     plan,
+    spread,
     state_size,
     weights,
 )
@@ -68,6 +69,17 @@ def test_weights_are_those_of_a_real_run(tmp_path, parts, config):
         "its averages": size(run.average.shadow_params),
     }
     assert idle_parameters(parts, config) == run.idle
+
+
+def test_a_spread_base_fits_where_the_whole_one_does_not(parts, config, capsys):
+    """Exact against a run in two processes: test_train_loop."""
+    transformer = build(parts, config, "meta").transformer
+    whole, blocks = sum(base_sizes(transformer, "none")), spread(transformer, 10**9)[1] // 2
+    assert spread(transformer, 1) == (whole, 2 * blocks) and whole > spread(transformer, 2)[0] > whole // 2
+    assert main(["--config", "train/configs/flux.yaml", "--set", "shard_base=true"]) == 0
+    printed = capsys.readouterr().out
+    assert "in all                         29.88   card: 40 GB" in printed
+    assert "spread over 2 cards, each keeps 11.1 of the base" in printed and printed.count("card: 24 GB") == 3
 
 
 def test_without_a_cache_the_text_encoders_count(parts, config):

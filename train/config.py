@@ -61,6 +61,7 @@ class TrainingConfig:
     quantise: Literal["none", "8bit", "4bit"] = "none"  # the frozen base, by bitsandbytes
     shard_base: bool = False  # in many processes (FSDP2), each keeps but its part of the frozen blocks
     gradient_checkpointing: bool = False  # a third more time, a fraction of the memory
+    compile: bool = False  # the blocks, by torch.compile: faster, after a minute; on a CPU it takes a C++ compiler
     workers: int = 2  # processes that read samples
     seed: int = 0
 

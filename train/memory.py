@@ -22,6 +22,7 @@ from train.config import TrainingConfig, read_config
 from train.counting import Architecture, activations, base_dtype, build, encoding
 
 CARDS = (24, 40, 80)  # GiB
+SPREAD = (2, 4, 8)  # cards
 QUANTISED: tuple[Literal["none", "8bit", "4bit"], ...] = ("none", "8bit", "4bit")
 CUDA = 1 << 30  # assumed: CUDA's context, its libraries' workspaces, and gaps between tensors
 
@@ -100,6 +101,17 @@ def base_sizes(transformer: FaceMoGLETransformer2DModel, quantise: str) -> Itera
             yield parameter.numel() // 2 + 4 * -(-parameter.numel() // 64)  # and for each 64 values
 
 
+def spread(transformer: FaceMoGLETransformer2DModel, cards: int) -> tuple[int, int]:
+    """With shard_base, what each card keeps of the frozen base, and what it holds besides while it computes.
+
+    The blocks are spread; whole are at most two of them at a time, the one at work and the next one, which is fetched.
+    """
+    blocks = [*transformer.transformer_blocks, *transformer.single_transformer_blocks]
+    sizes = [sum(each.nbytes for each in block.parameters() if not each.requires_grad) for block in blocks]
+    kept = sum(base_sizes(transformer, "none")) - sum(sizes) + -(-sum(sizes) // cards)
+    return kept, 2 * max(sizes)
+
+
 def largest_layer(transformer: FaceMoGLETransformer2DModel) -> int:
     return max(module.weight.nbytes for module in transformer.modules() if isinstance(module, nn.Linear))
 
@@ -161,6 +173,16 @@ def lines(config: TrainingConfig) -> Iterator[str]:
     yield from (f"{name:<28}{number / 2**30:>8.2f}" for name, number in rows.items() if number)
     yield f"{'in all':<28}{total / 2**30:>8.2f}   card: {card(total)}"
     yield ""
+    if config.shard_base:
+        transformer = build(parts, config, "meta").transformer
+        for cards in SPREAD:
+            kept, gathered = spread(transformer, cards)
+            each = total - rows["base, frozen"] + kept + gathered
+            yield (
+                f"spread over {cards} cards, each keeps {kept / 2**30:.1f} of the base, gathers {gathered / 2**30:.1f}"
+                f", and holds {each / 2**30:.1f} in all   card: {card(each)}"
+            )
+        return
     yield f"{'base':<10}{'gradient checkpointing':<24}{'from a cache':<22}from pictures"
     for quantise, checkpointing, *totals in alternatives(parts, config, steps):
         base = half if quantise == "none" else quantise

@@ -20,9 +20,9 @@ from train.config import TrainingConfig
 
 # What may differ when a run goes on: how far, where, and how it is watched, but not what a step does.
 FREE = {
-    "cache", "data", "output", "steps", "batch", "accumulation", "gradient_checkpointing", "workers", "log_every",
-    "checkpoint_every", "keep_checkpoints", "validation_every", "validation_pictures", "tracker", "on_error",
-    "shard_base",
+    "cache", "data", "output", "steps", "batch", "accumulation", "gradient_checkpointing", "compile", "workers",
+    "log_every", "checkpoint_every", "keep_checkpoints", "validation_every", "validation_pictures", "tracker",
+    "on_error", "shard_base",
 }  # fmt: skip
 
 
@@ -75,6 +75,8 @@ class Run:
         self.idle = freeze_idle(self.trained, precision(config, accelerator.device))
         self.learning = self.trained.learning()
         self.parameters = list(self.learning.values())
+        if config.compile:
+            pipeline.transformer.compile_repeated_blocks()
         if config.shard_base and accelerator.num_processes > 1:
             shard(self.trained, accelerator.num_processes)
         self.model: nn.Module = accelerator.prepare(self.trained)
