@@ -62,9 +62,12 @@ def said(page) -> str:
     return weights + page.locator("#gating .thumb").get_attribute("src")
 
 
-def generate(page) -> None:
-    page.click("#generate")
-    page.wait_for_selector("#status .run.idle >> text=Made from", timeout=60_000)
+def generate(*pages) -> None:
+    """Of all pages at once, until each has its face."""
+    for page in pages:
+        page.click("#generate")
+    for page in pages:
+        page.wait_for_selector("#status .run.idle >> text=Made from", timeout=60_000)
 
 
 def open_advanced(page) -> None:

@@ -151,8 +151,9 @@ def test_two_visitors_do_not_meet(open_page, app):
     press(first, "Clear")
     set_number(first, "seed", 1)
     set_number(second, "seed", 2)
-    generate(first)
+    generate(first, second)
     own = [said(first), show_step(first, 1)]
+    assert sorted(label_map.any() for label_map in app.received[-2:]) == [False, True]
     generate(second)
     assert np.array_equal(app.received[-1], EXAMPLES[0].label_map)
     assert said(second) not in own
