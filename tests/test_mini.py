@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import nn
 from facemogle import checkpoints
 from facemogle.checkpoints import load_parser, load_pipeline
 from facemogle.labels import CLASS_ID, NAMES
+from tests import tiny_training
 from train.data import FaceDataset
 from train.mini import adapter, base, edits, export, parser, report, samples, vae, words
 from train.mini.__main__ import changed
@@ -115,6 +117,27 @@ def test_training_goes_on_from_an_exported_checkpoint(checkpoint, config, portra
     )
     changes = [(a - b).abs().max() for a, b in zip(first.parameters(), second.parameters(), strict=True)]
     assert 0 < max(changes) < 0.05  # one step away, not begun anew
+
+
+def test_a_run_of_the_training_program_takes_the_place_of_the_adapter(checkpoint, config, tmp_path):
+    own, run, adopted = tmp_path / "own", tmp_path / "run", tmp_path / "adopted"
+    tiny_training.run(run, checkpoint=str(checkpoint), from_checkpoint=True, rank=2, alpha=2.0)
+    weights = run / "weights"
+    for folder in (own, adopted):
+        shutil.copytree(checkpoint, folder)
+    export.adopt(replace(config, adapter_run=run), adopted)
+    trained = load_pipeline(own, adapter=weights / checkpoints.ADAPTER_FILE, mogle=weights / "mogle", device="cpu")
+    before, after = (load_pipeline(folder, device="cpu") for folder in (own, adopted))
+    for part in ("transformer", "mogle"):
+        first, second, third = (getattr(each, part).state_dict() for each in (before, after, trained))
+        assert any(not torch.equal(first[name], second[name]) for name in first)
+        for name in second:
+            torch.testing.assert_close(second[name], third[name].bfloat16().float(), atol=0, rtol=0)
+    record = json.loads((adopted / "training.json").read_text())
+    assert [point["step"] for point in record["stages"]["validation"]] == [6, 12]
+    assert record["settings"]["rank"] == 2 and record["before"]["stages"]["base"][-1]["step"] == 2
+    assert "| adapter | 64 | 12 |" in report.stage_times(adopted)
+    assert not any(str(tmp_path) in file.read_text() for file in adopted.rglob("*.json"))
 
 
 def test_without_its_own_stage_the_words_are_those_of_the_checkpoint(checkpoint, config, tmp_path):

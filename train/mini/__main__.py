@@ -63,6 +63,7 @@ STAGES = {
     "adapter": train_adapter,
     "parser": train_parser,
     "export": export_both,
+    "adopt": export.adopt,
     "examples": examples.write_examples,
     "report": report.report,
 }

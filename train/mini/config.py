@@ -15,6 +15,8 @@ class MiniConfig:
     folder: Path = Path("runs/mini")
     # An exported checkpoint to go on from: its encoders, transformer, adapter and MoGLE take the place of the base's.
     start_from: Path = Path("none")
+    # A run of train.train on the exported checkpoint, whose adapter and MoGLE are to take the place of its own.
+    adapter_run: Path = Path("runs/mini-adapter")
     size: int = 256
     seed: int = 0
 
@@ -95,6 +97,7 @@ class MiniConfig:
         free = {
             "folder",
             "start_from",
+            "adapter_run",
             "compile",
             "device",
             "checkpoint_seconds",

@@ -5,18 +5,22 @@ import shutil
 from pathlib import Path
 
 import torch
+import yaml
 from diffusers import FlowMatchEulerDiscreteScheduler
 from matplotlib.figure import Figure
 
-from facemogle.checkpoints import SUGGESTIONS_FILE
+from facemogle.checkpoints import ADAPTER_FILE, SUGGESTIONS_FILE, load_pipeline
 from facemogle.pipeline import FaceMoGLEPipeline
 from train.mini.adapter import load_adapter
 from train.mini.config import STAGES, MiniConfig
 from train.mini.portraits import SUGGESTIONS
 from train.mini.vae import load_vae
+from train.publish import CONFIG_FILE, WEIGHTS_FOLDER
+from train.train import LOG_FILE
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
 DESTINATION = ASSETS / "mini"
+RECORD_FILE = "training.json"
 LICENSE_NOTE = """\
 The weights in this folder are licensed under Apache-2.0, as the code that made them.
 They were trained from scratch on procedural portraits alone (`train/mini/portraits`): no photograph, no dataset and no
@@ -49,17 +53,55 @@ def export(config: MiniConfig, destination: Path = DESTINATION) -> None:
     part = destination.with_name(f"{destination.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     assemble(config).to(dtype=torch.bfloat16).save_pretrained(part, max_shard_size="9MB")
-    for file in part.glob("*/config.json"):  # diffusers notes the folder that a run went on from
+    forget_origin(part)
+    (part / "LICENSE.md").write_text(LICENSE_NOTE)
+    (part / SUGGESTIONS_FILE).write_text(json.dumps(SUGGESTIONS, indent=1) + "\n")
+    write_record(training_record(config), part)
+    shutil.rmtree(destination, ignore_errors=True)
+    part.rename(destination)
+
+
+def forget_origin(folder: Path) -> None:
+    """diffusers notes in a part's config the folder that it was read from."""
+    for file in folder.glob("*/config.json"):
         settings = json.loads(file.read_text())
         if settings.pop("_name_or_path", None) is not None:
             file.write_text(json.dumps(settings, indent=2) + "\n")
-    (part / "LICENSE.md").write_text(LICENSE_NOTE)
-    (part / SUGGESTIONS_FILE).write_text(json.dumps(SUGGESTIONS, indent=1) + "\n")
-    record = training_record(config)
-    (part / "training.json").write_text(json.dumps(record, indent=1) + "\n")
-    draw_curves(record, part / "training.png")
-    shutil.rmtree(destination, ignore_errors=True)
-    part.rename(destination)
+
+
+def adopt(config: MiniConfig, destination: Path = DESTINATION) -> None:
+    """Put the adapter and the MoGLE of a run of `train.train` in the place of the checkpoint's, its log in the record.
+
+    CheckpointError where the run has not written its weights.
+    """
+    run = config.adapter_run
+    weights = run / WEIGHTS_FOLDER
+    pipeline = load_pipeline(
+        destination, adapter=weights / ADAPTER_FILE, mogle=weights / "mogle", dtype=torch.bfloat16, device="cpu"
+    )
+    pipeline.save_condition_adapter(destination / ADAPTER_FILE)
+    pipeline.mogle.save_pretrained(destination / "mogle")
+    forget_origin(destination)
+    settings = yaml.safe_load((run / CONFIG_FILE).read_text())
+    for name in ("checkpoint", "cache", "data", "output"):
+        del settings[name]
+    lines = [json.loads(line) for line in (run / LOG_FILE).read_text().splitlines()]
+    learned = [{name: line[name] for name in ("step", "loss", "seconds")} for line in lines if "loss" in line]
+    tested = [{"step": line["step"], "loss": line["validation_loss"]} for line in lines if "validation_loss" in line]
+    stages = {"adapter": thinned(learned), "validation": tested}
+    before = json.loads((destination / RECORD_FILE).read_text())
+    write_record({"settings": {"size": settings["height"]} | settings, "stages": stages, "before": before}, destination)
+
+
+def write_record(record: dict, folder: Path) -> None:
+    (folder / RECORD_FILE).write_text(json.dumps(record, indent=1) + "\n")
+    draw_curves(record, folder / "training.png")
+
+
+def thinned(points: list[dict]) -> list[dict]:
+    """About a hundred of them, with the last one of each lot."""
+    every = max(1, len(points) // 100)
+    return points[every - 1 :: every]
 
 
 def training_record(config: MiniConfig) -> dict:
@@ -69,11 +111,9 @@ def training_record(config: MiniConfig) -> dict:
     curves = {}
     for stage in STAGES:
         log = config.folder / stage / "log.jsonl"
-        records = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
-        every = max(1, len(records) // 100)
-        curves[stage] = records[every - 1 :: every]
+        curves[stage] = thinned([json.loads(line) for line in log.read_text().splitlines()] if log.exists() else [])
     record = {"settings": settings, "stages": curves}
-    before = config.start_from / "training.json"
+    before = config.start_from / RECORD_FILE
     return record | {"before": json.loads(before.read_text())} if before.is_file() else record
 
 

@@ -110,7 +110,7 @@ def stage_times(checkpoint: Path) -> str:
         (stage, run["settings"]["size"], points[-1]["step"], f"{points[-1]['seconds'] / 60:.0f}", points[-1]["loss"])
         for run in runs(json.loads((checkpoint / "training.json").read_text()))
         for stage, points in run["stages"].items()
-        if points
+        if points and "seconds" in points[-1]
     ]
     return table(("stage", "px", "steps", "minutes", "last loss"), rows)
 
