@@ -1,3 +1,4 @@
+import json
 from dataclasses import fields
 from pathlib import Path
 
@@ -16,9 +17,17 @@ def file(tmp_path):
     return path
 
 
-@pytest.mark.parametrize("name", ["flux", "mini"])
+@pytest.mark.parametrize("name", ["flux", "mini", "mini-more"])
 def test_the_configs_in_the_repository_are_whole(name):
-    assert read_config(CONFIGS / f"{name}.yaml").checkpoint == name
+    assert read_config(CONFIGS / f"{name}.yaml").checkpoint == name.partition("-")[0]
+
+
+def test_the_bundled_weights_came_from_the_config_that_says_so():
+    recorded = json.loads((CONFIGS.parents[1] / "assets" / "mini" / "training.json").read_text())["settings"]
+    settings = yaml.safe_load((CONFIGS / "mini-more.yaml").read_text())
+    for place in ("checkpoint", "cache", "output"):
+        del settings[place]
+    assert {name: recorded[name] for name in settings} == settings
 
 
 def test_the_papers_defaults():
