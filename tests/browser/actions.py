@@ -73,6 +73,8 @@ def generate(*pages) -> None:
 def open_advanced(page) -> None:
     page.get_by_role("button", name="Advanced").click()
     page.wait_for_selector("#steps input[type=number]", state="visible")
+    # A frame after it shows what was hidden, Gradio sets it once more, to what it was built with.
+    page.evaluate("async () => { for (let i = 0; i < 3; i++) await new Promise(requestAnimationFrame); }")
 
 
 def face_address(page) -> str:
