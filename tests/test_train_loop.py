@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.utils.data import default_collate
 
 from facemogle.checkpoints import load_pipeline
@@ -172,6 +173,25 @@ def test_optional_optimisers(name, package, tmp_path):
     run(tmp_path / "broken", steps=8, **settings)
     for first, second in zip(*(weights(tmp_path / each) for each in ("whole", "broken")), strict=True):
         assert torch.equal(first, second)
+
+
+@pytest.mark.parametrize("tracker", ["tensorboard", "wandb", "trackio"])
+def test_a_tracker_holds_what_the_log_holds(tracker, tmp_path):
+    pytest.importorskip(tracker)
+    folder = tmp_path / "run"
+    # In a process of its own, since they read where to write as they are imported.
+    process = start(folder, {"WANDB_MODE": "offline", "TRACKIO_DIR": str(folder / "trackio")}, tracker=tracker)
+    process.join()
+    assert process.exitcode == 0
+    losses = records(folder, "loss")
+    assert list(losses) == [3, 6, 9, 12]
+    if tracker == "tensorboard":
+        events = EventAccumulator(str(folder / "face-mogle")).Reload().Scalars("loss")
+        assert {event.step: event.value for event in events} == pytest.approx(losses)
+    else:
+        kept = [path for path in folder.rglob("*") if path.suffix in (".wandb", ".db", ".db-wal")]
+        written = b"".join(path.read_bytes() for path in kept)
+        assert all(str(loss).encode() in written for loss in losses.values())
 
 
 @pytest.mark.parametrize("bits", ["4bit", "8bit"])

@@ -91,10 +91,16 @@ pipeline("a smiling woman with red hair", label_map=label_map).images[0]
 
 
 def push(folder: Path, repository: str) -> str:
-    """Upload a folder of weights; the repository is made where there is none. -> its address."""
+    """Upload a folder of weights; the repository is made where there is none. -> its address.
+
+    Raises ConnectionError, whatever went wrong: the folder is there to be uploaded again.
+    """
     api = HfApi()
-    api.create_repo(repository, exist_ok=True)
-    api.upload_folder(repo_id=repository, folder_path=folder, commit_message="Face-MoGLE weights")
+    try:
+        api.create_repo(repository, exist_ok=True)
+        api.upload_folder(repo_id=repository, folder_path=folder, commit_message="Face-MoGLE weights")
+    except Exception as error:  # its HTTP library, and so what it raises, differs from version to version
+        raise ConnectionError(f"{folder} was not uploaded to {repository}. Is HF_TOKEN set? {error}") from error
     return f"https://huggingface.co/{repository}"
 
 

@@ -98,7 +98,7 @@ def validate(run: Run, validation: Validation, record: "Record") -> None:
         path = run.folder / "validation" / f"step-{run.step:08d}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         page.save(path)
-    record.add({"step": run.step, "validation_loss": run.validation_loss})
+    record.add(validation_loss=run.validation_loss)
     if run.best is None or run.validation_loss < run.best:
         run.best = run.validation_loss
         keep(run, run.folder / CHECKPOINTS_FOLDER / saving.BEST, must=False)
@@ -135,7 +135,8 @@ class Record:
             lines = self.file.read_text().splitlines(keepends=True) if self.file.exists() else []
             whole = (line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= run.step)
             self.file.write_text("".join(whole))
-        run.accelerator.init_trackers("face-mogle", config=asdict(run.config))
+        own = {"wandb": {"dir": run.config.output}}  # tensorboard writes there by itself
+        run.accelerator.init_trackers("face-mogle", config=asdict(run.config), init_kwargs=own)
 
     def write(self) -> None:
         """The means since the last line; waits for the device."""
@@ -153,7 +154,7 @@ class Record:
         losses.clear()
         norms.clear()
         self.bar.set_postfix({name.replace("_", " "): f"{value:.4g}" for name, value in values.items()})
-        self.add({"step": run.step, **values, "seconds": round(run.seconds, 1)})
+        self.add(**values, seconds=round(run.seconds, 1))
 
     def lap(self) -> tuple[float, int]:
         """Seconds and samples since the last lap."""
@@ -162,11 +163,11 @@ class Record:
         self.run.seconds += now - then
         return now - then, self.run.samples - samples
 
-    def add(self, values: dict[str, Any]) -> None:
+    def add(self, **values: Any) -> None:
         if self.run.accelerator.is_main_process:
             with open(self.file, "a") as log:
-                log.write(json.dumps(values) + "\n")
-        self.run.accelerator.log(values, step=values["step"])
+                log.write(json.dumps({"step": self.run.step, **values}) + "\n")
+        self.run.accelerator.log(values, step=self.run.step)
 
 
 def peak_memory(device: torch.device) -> int:
