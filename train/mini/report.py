@@ -107,10 +107,11 @@ def gating_steps(pipeline: FaceMoGLEPipeline, portraits: samples.Samples) -> Ima
 def stage_times(checkpoint: Path) -> str:
     """How long every stage took, in all the runs that led to the checkpoint."""
     rows = [
-        (stage, run["settings"]["size"], points[-1]["step"], f"{points[-1]['seconds'] / 60:.0f}", points[-1]["loss"])
+        (stage, run["settings"]["size"], end["step"], f"{end['seconds'] / 60:.0f}", f"{end['loss']:.4f}")
         for run in runs(json.loads((checkpoint / "training.json").read_text()))
         for stage, points in run["stages"].items()
-        if points and "seconds" in points[-1]
+        for end in points[-1:]
+        if "seconds" in end
     ]
     return table(("stage", "px", "steps", "minutes", "last loss"), rows)
 
