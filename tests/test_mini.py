@@ -146,9 +146,20 @@ def test_without_its_own_stage_the_words_are_those_of_the_checkpoint(checkpoint,
     torch.testing.assert_close(further.text_encoder_2.state_dict(), own.float().state_dict())
 
 
+def test_encoders_that_go_on_stay_near_what_they_said(checkpoint, config, portraits, tmp_path):
+    ids = words.TextEncoders(config).ids(["a man with red hair"])
+    said = words.load_words(replace(config, folder=tmp_path, start_from=checkpoint))(*ids)[0]
+    moved = {}
+    for anchor in (0.0, 100.0):
+        further = replace(config, folder=tmp_path / str(anchor), start_from=checkpoint, words_anchor=anchor)
+        words.train_words(portraits, replace(further, words_steps=20))
+        moved[anchor] = (words.load_words(further)(*ids)[0] - said).abs().mean()
+    assert 0 < moved[100.0] < 0.5 * moved[0.0]
+
+
 def test_rare_attributes_weigh_more():
     hats = torch.tensor([0, 0, 0, 1])
-    weight = adapter.rarity(torch.stack([hats, torch.zeros(4, dtype=torch.long)], 1), [2, 1])
+    weight = words.rarity(torch.stack([hats, torch.zeros(4, dtype=torch.long)], 1), [2, 1])
     assert weight.mean() == pytest.approx(1)
     assert weight[3] == pytest.approx((4 / 2 / 1 + 1) / 2) and weight[0] == pytest.approx((4 / 2 / 3 + 1) / 2)
 

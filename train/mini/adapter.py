@@ -17,7 +17,7 @@ from train.mini.loop import fit, load_average
 from train.mini.samples import Samples
 from train.mini.text import TextEncoders, training_ids
 from train.mini.vae import autocast, load_code
-from train.mini.words import attribute_ids, load_words
+from train.mini.words import attribute_ids, load_words, rarity
 from train.objective import ConditionDropout, TrainingBatch, drop_masks, flow_matching_loss, sample_timesteps
 
 
@@ -68,17 +68,6 @@ def of_tokens(pixels: Tensor, num_tokens: int) -> Tensor:
     """(B, S, S) -> (B, N), the mean over each token's pixels."""
     side = pixels.shape[1] // round(num_tokens**0.5)
     return F.avg_pool2d(pixels[:, None], side).flatten(1)
-
-
-def rarity(values: Tensor, num_values: list[int]) -> Tensor:
-    """(N, A) ids of attributes' values -> (N,) how much a portrait's values are underrepresented, on average 1.
-
-    A value that is shown by its fair share of the portraits counts 1, by half of that 2. Few wear a hat of a given
-    colour: drawn evenly, they are seen too seldom for the words on them to be learned.
-    """
-    counts = [torch.bincount(column, minlength=number) for column, number in zip(values.T, num_values, strict=True)]
-    fair = [len(values) / number / count.clamp(min=1) for count, number in zip(counts, num_values, strict=True)]
-    return torch.stack([each[column] for each, column in zip(fair, values.T, strict=True)]).mean(0)
 
 
 @with_fast_attention

@@ -26,6 +26,8 @@ class MiniConfig:
     captions_per_portrait: int = 4
     shard: int = 500
     test_seed: int = 10_000_000
+    # How the stages words and adapter draw them: 0 evenly; more, those with rare attributes more often.
+    attribute_balance: float = 3.0
 
     # Latent code: 8x8 patches, 16 principal components; 0 keeps their variances, 1 makes them all equal.
     latent_channels: int = 16
@@ -43,6 +45,7 @@ class MiniConfig:
     words_steps: int = 2_000
     words_batch: int = 128
     words_learning_rate: float = 1e-3
+    words_anchor: float = 1.0  # going on from a checkpoint: how much its encoders' outputs are held
 
     # Base transformer.
     # Colours of large places show through most of the noise: only near t = 1 does the text have to say them.
@@ -66,7 +69,6 @@ class MiniConfig:
     # Tried at 0.25 and 0.4 for 420 steps, which 48 cases could not tell from the weights they went on from.
     global_expert_dropout: float = 0.0  # share of steps in which the local experts have to do without the global one
     class_balance: float = 0.0  # how much more a small class counts in the loss: share of all pixels, to minus this
-    attribute_balance: float = 3.0  # 0 draws portraits evenly; more, those with rare attributes more often
     timestep_scale: float = 1000.0
     local_mask_dropout: float = 0.1
     all_masks_dropout: float = 0.1

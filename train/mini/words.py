@@ -3,6 +3,8 @@
 Pictures teach slowly which word colours what; here a caption is enough, and a step takes milliseconds.
 """
 
+from copy import deepcopy
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -33,6 +35,17 @@ def told(attributes: dict, name: str) -> str:
     return "none" if name == "hat_colour" and attributes["hat"] == "none" else attributes[name]
 
 
+def rarity(values: Tensor, num_values: list[int]) -> Tensor:
+    """(N, A) ids of attributes' values -> (N,) how much a portrait's values are underrepresented, on average 1.
+
+    A value that is shown by its fair share of the portraits counts 1, by half of that 2. Few wear a hat of a given
+    colour: drawn evenly, they are seen too seldom for the words on them to be learned.
+    """
+    counts = [torch.bincount(column, minlength=number) for column, number in zip(values.T, num_values, strict=True)]
+    fair = [len(values) / number / count.clamp(min=1) for count, number in zip(counts, num_values, strict=True)]
+    return torch.stack([each[column] for each, column in zip(fair, values.T, strict=True)]).mean(0)
+
+
 class AttributeHeads(nn.Module):
     """Read every attribute from the pooled text, and from the sequence through one attention query an attribute."""
 
@@ -53,8 +66,12 @@ class AttributeHeads(nn.Module):
 
 
 def train_words(samples: Samples, config: MiniConfig) -> None:
-    """Only the encoders are kept. An attribute that a caption leaves out is learned as its frequency."""
+    """Only the encoders are kept. An attribute that a caption leaves out is learned as its frequency.
+
+    Encoders of a checkpoint to go on from stay near what they said there, which its transformer has learned to read.
+    """
     targets, classes = attribute_ids(samples.attributes)
+    row_weight = rarity(targets, classes) ** config.attribute_balance
     with torch.random.fork_rng():
         torch.manual_seed(config.seed + 6)
         encoders, heads = TextEncoders(config), AttributeHeads(config.text_width, classes)
@@ -62,20 +79,28 @@ def train_words(samples: Samples, config: MiniConfig) -> None:
         load_encoders(encoders, config.start_from)
     encoders.to(config.device)
     heads.to(config.device)
+    before = deepcopy(encoders).requires_grad_(False) if config.start_from.is_dir() else None
     everything = ConditionDropout(text=0.0)
 
     def loss_of(generator: torch.Generator, step: int) -> Tensor:
-        rows = torch.randint(len(samples), (config.words_batch,), generator=generator)
+        rows = torch.multinomial(row_weight, config.words_batch, generator=generator)
         choices = torch.randint(config.captions_per_portrait, (config.words_batch,), generator=generator).tolist()
         captions = [samples.captions[row][choice] for row, choice in zip(rows.tolist(), choices, strict=True)]
         ids = training_ids(encoders, captions, generator, dropout=everything, unknown=config.unknown_words)
+        clip_ids, t5_ids = (each.to(config.device) for each in ids)
         with autocast(config.device):
-            logits = heads(*encoders(*(each.to(config.device) for each in ids)))
+            said = encoders(clip_ids, t5_ids)
+            logits = heads(*said)
         wanted = targets[rows].to(config.device).T
         losses = [
             F.cross_entropy(read.float(), target) for pair, target in zip(logits, wanted, strict=True) for read in pair
         ]
-        return torch.stack(losses).mean()
+        loss = torch.stack(losses).mean()
+        if before:
+            with torch.no_grad(), autocast(config.device):
+                kept = before(clip_ids, t5_ids)
+            loss += config.words_anchor * sum(map(F.mse_loss, said, kept))
+        return loss
 
     fit(
         config.folder / "words",
