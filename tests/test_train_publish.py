@@ -47,14 +47,13 @@ class Hub(BaseHTTPRequestHandler):
 
 @contextmanager
 def hub():
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-    server.url, server.repositories, server.files = f"http://127.0.0.1:{server.server_port}", set(), {}
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
+        server.url, server.repositories, server.files = f"http://127.0.0.1:{server.server_port}", set(), {}
+        threading.Thread(target=server.serve_forever).start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
 
 
 @pytest.fixture
