@@ -135,8 +135,8 @@ class Record:
             lines = self.file.read_text().splitlines(keepends=True) if self.file.exists() else []
             whole = (line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= run.step)
             self.file.write_text("".join(whole))
-        own = {"wandb": {"dir": run.config.output}}  # tensorboard writes there by itself
-        run.accelerator.init_trackers("face-mogle", config=asdict(run.config), init_kwargs=own)
+        folder = {"wandb": {"dir": run.config.output}}  # tensorboard writes there by itself
+        run.accelerator.init_trackers("face-mogle", config=asdict(run.config), init_kwargs=folder)
 
     def write(self) -> None:
         """The means since the last line; waits for the device."""
