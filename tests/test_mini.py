@@ -13,6 +13,7 @@ from torch import nn
 
 from facemogle import checkpoints
 from facemogle.checkpoints import load_parser, load_pipeline
+from facemogle.gating import inside_outside
 from facemogle.labels import CLASS_ID, NAMES
 from tests import tiny_training
 from train.data import FaceDataset
@@ -190,6 +191,37 @@ def test_every_class_counts_by_its_share():
     assert (adapter.balance(label_maps, 0.0) == 1).all()
     tokens = adapter.of_tokens(torch.from_numpy(label_maps).float(), 4)
     assert tokens.tolist() == [[0.75, 0, 0, 0]]
+
+
+def test_an_expert_is_asked_to_weigh_more_inside_its_class():
+    label_maps = np.array([[[0, 0], [1, 1]]], np.uint8)  # every other class is absent, and is not asked
+    even = torch.full((1, 4, 20), 1 / 20)
+    assert adapter.unspecialised(even, label_maps, 3.0).item() == pytest.approx(np.log(3))
+    apart = even.clone()
+    apart[0, :2, 1] *= 4
+    assert adapter.unspecialised(apart, label_maps, 3.0).item() == pytest.approx(np.log(3) / 2)
+    apart[0, 2:, 2] *= 3
+    assert adapter.unspecialised(apart, label_maps, 3.0).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_asking_for_it_makes_the_gating_specialise(checkpoint, config, portraits, tmp_path):
+    ratios = {}
+    for weight in (0.0, 10.0):
+        further = replace(
+            config, folder=tmp_path / str(weight), start_from=checkpoint, adapter_specialisation_weight=weight,
+            adapter_steps=60, adapter_learning_rate=3e-3,
+        )  # fmt: skip
+        vae.build_linear(portraits, further)
+        code = vae.load_code(further)
+        adapter.train_adapter(portraits, encode_portraits(code, portraits), further)
+        _, _, mogle = adapter.load_adapter(further)
+        tokens = adapter.condition_tokens(portraits.label_maps, code)
+        noise = torch.randn(tokens[:, 0].shape, generator=torch.Generator().manual_seed(0))
+        gating_weights = mogle(tokens, noise, torch.ones(len(noise)))[1].mT.unflatten(2, (4, 4)).numpy()
+        parts = [inside_outside(*pair) for pair in zip(gating_weights, portraits.label_maps, strict=True)]
+        inside, outside = np.nanmean(parts, axis=0).T
+        ratios[weight] = inside / outside
+    assert np.mean(ratios[10.0] > 1.5) > 0.8 > np.mean(ratios[0.0] > 1.5)
 
 
 def test_condition_tokens_are_those_of_the_pipeline(checkpoint, config, portraits):

@@ -1,11 +1,14 @@
 """LoRA and MoGLE: the label map steers, the base draws; at this small size the base learns on beside them."""
 
+import math
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from facemogle.checkpoints import load_pipeline
+from facemogle.gating import coverage
 from facemogle.labels import NUM_CLASSES, to_colours
 from facemogle.mogle import MoGLE
 from facemogle.transformer import AdapterConfig, FaceMoGLETransformer2DModel
@@ -18,7 +21,14 @@ from train.mini.samples import Samples
 from train.mini.text import TextEncoders, training_ids
 from train.mini.vae import autocast, load_code
 from train.mini.words import attribute_ids, load_words, rarity
-from train.objective import ConditionDropout, TrainingBatch, drop_masks, flow_matching_loss, sample_timesteps
+from train.objective import (
+    ConditionDropout,
+    TrainingBatch,
+    add_noise,
+    drop_masks,
+    flow_matching_loss,
+    sample_timesteps,
+)
 
 
 def build(config: MiniConfig) -> tuple[TextEncoders, FaceMoGLETransformer2DModel, MoGLE]:
@@ -70,6 +80,20 @@ def of_tokens(pixels: Tensor, num_tokens: int) -> Tensor:
     return F.avg_pool2d(pixels[:, None], side).flatten(1)
 
 
+def unspecialised(gating_weights: Tensor, label_maps: np.ndarray, ratio: float) -> Tensor:
+    """How far the local experts are from weighing `ratio` times more inside their class than outside: a hinge.
+
+    (B, N, 20) weights, (B, S, S) class ids -> the mean over the classes there are, in nats; 0 at the goal.
+    """
+    side = round(gating_weights.shape[1] ** 0.5)
+    covered = np.stack([coverage(label_map, side, side) for label_map in label_maps])
+    shares = torch.from_numpy(covered).flatten(2).to(gating_weights)
+    present = shares.sum((0, 2)) > 0
+    local, shares = gating_weights[..., 1:].mT[:, present], shares[:, present]
+    inside, outside = ((local * share).sum((0, 2)) / share.sum((0, 2)) for share in (shares, 1 - shares))
+    return (math.log(ratio) + outside.log() - inside.log()).relu().mean()
+
+
 @with_fast_attention
 def train_adapter(samples: Samples, latents: Tensor, config: MiniConfig) -> None:
     """`latents` (N, 16, h, w) are those of `samples`."""
@@ -106,7 +130,7 @@ def train_adapter(samples: Samples, latents: Tensor, config: MiniConfig) -> None
         with autocast(config.device):
             prompt_embeds, pooled = text(*(each.to(config.device) for each in ids))
             batch = TrainingBatch(clean, prompt_embeds, pooled, token_grid_ids(clean), txt_ids, tokens)
-            return flow_matching_loss(
+            loss = flow_matching_loss(
                 transformer,
                 mogle,
                 batch.to(config.device),
@@ -116,6 +140,13 @@ def train_adapter(samples: Samples, latents: Tensor, config: MiniConfig) -> None
                 token_weight=token_weight.to(config.device),
                 expert_scale=local_only.to(config.device) if alone else None,
             )
+        known = (tokens[:, 0] != black).flatten(1).any(1)  # of maps that were dropped, gating can know nothing
+        if config.adapter_specialisation_weight and known.any():
+            seen = tokens[:, 0], add_noise(clean, noise, timestep), timestep * config.timestep_scale
+            gating_weights = mogle.gating(*(each[known].to(config.device) for each in seen))
+            missing = unspecialised(gating_weights, label_maps[known.numpy()], config.adapter_specialisation)
+            loss += config.adapter_specialisation_weight * missing
+        return loss
 
     fit(
         config.folder / "adapter",

@@ -68,6 +68,9 @@ class MiniConfig:
     adapter_learning_rate: float = 4e-4
     # Tried at 0.25 and 0.4 for 420 steps, which 48 cases could not tell from the weights they went on from.
     global_expert_dropout: float = 0.0  # share of steps in which the local experts have to do without the global one
+    # Beside the paper's objective: a local expert shall weigh so many times more inside its class than outside.
+    adapter_specialisation: float = 3.0
+    adapter_specialisation_weight: float = 0.05
     class_balance: float = 0.0  # how much more a small class counts in the loss: share of all pixels, to minus this
     timestep_scale: float = 1000.0
     local_mask_dropout: float = 0.1
