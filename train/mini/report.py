@@ -219,8 +219,10 @@ Across the region's border neighbours differ {seam["mean"]} times as much as in 
 
 ## Gating over the steps
 
-Training asks every local expert to weigh more inside its class (`adapter_specialisation`); how much more each does stands
-with the label map above. Rows: the first to the last step. Columns: {", ".join(name.replace("_", " ") for name in SHOWN_EXPERTS)}, the face.
+Training asks every local expert to weigh more inside its class (`adapter_specialisation`); how much more each does,
+the table of the label map tells.
+
+Rows: the first to the last step. Columns: {", ".join(name.replace("_", " ") for name in SHOWN_EXPERTS)}, the face.
 
 ![Experts' weights over the steps](gating-steps.jpg)
 
