@@ -15,6 +15,8 @@ from facemogle import checkpoints
 from facemogle.checkpoints import load_parser, load_pipeline
 from facemogle.gating import inside_outside
 from facemogle.labels import CLASS_ID, NAMES
+from facemogle.pipeline import image_ids
+from facemogle.transformer import FaceMoGLETransformer2DModel
 from tests import tiny_training
 from train.data import FaceDataset
 from train.mini import adapter, base, edits, export, parser, report, samples, vae, words
@@ -23,7 +25,7 @@ from train.mini.config import MiniConfig
 from train.mini.latent_code import encode_portraits
 from train.mini.loop import fit, learning_rate_factor
 from train.mini.text import TextEncoders, training_ids
-from train.objective import ConditionDropout
+from train.objective import ConditionDropout, TrainingBatch, predict_velocity
 from train.pairs import find_pairs
 
 
@@ -182,26 +184,85 @@ def test_a_seam_shows_across_the_border():
     assert edits.across_border(flat, region) == 0 and edits.across_border(seam, region) == 10
 
 
-def test_every_class_counts_by_its_share():
+def test_a_class_counts_as_much_as_any_other_and_by_its_mean_error():
     label_maps = np.zeros((1, 4, 4), np.uint8)
-    label_maps[0, 0, 0] = 3
-    weight = adapter.balance(label_maps, 0.5)
-    assert weight[3] / weight[0] == pytest.approx(15**0.5)
-    assert weight[torch.from_numpy(label_maps).int()].mean() == pytest.approx(1)
-    assert (adapter.balance(label_maps, 0.0) == 1).all()
-    tokens = adapter.of_tokens(torch.from_numpy(label_maps).float(), 4)
-    assert tokens.tolist() == [[0.75, 0, 0, 0]]
+    label_maps[0, :2, :2] = 3
+    shares, present = adapter.class_shares(label_maps, 2)
+    assert present.nonzero().tolist() == [[0, 0], [3, 0]] and shares[3].tolist() == [[1, 0, 0, 0]]
+    wrong = torch.zeros(1, 4, 5)
+    wrong[0, 0] = 2  # the one token of class 3: of two classes, one is wrong by 2
+    assert adapter.class_error(wrong, shares, present).item() == pytest.approx(2**2 / 2)
+    uneven = torch.tensor([0.0, 3.0, -1.0, -2.0])[None, :, None].expand(1, 4, 5)  # over class 0: right on average
+    assert adapter.class_error(uneven, shares, present).item() == pytest.approx(0)
 
 
 def test_an_expert_is_asked_to_weigh_more_inside_its_class():
-    label_maps = np.array([[[0, 0], [1, 1]]], np.uint8)  # every other class is absent, and is not asked
+    # Every other class is absent, and is not asked.
+    shares, _ = adapter.class_shares(np.array([[[0, 0], [1, 1]]], np.uint8), 2)
     even = torch.full((1, 4, 20), 1 / 20)
-    assert adapter.unspecialised(even, label_maps, 3.0).item() == pytest.approx(np.log(3))
+    assert adapter.unspecialised(even, shares, 3.0).item() == pytest.approx(np.log(3))
     apart = even.clone()
     apart[0, :2, 1] *= 4
-    assert adapter.unspecialised(apart, label_maps, 3.0).item() == pytest.approx(np.log(3) / 2)
+    assert adapter.unspecialised(apart, shares, 3.0).item() == pytest.approx(np.log(3) / 2)
     apart[0, 2:, 2] *= 3
-    assert adapter.unspecialised(apart, label_maps, 3.0).item() == pytest.approx(0, abs=1e-6)
+    assert adapter.unspecialised(apart, shares, 3.0).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_a_base_that_takes_guidance_is_at_first_the_same(checkpoint):
+    """And its embedding is made once: trained weights stay."""
+    transformer = load_pipeline(checkpoint, device="cpu").transformer
+    trained = transformer.time_text_embed
+    adapter.take_guidance(transformer)
+    assert transformer.time_text_embed is trained and transformer.config.guidance_embeds
+
+    plain = FaceMoGLETransformer2DModel.from_config(dict(transformer.config) | {"guidance_embeds": False})
+    draw = torch.Generator().manual_seed(0)
+    inputs = {
+        "hidden_states": torch.randn(2, 4, 64, generator=draw), "timestep": torch.tensor([0.9, 0.2]),
+        "encoder_hidden_states": torch.randn(2, 3, 32, generator=draw), "img_ids": image_ids(2, 2),
+        "pooled_projections": torch.randn(2, 32, generator=draw), "txt_ids": torch.zeros(3, 3),
+    }  # fmt: skip
+    before = plain(**inputs).sample
+    adapter.take_guidance(plain)
+    assert plain.config.guidance_embeds
+    torch.testing.assert_close(plain(**inputs, guidance=torch.tensor([1.0, 6.0])).sample, before)
+
+
+def test_guidance_goes_on_from_no_prompt_to_the_prompt(checkpoint, config, portraits):
+    """What two passes made, one pass shall make; an empty prompt leads nowhere, and little noise needs none."""
+    text, transformer, mogle = adapter.build(replace(config, start_from=checkpoint))
+    nn.init.normal_(transformer.proj_out.weight)  # two steps of training have left the text without effect
+    tokens = adapter.condition_tokens(portraits.label_maps[:2], vae.load_code(config))
+    noise = torch.Generator().manual_seed(0)
+    noisy, timestep = torch.randn(2, *tokens.shape[2:], generator=noise), torch.tensor([0.9, 0.9])
+    inputs = {
+        "noisy_latents": noisy, "timestep": timestep, "condition_hidden_states": mogle(tokens, noisy, timestep)[0]
+    }  # fmt: skip
+
+    def embedded(*captions):
+        embeds = text(*text.ids(list(captions)))
+        return TrainingBatch(noisy, *embeds, base.token_grid_ids(noisy), torch.zeros(config.text_length, 3))
+
+    batch, unprompted = embedded("a man with red hair", ""), embedded("", "")
+    direction = adapter.prompt_direction(text, transformer, batch, **inputs)
+    assert direction[0].abs().max() > 1e-3 and direction[1].abs().max() < 1e-4
+    told, untold = (
+        predict_velocity(transformer, each, guidance_scale=torch.ones(2), **inputs) for each in (batch, unprompted)
+    )
+    wanted = adapter.guided(told, direction, torch.tensor([3.0, 3.0]), timestep, above=0.7)
+    torch.testing.assert_close(wanted, untold + 3 * (told - untold))
+    settled = adapter.guided(told, direction, torch.tensor([3.0, 3.0]), torch.tensor([0.6, 0.6]), above=0.7)
+    assert torch.equal(settled, told)
+
+
+def test_what_guidance_says_is_learned(checkpoint, config, portraits, tmp_path):
+    further = replace(config, folder=tmp_path, start_from=checkpoint, adapter_steps=4, adapter_learning_rate=1e-2)
+    vae.build_linear(portraits, further)
+    adapter.train_adapter(portraits, encode_portraits(vae.load_code(further), portraits), further)
+    _, transformer, _ = adapter.load_adapter(further)
+    before = load_pipeline(checkpoint, device="cpu").transformer
+    first, second = (each.time_text_embed.guidance_embedder.linear_2.weight for each in (before, transformer))
+    assert (first - second).abs().max() > 1e-4
 
 
 def test_asking_for_it_makes_the_gating_specialise(checkpoint, config, portraits, tmp_path):

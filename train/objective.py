@@ -40,6 +40,12 @@ class TrainingBatch:
     def to(self, device: torch.device | str) -> "TrainingBatch":
         return replace(self, **{name: tensor.to(device) for name, tensor in vars(self).items() if tensor is not None})
 
+    def rows(self, chosen: slice) -> "TrainingBatch":
+        """Some of the samples."""
+        shared = ("img_ids", "txt_ids")
+        own = {name: tensor for name, tensor in vars(self).items() if tensor is not None and name not in shared}
+        return replace(self, **{name: tensor[chosen] for name, tensor in own.items()})
+
 
 def sample_timesteps(
     batch_size: int,
@@ -81,6 +87,29 @@ def drop_text(prompts: list[str], dropout: ConditionDropout, *, generator: torch
     return ["" if draw < dropout.text else prompt for prompt, draw in zip(prompts, draws.tolist(), strict=True)]
 
 
+def predict_velocity(
+    transformer: FaceMoGLETransformer2DModel,
+    batch: TrainingBatch,
+    noisy_latents: Tensor,
+    timestep: Tensor,
+    *,
+    guidance_scale: Tensor | None,
+    condition_hidden_states: Tensor | None,
+) -> Tensor:
+    """(B, N, C) noisy latents, (B,) timesteps in 0..1, (B,) guidance or None, blended tokens -> velocity (B, N, C)."""
+    return transformer(
+        hidden_states=noisy_latents,
+        encoder_hidden_states=batch.prompt_embeds,
+        pooled_projections=batch.pooled_prompt_embeds,
+        timestep=timestep,
+        img_ids=batch.img_ids,
+        txt_ids=batch.txt_ids,
+        guidance=guidance_scale,
+        condition_hidden_states=condition_hidden_states,
+        return_dict=False,
+    )[0].float()
+
+
 def flow_matching_loss(
     transformer: FaceMoGLETransformer2DModel,
     mogle: MoGLE | None,
@@ -89,32 +118,23 @@ def flow_matching_loss(
     noise: Tensor,
     timestep: Tensor,
     guidance_scale: float | None = 1.0,
-    token_weight: Tensor | None = None,
-    expert_scale: Tensor | None = None,
 ) -> Tensor:
     """Mean squared error between the predicted velocity and noise - x_0, averaged over all elements, in float32.
 
-    noise (B, N, C), timestep (B,) in 0..1; guidance_scale None for a base without guidance embedding. `token_weight`
-    (B, N) lets some places count more; `expert_scale` (E,) is MoGLE's.
+    noise (B, N, C), timestep (B,) in 0..1; guidance_scale None for a base without guidance embedding.
     """
     noisy_latents = add_noise(batch.latents, noise, timestep)
     condition_hidden_states = None
     if batch.condition_tokens is not None:
         if mogle is None:
             raise ValueError("A batch with condition tokens needs a MoGLE to blend them, got None.")
-        condition_hidden_states, _ = mogle(batch.condition_tokens, noisy_latents, timestep, expert_scale=expert_scale)
-    velocity = transformer(
-        hidden_states=noisy_latents,
-        encoder_hidden_states=batch.prompt_embeds,
-        pooled_projections=batch.pooled_prompt_embeds,
-        timestep=timestep,
-        img_ids=batch.img_ids,
-        txt_ids=batch.txt_ids,
-        guidance=None if guidance_scale is None else torch.full_like(timestep, guidance_scale),
+        condition_hidden_states, _ = mogle(batch.condition_tokens, noisy_latents, timestep)
+    velocity = predict_velocity(
+        transformer,
+        batch,
+        noisy_latents,
+        timestep,
+        guidance_scale=None if guidance_scale is None else torch.full_like(timestep, guidance_scale),
         condition_hidden_states=condition_hidden_states,
-        return_dict=False,
-    )[0]
-    target = (noise - batch.latents).float()
-    if token_weight is None:
-        return F.mse_loss(velocity.float(), target)
-    return (token_weight[..., None] * (velocity.float() - target).square()).mean()
+    )
+    return F.mse_loss(velocity, (noise - batch.latents).float())

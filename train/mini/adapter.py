@@ -1,15 +1,16 @@
 """LoRA and MoGLE: the label map steers, the base draws; at this small size the base learns on beside them."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import torch
-import torch.nn.functional as F
+from diffusers.models.embeddings import CombinedTimestepGuidanceTextProjEmbeddings
 from torch import Tensor, nn
 
 from facemogle.checkpoints import load_pipeline
 from facemogle.gating import coverage
-from facemogle.labels import NUM_CLASSES, to_colours
+from facemogle.labels import to_colours
 from facemogle.mogle import MoGLE
 from facemogle.transformer import AdapterConfig, FaceMoGLETransformer2DModel
 from train.mini.augment import augment
@@ -26,7 +27,7 @@ from train.objective import (
     TrainingBatch,
     add_noise,
     drop_masks,
-    flow_matching_loss,
+    predict_velocity,
     sample_timesteps,
 )
 
@@ -35,28 +36,33 @@ def build(config: MiniConfig) -> tuple[TextEncoders, FaceMoGLETransformer2DModel
     """The trained base with a new adapter, and a new MoGLE; or those of the checkpoint to go on from."""
     if config.start_from.is_dir():
         pipeline = load_pipeline(config.start_from, dtype=torch.float32, device=config.device)
-        for name, parameter in pipeline.transformer.named_parameters():
-            parameter.requires_grad_("adapter_" in name)
+        take_guidance(pipeline.transformer)
         return load_words(config), pipeline.transformer, pipeline.mogle.requires_grad_(True)
     text, transformer = load_base(config)
     with torch.random.fork_rng():
         torch.manual_seed(config.seed + 3)
         mogle = MoGLE(channels=4 * config.latent_channels, timestep_scale=config.timestep_scale)
         transformer.add_condition_adapter(AdapterConfig(config.adapter_rank, config.adapter_rank))
+        take_guidance(transformer)
     return text, transformer, mogle.to(config.device)
 
 
-def trained_modules(
-    text: TextEncoders, transformer: FaceMoGLETransformer2DModel, mogle: MoGLE, config: MiniConfig
-) -> dict[str, nn.Module]:
-    """What this stage's checkpoint holds: of a frozen base, the adapter alone requires gradients."""
-    modules: dict[str, nn.Module] = {"transformer": transformer, "mogle": mogle}
-    return modules if config.adapter_freezes_base else modules | {"text": text}
+def take_guidance(transformer: FaceMoGLETransformer2DModel) -> None:
+    """Give the base FLUX.1-dev's embedding of guidance, where it has none yet; at first it changes nothing."""
+    if transformer.config.guidance_embeds:
+        return
+    settings, before = transformer.config, transformer.time_text_embed
+    embedding = CombinedTimestepGuidanceTextProjEmbeddings(transformer.inner_dim, settings.pooled_projection_dim)
+    embedding.load_state_dict(before.state_dict(), strict=False)
+    nn.init.zeros_(embedding.guidance_embedder.linear_2.weight)
+    nn.init.zeros_(embedding.guidance_embedder.linear_2.bias)
+    transformer.time_text_embed = embedding.to(transformer.device)
+    transformer.register_to_config(guidance_embeds=True)
 
 
 def load_adapter(config: MiniConfig) -> tuple[TextEncoders, FaceMoGLETransformer2DModel, MoGLE]:
     text, transformer, mogle = build(config)
-    load_average(config.folder / "adapter", trained_modules(text, transformer, mogle, config))
+    load_average(config.folder / "adapter", {"text": text, "transformer": transformer, "mogle": mogle})
     return text, transformer.eval().requires_grad_(False), mogle.eval().requires_grad_(False)
 
 
@@ -67,50 +73,63 @@ def condition_tokens(label_maps: np.ndarray, code: LatentCode) -> Tensor:
     return pack(latents.flatten(0, 1)).unflatten(0, latents.shape[:2])
 
 
-def balance(label_maps: np.ndarray, power: float) -> Tensor:
-    """(N, S, S) class ids -> (19,) what a pixel of each class counts: its share to -power, 1 on average of pixels."""
-    share = np.bincount(label_maps.ravel(), minlength=NUM_CLASSES) / label_maps.size
-    weight = np.maximum(share, 1e-6) ** -power
-    return torch.tensor(weight / (share * weight).sum(), dtype=torch.float32)
+def class_shares(label_maps: np.ndarray, side: int) -> tuple[Tensor, Tensor]:
+    """(B, S, S) class ids -> (19, B, side * side), how much of each token a class covers, and (19, B), is it there."""
+    covered = np.stack([coverage(label_map, side, side) for label_map in label_maps], axis=1)
+    shares = torch.from_numpy(covered).flatten(2).float()
+    return shares, shares.sum(2) > 0
 
 
-def of_tokens(pixels: Tensor, num_tokens: int) -> Tensor:
-    """(B, S, S) -> (B, N), the mean over each token's pixels."""
-    side = pixels.shape[1] // round(num_tokens**0.5)
-    return F.avg_pool2d(pixels[:, None], side).flatten(1)
+def class_error(error: Tensor, shares: Tensor, present: Tensor) -> Tensor:
+    """(B, N, C) errors -> the mean square of their mean over each class there is.
+
+    Colours are wrong all over a class; and here hats and lips count as much as the background.
+    """
+    means = torch.einsum("kbn,bnc->kbc", shares / shares.sum(2, keepdim=True).clamp(min=1e-6), error)
+    return means[present].square().mean()
 
 
-def unspecialised(gating_weights: Tensor, label_maps: np.ndarray, ratio: float) -> Tensor:
+def unspecialised(gating_weights: Tensor, shares: Tensor, ratio: float) -> Tensor:
     """How far the local experts are from weighing `ratio` times more inside their class than outside: a hinge.
 
-    (B, N, 20) weights, (B, S, S) class ids -> the mean over the classes there are, in nats; 0 at the goal.
+    (B, N, 20) weights, (19, B, N) shares -> the mean over the classes there are, in nats; 0 at the goal.
     """
-    side = round(gating_weights.shape[1] ** 0.5)
-    covered = np.stack([coverage(label_map, side, side) for label_map in label_maps])
-    shares = torch.from_numpy(covered).flatten(2).to(gating_weights)
-    present = shares.sum((0, 2)) > 0
-    local, shares = gating_weights[..., 1:].mT[:, present], shares[:, present]
-    inside, outside = ((local * share).sum((0, 2)) / share.sum((0, 2)) for share in (shares, 1 - shares))
+    present = shares.sum((1, 2)) > 0
+    local, shares = gating_weights[..., 1:].movedim(2, 0)[present], shares[present]
+    inside, outside = ((local * share).sum((1, 2)) / share.sum((1, 2)) for share in (shares, 1 - shares))
     return (math.log(ratio) + outside.log() - inside.log()).relu().mean()
+
+
+@torch.no_grad()
+def prompt_direction(
+    text: TextEncoders, transformer: FaceMoGLETransformer2DModel, batch: TrainingBatch, **inputs: Tensor
+) -> Tensor:
+    """What the prompt changes in the velocity, (B, N, C): guidance goes further in this direction."""
+    embeds, pooled = text(*(each.to(batch.latents.device) for each in text.ids([""] * len(batch.latents))))
+    unprompted = replace(batch, prompt_embeds=embeds, pooled_prompt_embeds=pooled)
+    plain = torch.ones(len(embeds), device=embeds.device)
+    told, untold = (predict_velocity(transformer, each, guidance_scale=plain, **inputs) for each in (batch, unprompted))
+    return told - untold
+
+
+def guided(velocity: Tensor, direction: Tensor, guidance: Tensor, timestep: Tensor, *, above: float) -> Tensor:
+    """What a base told (B,) `guidance` shall predict: (B, N, C) further along the prompt's direction, in much noise."""
+    return velocity + ((guidance - 1) * (timestep > above))[:, None, None] * direction
 
 
 @with_fast_attention
 def train_adapter(samples: Samples, latents: Tensor, config: MiniConfig) -> None:
     """`latents` (N, 16, h, w) are those of `samples`."""
     text, transformer, mogle = build(config)
-    if not config.adapter_freezes_base:
-        transformer.requires_grad_(True)
-        text.requires_grad_(True)
+    transformer.requires_grad_(True)
+    text.requires_grad_(True)
     if config.compile:
         transformer.compile_repeated_blocks()
     code = load_code(config)
     black = condition_tokens(np.zeros((1, config.size, config.size), np.uint8), code)[0, 2]
     dropout = ConditionDropout(config.text_dropout, config.local_mask_dropout, config.all_masks_dropout)
     txt_ids = torch.zeros(config.text_length, 3)
-    class_weight = balance(samples.label_maps[::10], config.class_balance)
     row_weight = rarity(*attribute_ids(samples.attributes)) ** config.attribute_balance
-    local_only = torch.ones(NUM_CLASSES + 1)
-    local_only[0] = 0
 
     def loss_of(generator: torch.Generator, step: int) -> Tensor:
         rows = torch.multinomial(row_weight, config.adapter_batch, generator=generator).tolist()
@@ -120,37 +139,47 @@ def train_adapter(samples: Samples, latents: Tensor, config: MiniConfig) -> None
         rng = np.random.default_rng(int(torch.randint(2**31, (), generator=generator)))
         label_maps = samples.label_maps[rows]
         clean = pack(latents[rows])
-        token_weight = of_tokens(class_weight[torch.from_numpy(label_maps).int()], clean.shape[1])
+        side = round(clean.shape[1] ** 0.5)
+        drawn = class_shares(label_maps, side)
         for row in np.flatnonzero(rng.random(len(rows)) < config.map_augmentation):
             label_maps[row] = augment(label_maps[row], rng)
         tokens = drop_masks(condition_tokens(label_maps, code), black, dropout, generator=generator)
-        alone = rng.random() < config.global_expert_dropout
+        told = (tokens[:, 0] != black).flatten(1).any(1)
         noise = torch.randn(clean.shape, generator=generator)
         timestep = sample_timesteps(len(rows), mean=config.timestep_mean, std=config.timestep_std, generator=generator)
+        noisy, target = add_noise(clean, noise, timestep), noise - clean
+        half = slice(len(rows) // 2)
+        guidance = torch.ones(len(rows))
+        guidance[half] += (config.adapter_guidance - 1) * torch.rand(len(rows) // 2, generator=generator)
+
+        def on_device(*tensors: Tensor) -> tuple[Tensor, ...]:
+            return tuple(tensor.to(config.device) for tensor in tensors)
+
         with autocast(config.device):
-            prompt_embeds, pooled = text(*(each.to(config.device) for each in ids))
+            prompt_embeds, pooled = text(*on_device(*ids))
             batch = TrainingBatch(clean, prompt_embeds, pooled, token_grid_ids(clean), txt_ids, tokens)
-            loss = flow_matching_loss(
-                transformer,
-                mogle,
-                batch.to(config.device),
-                noise=noise.to(config.device),
-                timestep=timestep.to(config.device),
-                guidance_scale=None,
-                token_weight=token_weight.to(config.device),
-                expert_scale=local_only.to(config.device) if alone else None,
+            batch = batch.to(config.device)
+            noisy, target, timestep, guidance = on_device(noisy, target, timestep, guidance)
+            blended, gating_weights = mogle(batch.condition_tokens, noisy, timestep)
+            inputs = {"noisy_latents": noisy, "timestep": timestep, "condition_hidden_states": blended}
+            some = {name: value[half] for name, value in inputs.items()}
+            direction = prompt_direction(text, transformer, batch.rows(half), **some)
+            target[half] = guided(
+                target[half], direction, guidance[half], timestep[half], above=config.adapter_guided_above
             )
-        known = (tokens[:, 0] != black).flatten(1).any(1)  # of maps that were dropped, gating can know nothing
-        if config.adapter_specialisation_weight and known.any():
-            seen = tokens[:, 0], add_noise(clean, noise, timestep), timestep * config.timestep_scale
-            gating_weights = mogle.gating(*(each[known].to(config.device) for each in seen))
-            missing = unspecialised(gating_weights, label_maps[known.numpy()], config.adapter_specialisation)
+            error = predict_velocity(transformer, batch, guidance_scale=guidance, **inputs) - target
+            error *= guidance.rsqrt()[:, None, None]  # it grows with the guidance
+        loss = error.square().mean() + config.adapter_class_weight * class_error(error, *on_device(*drawn))
+        if config.adapter_specialisation_weight and told.any():  # of maps that were dropped, gating can know nothing
+            seen, _ = class_shares(label_maps[told.numpy()], side)
+            weights = gating_weights[told.to(config.device)].float()
+            missing = unspecialised(weights, seen.to(config.device), config.adapter_specialisation)
             loss += config.adapter_specialisation_weight * missing
         return loss
 
     fit(
         config.folder / "adapter",
-        trained_modules(text, transformer, mogle, config),
+        {"text": text, "transformer": transformer, "mogle": mogle},
         loss_of,
         steps=config.adapter_steps,
         learning_rate=config.adapter_learning_rate,

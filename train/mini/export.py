@@ -43,7 +43,6 @@ def assemble(config: MiniConfig) -> FaceMoGLEPipeline:
         width=config.size,
         num_inference_steps=config.num_inference_steps,
         guidance_scale=config.guidance_scale,
-        guidance_until=config.guidance_until,
         max_sequence_length=config.text_length,
     )
 
