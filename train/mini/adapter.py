@@ -73,20 +73,20 @@ def condition_tokens(label_maps: np.ndarray, code: LatentCode) -> Tensor:
     return pack(latents.flatten(0, 1)).unflatten(0, latents.shape[:2])
 
 
-def class_shares(label_maps: np.ndarray, side: int) -> tuple[Tensor, Tensor]:
-    """(B, S, S) class ids -> (19, B, side * side), how much of each token a class covers, and (19, B), is it there."""
+def class_shares(label_maps: np.ndarray, side: int) -> Tensor:
+    """(B, S, S) class ids -> (19, B, side * side), how much of each token a class covers."""
     covered = np.stack([coverage(label_map, side, side) for label_map in label_maps], axis=1)
-    shares = torch.from_numpy(covered).flatten(2).float()
-    return shares, shares.sum(2) > 0
+    return torch.from_numpy(covered).flatten(2).float()
 
 
-def class_error(error: Tensor, shares: Tensor, present: Tensor) -> Tensor:
-    """(B, N, C) errors -> the mean square of their mean over each class there is.
+def class_error(error: Tensor, shares: Tensor) -> Tensor:
+    """(B, N, C) errors, (19, B, N) shares -> the mean square of the errors' mean over each class there is.
 
     Colours are wrong all over a class; and here hats and lips count as much as the background.
     """
-    means = torch.einsum("kbn,bnc->kbc", shares / shares.sum(2, keepdim=True).clamp(min=1e-6), error)
-    return means[present].square().mean()
+    sizes = shares.sum(2)
+    means = torch.einsum("kbn,bnc->kbc", shares, error)[sizes > 0] / sizes[sizes > 0][:, None]
+    return means.square().mean()
 
 
 def unspecialised(gating_weights: Tensor, shares: Tensor, ratio: float) -> Tensor:
@@ -144,7 +144,7 @@ def train_adapter(samples: Samples, latents: Tensor, config: MiniConfig) -> None
         for row in np.flatnonzero(rng.random(len(rows)) < config.map_augmentation):
             label_maps[row] = augment(label_maps[row], rng)
         tokens = drop_masks(condition_tokens(label_maps, code), black, dropout, generator=generator)
-        told = (tokens[:, 0] != black).flatten(1).any(1)
+        known = (tokens[:, 0] != black).flatten(1).any(1)
         noise = torch.randn(clean.shape, generator=generator)
         timestep = sample_timesteps(len(rows), mean=config.timestep_mean, std=config.timestep_std, generator=generator)
         noisy, target = add_noise(clean, noise, timestep), noise - clean
@@ -169,11 +169,11 @@ def train_adapter(samples: Samples, latents: Tensor, config: MiniConfig) -> None
             )
             error = predict_velocity(transformer, batch, guidance_scale=guidance, **inputs) - target
             error *= guidance.rsqrt()[:, None, None]  # it grows with the guidance
-        loss = error.square().mean() + config.adapter_class_weight * class_error(error, *on_device(*drawn))
-        if config.adapter_specialisation_weight and told.any():  # of maps that were dropped, gating can know nothing
-            seen, _ = class_shares(label_maps[told.numpy()], side)
-            weights = gating_weights[told.to(config.device)].float()
-            missing = unspecialised(weights, seen.to(config.device), config.adapter_specialisation)
+        loss = error.square().mean() + config.adapter_class_weight * class_error(error, drawn.to(config.device))
+        if config.adapter_specialisation_weight and known.any():  # of maps that were dropped, gating can know nothing
+            seen = class_shares(label_maps[known.numpy()], side).to(config.device)
+            weights = gating_weights[known.to(config.device)].float()
+            missing = unspecialised(weights, seen, config.adapter_specialisation)
             loss += config.adapter_specialisation_weight * missing
         return loss
 
