@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,10 +17,9 @@ from facemogle.checkpoints import load_parser, load_pipeline
 from facemogle.gating import inside_outside
 from facemogle.labels import CLASS_ID, NAMES
 from facemogle.pipeline import image_ids
-from facemogle.transformer import FaceMoGLETransformer2DModel
 from tests import tiny_training
 from train.data import FaceDataset
-from train.mini import adapter, base, edits, export, parser, report, samples, vae, words
+from train.mini import adapter, base, edits, export, guidance, parser, report, samples, vae, words
 from train.mini.__main__ import changed
 from train.mini.config import MiniConfig
 from train.mini.latent_code import encode_portraits
@@ -211,58 +211,88 @@ def test_an_expert_is_asked_to_weigh_more_inside_its_class():
 def test_a_base_that_takes_guidance_is_at_first_the_same(checkpoint):
     """And its embedding is made once: trained weights stay."""
     transformer = load_pipeline(checkpoint, device="cpu").transformer
-    trained = transformer.time_text_embed
-    adapter.take_guidance(transformer)
-    assert transformer.time_text_embed is trained and transformer.config.guidance_embeds
-
-    plain = FaceMoGLETransformer2DModel.from_config(dict(transformer.config) | {"guidance_embeds": False})
     draw = torch.Generator().manual_seed(0)
     inputs = {
         "hidden_states": torch.randn(2, 4, 64, generator=draw), "timestep": torch.tensor([0.9, 0.2]),
         "encoder_hidden_states": torch.randn(2, 3, 32, generator=draw), "img_ids": image_ids(2, 2),
         "pooled_projections": torch.randn(2, 32, generator=draw), "txt_ids": torch.zeros(3, 3),
     }  # fmt: skip
-    before = plain(**inputs).sample
-    adapter.take_guidance(plain)
-    assert plain.config.guidance_embeds
-    torch.testing.assert_close(plain(**inputs, guidance=torch.tensor([1.0, 6.0])).sample, before)
+    before = transformer(**inputs).sample
+    guidance.take_guidance(transformer)
+    assert transformer.config.guidance_embeds
+    torch.testing.assert_close(transformer(**inputs, guidance=torch.tensor([1.0, 6.0])).sample, before)
+    trained = transformer.time_text_embed
+    guidance.take_guidance(transformer)
+    assert transformer.time_text_embed is trained
 
 
-def test_guidance_goes_on_from_no_prompt_to_the_prompt(checkpoint, config, portraits):
-    """What two passes made, one pass shall make; an empty prompt leads nowhere, and little noise needs none."""
-    text, transformer, mogle = adapter.build(replace(config, start_from=checkpoint))
-    nn.init.normal_(transformer.proj_out.weight)  # two steps of training have left the text without effect
+@pytest.fixture(scope="module")
+def outspoken(checkpoint, tmp_path_factory):
+    """Two steps of training leave the text without effect: here it has one."""
+    pipeline = load_pipeline(checkpoint, device="cpu")
+    nn.init.normal_(pipeline.transformer.proj_out.weight, std=0.3, generator=torch.Generator().manual_seed(0))
+    folder = tmp_path_factory.mktemp("outspoken")
+    pipeline.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def lesson(outspoken, config, portraits):
+    """A teacher, its inputs for a red-haired man and for no prompt, and a learner's inputs from the same."""
+    teacher = guidance.Teacher(replace(config, start_from=outspoken))
     tokens = adapter.condition_tokens(portraits.label_maps[:2], vae.load_code(config))
-    noise = torch.Generator().manual_seed(0)
-    noisy, timestep = torch.randn(2, *tokens.shape[2:], generator=noise), torch.tensor([0.9, 0.9])
-    inputs = {
-        "noisy_latents": noisy, "timestep": timestep, "condition_hidden_states": mogle(tokens, noisy, timestep)[0]
-    }  # fmt: skip
+    noisy = torch.randn(2, *tokens.shape[2:], generator=torch.Generator().manual_seed(0))
+    ids = teacher.text.ids(["a man with red hair", ""])
+    embeds = teacher.text(*ids)
+    batch = TrainingBatch(noisy, *embeds, base.token_grid_ids(noisy), torch.zeros(config.text_length, 3), tokens)
+    return teacher, batch, ids, noisy
 
-    def embedded(*captions):
-        embeds = text(*text.ids(list(captions)))
-        return TrainingBatch(noisy, *embeds, base.token_grid_ids(noisy), torch.zeros(config.text_length, 3))
 
-    batch, unprompted = embedded("a man with red hair", ""), embedded("", "")
-    direction = adapter.prompt_direction(text, transformer, batch, **inputs)
-    assert direction[0].abs().max() > 1e-3 and direction[1].abs().max() < 1e-4
-    told, untold = (
-        predict_velocity(transformer, each, guidance_scale=torch.ones(2), **inputs) for each in (batch, unprompted)
+def test_guidance_goes_on_from_no_prompt_to_the_prompt(lesson):
+    """What two passes made, one pass shall make; an empty prompt leads nowhere, and little noise needs none."""
+    teacher, batch, ids, noisy = lesson
+
+    def guided(scale, timestep=0.9):
+        times = torch.full((2,), timestep)
+        return teacher.guided_velocity(batch, ids, noisy, times, torch.full((2,), scale), above=0.7)
+
+    told, untold = guided(1.0), guided(0.0)
+    assert (told - untold)[0].abs().max() > 1e-3 and (told - untold)[1].abs().max() < 1e-4
+    blended, _ = teacher.mogle(batch.condition_tokens, noisy, torch.full((2,), 0.9))
+    plain = predict_velocity(
+        teacher.transformer, batch, noisy, torch.full((2,), 0.9), guidance_scale=None, condition_hidden_states=blended
     )
-    wanted = adapter.guided(told, direction, torch.tensor([3.0, 3.0]), timestep, above=0.7)
-    torch.testing.assert_close(wanted, untold + 3 * (told - untold))
-    settled = adapter.guided(told, direction, torch.tensor([3.0, 3.0]), torch.tensor([0.6, 0.6]), above=0.7)
-    assert torch.equal(settled, told)
+    torch.testing.assert_close(told, plain)
+    torch.testing.assert_close(guided(3.0), untold + 3 * (told - untold))
+    assert not torch.equal(guided(3.0, 0.71), guided(1.0, 0.71))
+    assert torch.equal(guided(3.0, 0.7), guided(1.0, 0.7))
+    assert not guided(3.0).requires_grad
 
 
-def test_what_guidance_says_is_learned(checkpoint, config, portraits, tmp_path):
-    further = replace(config, folder=tmp_path, start_from=checkpoint, adapter_steps=4, adapter_learning_rate=1e-2)
+def test_what_guidance_says_is_learned(outspoken, lesson, config, portraits, tmp_path):
+    further = replace(
+        config, folder=tmp_path, start_from=outspoken, adapter_guidance=6.0, adapter_steps=120, adapter_batch=8,
+        adapter_learning_rate=3e-3,
+    )  # fmt: skip
     vae.build_linear(portraits, further)
     adapter.train_adapter(portraits, encode_portraits(vae.load_code(further), portraits), further)
-    _, transformer, _ = adapter.load_adapter(further)
-    before = load_pipeline(checkpoint, device="cpu").transformer
-    first, second = (each.time_text_embed.guidance_embedder.linear_2.weight for each in (before, transformer))
-    assert (first - second).abs().max() > 1e-4
+    text, transformer, mogle = adapter.load_adapter(further)
+    teacher, batch, ids, noisy = lesson
+    times, scale = torch.full((2,), 0.9), torch.full((2,), 5.0)
+    wanted = teacher.guided_velocity(batch, ids, noisy, times, scale, above=0.3)
+    embeds, pooled = text(*ids)
+    batch = replace(batch, prompt_embeds=embeds, pooled_prompt_embeds=pooled)
+    blended, _ = mogle(batch.condition_tokens, noisy, times)
+    guided, plain = (
+        predict_velocity(transformer, batch, noisy, times, guidance_scale=each, condition_hidden_states=blended)
+        for each in (scale, torch.ones(2))
+    )
+    assert (wanted - guided)[0].square().mean() < 0.2 * (wanted - plain)[0].square().mean()  # which goes by the data
+
+
+def test_guidance_needs_a_teacher(config):
+    with pytest.raises(ValueError, match="Set start_from"):
+        guidance.Teacher(replace(config, start_from=Path("none")))
 
 
 def test_asking_for_it_makes_the_gating_specialise(checkpoint, config, portraits, tmp_path):

@@ -1,12 +1,10 @@
 """LoRA and MoGLE: the label map steers, the base draws; at this small size the base learns on beside them."""
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import torch
-from diffusers.models.embeddings import CombinedTimestepGuidanceTextProjEmbeddings
-from torch import Tensor, nn
+from torch import Tensor
 
 from facemogle.checkpoints import load_pipeline
 from facemogle.gating import coverage
@@ -16,6 +14,7 @@ from facemogle.transformer import AdapterConfig, FaceMoGLETransformer2DModel
 from train.mini.augment import augment
 from train.mini.base import load_base, pack, token_grid_ids, with_fast_attention
 from train.mini.config import MiniConfig
+from train.mini.guidance import Teacher, take_guidance
 from train.mini.latent_code import LatentCode, to_tensor
 from train.mini.loop import fit, load_average
 from train.mini.samples import Samples
@@ -36,28 +35,15 @@ def build(config: MiniConfig) -> tuple[TextEncoders, FaceMoGLETransformer2DModel
     """The trained base with a new adapter, and a new MoGLE; or those of the checkpoint to go on from."""
     if config.start_from.is_dir():
         pipeline = load_pipeline(config.start_from, dtype=torch.float32, device=config.device)
-        take_guidance(pipeline.transformer)
+        if config.adapter_guidance > 1:
+            take_guidance(pipeline.transformer)
         return load_words(config), pipeline.transformer, pipeline.mogle.requires_grad_(True)
     text, transformer = load_base(config)
     with torch.random.fork_rng():
         torch.manual_seed(config.seed + 3)
         mogle = MoGLE(channels=4 * config.latent_channels, timestep_scale=config.timestep_scale)
         transformer.add_condition_adapter(AdapterConfig(config.adapter_rank, config.adapter_rank))
-        take_guidance(transformer)
     return text, transformer, mogle.to(config.device)
-
-
-def take_guidance(transformer: FaceMoGLETransformer2DModel) -> None:
-    """Give the base FLUX.1-dev's embedding of guidance, where it has none yet; at first it changes nothing."""
-    if transformer.config.guidance_embeds:
-        return
-    settings, before = transformer.config, transformer.time_text_embed
-    embedding = CombinedTimestepGuidanceTextProjEmbeddings(transformer.inner_dim, settings.pooled_projection_dim)
-    embedding.load_state_dict(before.state_dict(), strict=False)
-    nn.init.zeros_(embedding.guidance_embedder.linear_2.weight)
-    nn.init.zeros_(embedding.guidance_embedder.linear_2.bias)
-    transformer.time_text_embed = embedding.to(transformer.device)
-    transformer.register_to_config(guidance_embeds=True)
 
 
 def load_adapter(config: MiniConfig) -> tuple[TextEncoders, FaceMoGLETransformer2DModel, MoGLE]:
@@ -100,27 +86,11 @@ def unspecialised(gating_weights: Tensor, shares: Tensor, ratio: float) -> Tenso
     return (math.log(ratio) + outside.log() - inside.log()).relu().mean()
 
 
-@torch.no_grad()
-def prompt_direction(
-    text: TextEncoders, transformer: FaceMoGLETransformer2DModel, batch: TrainingBatch, **inputs: Tensor
-) -> Tensor:
-    """What the prompt changes in the velocity, (B, N, C): guidance goes further in this direction."""
-    embeds, pooled = text(*(each.to(batch.latents.device) for each in text.ids([""] * len(batch.latents))))
-    unprompted = replace(batch, prompt_embeds=embeds, pooled_prompt_embeds=pooled)
-    plain = torch.ones(len(embeds), device=embeds.device)
-    told, untold = (predict_velocity(transformer, each, guidance_scale=plain, **inputs) for each in (batch, unprompted))
-    return told - untold
-
-
-def guided(velocity: Tensor, direction: Tensor, guidance: Tensor, timestep: Tensor, *, above: float) -> Tensor:
-    """What a base told (B,) `guidance` shall predict: (B, N, C) further along the prompt's direction, in much noise."""
-    return velocity + ((guidance - 1) * (timestep > above))[:, None, None] * direction
-
-
 @with_fast_attention
 def train_adapter(samples: Samples, latents: Tensor, config: MiniConfig) -> None:
     """`latents` (N, 16, h, w) are those of `samples`."""
     text, transformer, mogle = build(config)
+    teacher = Teacher(config) if config.adapter_guidance > 1 else None
     transformer.requires_grad_(True)
     text.requires_grad_(True)
     if config.compile:
@@ -129,6 +99,7 @@ def train_adapter(samples: Samples, latents: Tensor, config: MiniConfig) -> None
     black = condition_tokens(np.zeros((1, config.size, config.size), np.uint8), code)[0, 2]
     dropout = ConditionDropout(config.text_dropout, config.local_mask_dropout, config.all_masks_dropout)
     txt_ids = torch.zeros(config.text_length, 3)
+    embeds_guidance = transformer.config.guidance_embeds
     row_weight = rarity(*attribute_ids(samples.attributes)) ** config.attribute_balance
 
     def loss_of(generator: torch.Generator, step: int) -> Tensor:
@@ -148,27 +119,29 @@ def train_adapter(samples: Samples, latents: Tensor, config: MiniConfig) -> None
         noise = torch.randn(clean.shape, generator=generator)
         timestep = sample_timesteps(len(rows), mean=config.timestep_mean, std=config.timestep_std, generator=generator)
         noisy, target = add_noise(clean, noise, timestep), noise - clean
-        half = slice(len(rows) // 2)
+        guided = slice(len(rows) // 2 if teacher else 0)
         guidance = torch.ones(len(rows))
-        guidance[half] += (config.adapter_guidance - 1) * torch.rand(len(rows) // 2, generator=generator)
+        guidance[guided] += (config.adapter_guidance - 1) * torch.rand(guided.stop, generator=generator)
 
         def on_device(*tensors: Tensor) -> tuple[Tensor, ...]:
             return tuple(tensor.to(config.device) for tensor in tensors)
 
         with autocast(config.device):
-            prompt_embeds, pooled = text(*on_device(*ids))
+            clip_ids, t5_ids, noisy, target, timestep, guidance = on_device(*ids, noisy, target, timestep, guidance)
+            prompt_embeds, pooled = text(clip_ids, t5_ids)
             batch = TrainingBatch(clean, prompt_embeds, pooled, token_grid_ids(clean), txt_ids, tokens)
             batch = batch.to(config.device)
-            noisy, target, timestep, guidance = on_device(noisy, target, timestep, guidance)
+            if teacher:
+                target[guided] = teacher.guided_velocity(
+                    batch.rows(guided), (clip_ids[guided], t5_ids[guided]), noisy[guided], timestep[guided],
+                    guidance[guided], above=config.adapter_guided_above,
+                )  # fmt: skip
             blended, gating_weights = mogle(batch.condition_tokens, noisy, timestep)
-            inputs = {"noisy_latents": noisy, "timestep": timestep, "condition_hidden_states": blended}
-            some = {name: value[half] for name, value in inputs.items()}
-            direction = prompt_direction(text, transformer, batch.rows(half), **some)
-            target[half] = guided(
-                target[half], direction, guidance[half], timestep[half], above=config.adapter_guided_above
-            )
-            error = predict_velocity(transformer, batch, guidance_scale=guidance, **inputs) - target
-            error *= guidance.rsqrt()[:, None, None]  # it grows with the guidance
+            error = target - predict_velocity(
+                transformer, batch, noisy, timestep, guidance_scale=guidance if embeds_guidance else None,
+                condition_hidden_states=blended,
+            )  # fmt: skip
+            error[guided] *= (config.adapter_guidance_weight / guidance[guided]).sqrt()[:, None, None]
         loss = error.square().mean() + config.adapter_class_weight * class_error(error, drawn.to(config.device))
         if config.adapter_specialisation_weight and known.any():  # of maps that were dropped, gating can know nothing
             seen = class_shares(label_maps[known.numpy()], side).to(config.device)

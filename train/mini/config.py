@@ -65,10 +65,12 @@ class MiniConfig:
     adapter_steps: int = 1_600
     adapter_batch: int = 10
     adapter_learning_rate: float = 4e-4
-    # As FLUX.1-dev, the base is distilled to take its guidance as a number (arXiv 2502.12154): half of a batch learns
-    # one drawn from 1 to this. Below this noise level guidance changes nothing: the picture has been settled.
-    adapter_guidance: float = 6.0
-    adapter_guided_above: float = 0.7
+    # Over 1: going on from a checkpoint, the base is distilled, as FLUX.1-dev's was, to take guidance as a number. Half
+    # of a batch learns one drawn from 1 to this, by two passes of that checkpoint; such a target has no noise, and can
+    # weigh more. At lower noise levels guidance changes nothing: the picture has been settled.
+    adapter_guidance: float = 1.0
+    adapter_guided_above: float = 0.3
+    adapter_guidance_weight: float = 3.0
     # Beside the paper's objective: a local expert shall weigh so many times more inside its class than outside.
     adapter_specialisation: float = 3.0
     adapter_specialisation_weight: float = 0.05
