@@ -40,12 +40,6 @@ class TrainingBatch:
     def to(self, device: torch.device | str) -> "TrainingBatch":
         return replace(self, **{name: tensor.to(device) for name, tensor in vars(self).items() if tensor is not None})
 
-    def rows(self, chosen: slice) -> "TrainingBatch":
-        """Some of the samples."""
-        shared = ("img_ids", "txt_ids")
-        own = {name: tensor for name, tensor in vars(self).items() if tensor is not None and name not in shared}
-        return replace(self, **{name: tensor[chosen] for name, tensor in own.items()})
-
 
 def sample_timesteps(
     batch_size: int,

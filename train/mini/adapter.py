@@ -119,9 +119,7 @@ def train_adapter(samples: Samples, latents: Tensor, config: MiniConfig) -> None
         noise = torch.randn(clean.shape, generator=generator)
         timestep = sample_timesteps(len(rows), mean=config.timestep_mean, std=config.timestep_std, generator=generator)
         noisy, target = add_noise(clean, noise, timestep), noise - clean
-        guided = slice(len(rows) // 2 if teacher else 0)
-        guidance = torch.ones(len(rows))
-        guidance[guided] += (config.adapter_guidance - 1) * torch.rand(guided.stop, generator=generator)
+        guidance = 1 + (config.adapter_guidance - 1) * torch.rand(len(rows), generator=generator)
 
         def on_device(*tensors: Tensor) -> tuple[Tensor, ...]:
             return tuple(tensor.to(config.device) for tensor in tensors)
@@ -132,16 +130,15 @@ def train_adapter(samples: Samples, latents: Tensor, config: MiniConfig) -> None
             batch = TrainingBatch(clean, prompt_embeds, pooled, token_grid_ids(clean), txt_ids, tokens)
             batch = batch.to(config.device)
             if teacher:
-                target[guided] = teacher.guided_velocity(
-                    batch.rows(guided), (clip_ids[guided], t5_ids[guided]), noisy[guided], timestep[guided],
-                    guidance[guided], above=config.adapter_guided_above,
-                )  # fmt: skip
+                target = teacher.guided_velocity(
+                    batch, (clip_ids, t5_ids), noisy, timestep, guidance, above=config.adapter_guided_above
+                )
             blended, gating_weights = mogle(batch.condition_tokens, noisy, timestep)
-            error = target - predict_velocity(
+            velocity = predict_velocity(
                 transformer, batch, noisy, timestep, guidance_scale=guidance if embeds_guidance else None,
                 condition_hidden_states=blended,
             )  # fmt: skip
-            error[guided] *= (config.adapter_guidance_weight / guidance[guided]).sqrt()[:, None, None]
+            error = (target - velocity) * guidance.rsqrt()[:, None, None]  # it grows with the guidance
         loss = error.square().mean() + config.adapter_class_weight * class_error(error, drawn.to(config.device))
         if config.adapter_specialisation_weight and known.any():  # of maps that were dropped, gating can know nothing
             seen = class_shares(label_maps[known.numpy()], side).to(config.device)

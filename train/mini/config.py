@@ -65,12 +65,11 @@ class MiniConfig:
     adapter_steps: int = 1_600
     adapter_batch: int = 10
     adapter_learning_rate: float = 4e-4
-    # Over 1: going on from a checkpoint, the base is distilled, as FLUX.1-dev's was, to take guidance as a number. Half
-    # of a batch learns one drawn from 1 to this, by two passes of that checkpoint; such a target has no noise, and can
-    # weigh more. At lower noise levels guidance changes nothing: the picture has been settled.
+    # Over 1: the base of a checkpoint to go on from is distilled, as FLUX.1-dev's was, to take guidance as a number:
+    # one pass learns what two passes of that checkpoint make, under a guidance drawn from 1 to this. At lower noise
+    # levels guidance changes nothing: the picture has been settled.
     adapter_guidance: float = 1.0
     adapter_guided_above: float = 0.3
-    adapter_guidance_weight: float = 3.0
     # Beside the paper's objective: a local expert shall weigh so many times more inside its class than outside.
     adapter_specialisation: float = 3.0
     adapter_specialisation_weight: float = 0.05
