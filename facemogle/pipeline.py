@@ -73,7 +73,6 @@ class FaceMoGLEPipeline(DiffusionPipeline, FluxLoraLoaderMixin):
         width: int = 512,
         num_inference_steps: int = 28,
         guidance_scale: float = 3.5,
-        guidance_until: float = 0.0,
         max_sequence_length: int = 512,
     ):
         super().__init__()
@@ -92,7 +91,6 @@ class FaceMoGLEPipeline(DiffusionPipeline, FluxLoraLoaderMixin):
             width=width,
             num_inference_steps=num_inference_steps,
             guidance_scale=guidance_scale,
-            guidance_until=guidance_until,
             max_sequence_length=max_sequence_length,
         )
         self.vae_scale_factor = 2 ** (len(vae.config.block_out_channels) - 1)
@@ -121,7 +119,6 @@ class FaceMoGLEPipeline(DiffusionPipeline, FluxLoraLoaderMixin):
         width: int | None = None,
         num_inference_steps: int | None = None,
         guidance_scale: float | None = None,
-        guidance_until: float | None = None,
         condition_scale: float = 1.0,
         expert_scale: Mapping[str, float] | None = None,
         num_images_per_prompt: int = 1,
@@ -152,8 +149,6 @@ class FaceMoGLEPipeline(DiffusionPipeline, FluxLoraLoaderMixin):
         height, width: of the image in pixels, rounded down to whole tokens (16 pixels in FLUX).
         guidance_scale: what FLUX.1-dev was distilled to take; in a base without that, over 1, classifier-free guidance
             of the prompt against no prompt, at two forward passes a step.
-        guidance_until: classifier-free guidance ends at this noise level, in 0..1: below it one pass a step draws what
-            the guided steps have settled (arXiv 2404.07724).
         condition_scale: 0 ignores the condition tokens, 1 is as trained.
         expert_scale: factors of experts' gating weights, by the names in gating.EXPERTS: 0 mutes one, 2 doubles it;
             the weights are then made to sum to 1 again. Experts not named keep theirs.
@@ -174,7 +169,6 @@ class FaceMoGLEPipeline(DiffusionPipeline, FluxLoraLoaderMixin):
         grid = height // self.pixels_per_token, width // self.pixels_per_token
         num_inference_steps = config.num_inference_steps if num_inference_steps is None else num_inference_steps
         guidance_scale = config.guidance_scale if guidance_scale is None else guidance_scale
-        guidance_until = config.guidance_until if guidance_until is None else guidance_until
         if num_inference_steps < 1 or num_images_per_prompt < 1 or condition_scale < 0:
             raise ValueError(
                 "num_inference_steps and num_images_per_prompt must be at least 1 and condition_scale at least 0, got "
@@ -279,7 +273,7 @@ class FaceMoGLEPipeline(DiffusionPipeline, FluxLoraLoaderMixin):
                     velocity = self.transformer(
                         encoder_hidden_states=prompt_embeds, pooled_projections=pooled_prompt_embeds, **arguments
                     )[0]
-                if without_prompt is not None and t / 1000 > guidance_until:
+                if without_prompt is not None:
                     with self.transformer.cache_context("uncond"):
                         unguided = self.transformer(
                             encoder_hidden_states=without_prompt[0], pooled_projections=without_prompt[1], **arguments

@@ -7,6 +7,12 @@ from facemogle.parsing.mini import MiniParser
 from train.mini import measures
 from train.mini.evaluate import swap
 from train.mini.portraits import HAIR_COLOURS
+from train.mini.samples import Samples
+
+COLOURS = {
+    name: {word: measures.lab(np.uint8([rgb]))[0] for word, rgb in coloured.table.items()}
+    for name, coloured in measures.COLOURED.items()
+}
 
 
 def test_colours_and_presence_are_read():
@@ -15,12 +21,35 @@ def test_colours_and_presence_are_read():
     read[:20], read[40:] = CLASS_ID["hair"], CLASS_ID["cloth"]
     image[:20], image[40:] = HAIR_COLOURS["red"], (62, 116, 204)
     caption = "a woman with long wavy red hair and a blue shirt, wearing a hat, on a grey background"
-    assert measures.agreement(image, read, caption) == {
+    assert measures.agreement(image, read, caption, COLOURS) == {
         "hair colour": True, "clothes colour": True, "background colour": True, "hat": False,
     }  # fmt: skip
-    assert measures.agreement(image, read, "black hair") == {"hair colour": False}
-    assert measures.agreement(image, read, "a woman") == {}
+    assert measures.agreement(image, read, "black hair", COLOURS) == {"hair colour": False}
+    assert measures.agreement(image, read, "red lips", COLOURS) == {"lipstick": False}  # for there are none
+    assert measures.agreement(image, read, "a woman", COLOURS) == {}
     assert measures.shares([{"hat": True}, {"hat": False, "glasses": True}]) == {"hat": 0.5, "glasses": 1.0}
+
+
+def test_colours_are_learned_as_portraits_show_them():
+    """Of each word the mean of the medians, over the portraits that show it; words of absent classes teach nothing."""
+    hair, bald = np.full((8, 8), CLASS_ID["hair"]), np.full((8, 8), CLASS_ID["skin"])
+    images = np.stack([np.full((8, 8, 3), level, np.uint8) for level in (40, 80, 200, 240)])
+    words = {
+        "clothes_colour": "red",
+        "hat_colour": "red",
+        "background_colour": "red",
+        "skin": "dark",
+        "lipstick": "none",
+    }
+    attributes = [{**words, "hair_colour": colour} for colour in ("grey", "grey", "white", "black")]
+    portraits = Samples(images, np.stack([hair, hair, hair, bald]), [[]] * 4, attributes)
+    colours = measures.learn_colours(portraits)
+    assert {name: list(table) for name, table in colours.items() if table} == {
+        "hair colour": ["grey", "white"], "skin tone": ["dark"],
+    }  # fmt: skip
+    grey = measures.lab(np.uint8([[40] * 3, [80] * 3])).mean(0)
+    assert np.allclose(colours["hair colour"]["grey"], grey)
+    assert measures.nearest(grey + 2, colours["hair colour"]) == "grey"
 
 
 def test_kernel_distance_grows_with_what_differs():

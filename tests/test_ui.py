@@ -374,7 +374,7 @@ def test_settings_of_another_checkpoint_or_size_are_pointed_out(provider):
     assert "It was 512×512; this page makes 64×64." in status
 
 
-def test_live_asks_for_few_steps_with_guidance_in_the_first_alone(provider, monkeypatch):
+def test_live_asks_for_one_picture_in_few_steps(provider, monkeypatch):
     requests = []
 
     def stream(pipeline, request, **named):
@@ -385,7 +385,7 @@ def test_live_asks_for_few_steps_with_guidance_in_the_first_alone(provider, monk
     provider.get()
     list(handlers.generate_live(provider, Latest(), "me", *fields(steps=16, num_images=4)))
     (live,) = requests
-    assert (live.num_images, live.num_inference_steps, live.guidance_until) == (1, 3, 0.9)
+    assert (live.num_images, live.num_inference_steps, live.previews) == (1, 4, False)
 
 
 def test_live_takes_few_steps_and_gives_way_to_the_next_stroke(provider, pipeline):
@@ -394,7 +394,7 @@ def test_live_takes_few_steps_and_gives_way_to_the_next_stroke(provider, pipelin
     provider.get()
     ((face, status),) = live(*fields(steps=16, num_images=4))
     assert face.size == (64, 64)
-    assert "Live: 3 steps" in status
+    assert "Live: 4 steps" in status
     started, go_on = threading.Event(), threading.Event()
 
     def wait(*_):

@@ -25,8 +25,7 @@ from facemogle.ui.run import MAX_SEED, MAX_STEPS, Base, Cancelled, Edit, Request
 from facemogle.ui.visit import BLANK_SIDE, Visit, picture_file
 
 MAX_IMAGES = 8
-LIVE_STEPS = 3
-LIVE_GUIDANCE_UNTIL = 0.9  # the first step alone is guided: most of what the prompt says is decided there
+LIVE_STEPS = 4
 SLIDERS = STEPS, GUIDANCE, CONDITION = (1, 50), (1, 10), (0, 2)  # where they end, unless a picture asks for more
 BEFORE, PHOTO = "The picture before", "The photo"  # what the result is compared with
 KEEP = gr.skip()
@@ -158,9 +157,7 @@ def generate_live(provider: PipelineProvider, latest: Latest, visitor: str | Non
     try:
         request = read_request(*fields)
         steps = min(LIVE_STEPS, request.num_inference_steps)
-        request = replace(
-            request, num_images=1, num_inference_steps=steps, guidance_until=LIVE_GUIDANCE_UNTIL, previews=False
-        )
+        request = replace(request, num_images=1, num_inference_steps=steps, previews=False)
         with latest.begin(visitor) as stopped:
             for event in stream(provider.get(), request, checkpoint=provider.checkpoint, cancelled=stopped):
                 if isinstance(event, Run) and not stopped.is_set():

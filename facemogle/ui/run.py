@@ -65,7 +65,6 @@ class Request:
     seed: int
     num_inference_steps: int
     guidance_scale: float | None = None  # None: the checkpoint's own
-    guidance_until: float | None = None  # likewise
     condition_scale: float = 1.0
     expert_scale: Mapping[str, float] | None = None
     num_images: int = 1
@@ -172,7 +171,6 @@ def _run(
             width=width,
             num_inference_steps=request.num_inference_steps,
             guidance_scale=guidance_scale,
-            guidance_until=request.guidance_until,
             condition_scale=request.condition_scale,
             expert_scale=request.expert_scale,
             num_images_per_prompt=request.num_images,

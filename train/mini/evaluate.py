@@ -28,6 +28,7 @@ from train.mini.measures import COLOURED
 BATCH = 4
 SWAPPED = ("hair colour", "clothes colour", "background colour")
 NECKLACE_PIXELS = 4
+COLOUR_PORTRAITS = 1_000  # of the training split: what its words for colours look like
 
 
 @dataclass(frozen=True)
@@ -59,11 +60,17 @@ def draw(pipeline: FaceMoGLEPipeline, captions: Sequence[str], label_maps: Seque
     return Drawn(np.stack(images), np.array(ratios), (time.monotonic() - started) / len(captions))
 
 
-def read(parser: MiniParser, images: np.ndarray, wanted: np.ndarray, captions: Sequence[str]) -> dict:
+def read(
+    parser: MiniParser,
+    images: np.ndarray,
+    wanted: np.ndarray,
+    captions: Sequence[str],
+    colours: measures.ColourTable,
+) -> dict:
     """Overlap with the wanted label maps and agreement with the captions, as the parser sees the pictures."""
     label_maps = np.stack(parser.parse(list(images)))
     iou = intersection_over_union(confusion(label_maps, wanted))
-    verdicts = [measures.agreement(*case) for case in zip(images, label_maps, captions, strict=True)]
+    verdicts = [measures.agreement(*case, colours) for case in zip(images, label_maps, captions, strict=True)]
     inventions = [measures.invented(*case) for case in zip(label_maps, wanted, strict=True)]
     return {
         "mean IoU": round(float(np.nanmean(iou)), 3),
@@ -89,7 +96,11 @@ def swap(caption: str, seed: int) -> tuple[str, str] | None:
 
 
 def measure_swaps(
-    pipeline: FaceMoGLEPipeline, parser: MiniParser, images: np.ndarray, portraits: samples.Samples
+    pipeline: FaceMoGLEPipeline,
+    parser: MiniParser,
+    images: np.ndarray,
+    portraits: samples.Samples,
+    colours: measures.ColourTable,
 ) -> dict:
     """One colour word changed under the same map and seed: what changes, and where. Differences are in 0..1."""
     pairs = [swap(captions[0], row) for row, captions in enumerate(portraits.captions)]
@@ -104,7 +115,7 @@ def measure_swaps(
         named = np.isin(portraits.label_maps[row], [CLASS_ID[each] for each in coloured.classes])
         difference = abs(swapped[row] / 255 - images[row] / 255).mean(-1)
         elsewhere.append(difference[~named].mean())
-        changed.append(measures.agreement(swapped[row], label_maps[row], captions[row])[pair[1]])
+        changed.append(measures.agreement(swapped[row], label_maps[row], captions[row], colours)[pair[1]])
     return {
         "cases": len(changed),
         "shows the new colour": round(float(np.mean(changed)), 3),
@@ -160,6 +171,7 @@ def evaluate(config: MiniConfig, checkpoint: Path = DESTINATION) -> tuple[dict, 
     pipeline = load_pipeline(checkpoint, device=config.device)
     pipeline.set_progress_bar_config(disable=True)
     parser = load_parser(device=config.device)
+    colours = measures.learn_colours(samples.load(config, "train", limit=COLOUR_PORTRAITS))
     captions = [each[0] for each in portraits.captions]
     label_maps = list(portraits.label_maps)
     both = draw(pipeline, captions, label_maps)
@@ -178,18 +190,20 @@ def evaluate(config: MiniConfig, checkpoint: Path = DESTINATION) -> tuple[dict, 
         "parameters": sum(parameter.numel() for network in networks for parameter in network.parameters()),
         "seconds per image": round(both.seconds, 2),
         "peak memory in GB": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, 2),
-        "text and map": read(parser, both.images, portraits.label_maps, captions),
-        "true portraits": read(parser, portraits.images, portraits.label_maps, captions),
-        "map only": read(parser, map_only.images, few.label_maps, [""] * len(few)),
-        "text only": read(parser, text_only.images, few.label_maps, captions[: len(few)])["agrees with the prompt"],
-        "one colour word swapped": measure_swaps(pipeline, parser, both.images[: len(few)], few),
+        "text and map": read(parser, both.images, portraits.label_maps, captions, colours),
+        "true portraits": read(parser, portraits.images, portraits.label_maps, captions, colours),
+        "map only": read(parser, map_only.images, few.label_maps, [""] * len(few), colours),
+        "text only": read(parser, text_only.images, few.label_maps, captions[: len(few)], colours)[
+            "agrees with the prompt"
+        ],
+        "one colour word swapped": measure_swaps(pipeline, parser, both.images[: len(few)], few, colours),
         "kernel distance": {
             "mini": round(measures.kernel_distance(drawn_features, true_features), 4),
             "VAE alone": round(measures.kernel_distance(coded_features, true_features), 4),
         },
         "edits": measure_edits(pipeline, parser, config),
         "VAE in dB": measure_code(pipeline, few),
-        "linear probe finds a thin necklace": measure_necklace(pipeline, few),
+        "linear probe finds a thin necklace": measure_necklace(pipeline, portraits),
         "gating inside / outside": by_class(ratios.mean(0)[:, 0] / ratios.mean(0)[:, 1], 2),
         "gating inside / outside, by step": {
             name: [round(float(inside / outside), 2) for inside, outside in ratios[:, index]]

@@ -22,6 +22,10 @@ from train.mini.portraits.attributes import (
     RGB,
     SKIN_TONES,
 )
+from train.mini.samples import Samples
+
+# For each of COLOURED, the L*a*b* colour of each word.
+ColourTable = dict[str, dict[str, np.ndarray]]
 
 # A class that covers less of the picture than this was not drawn: 33 pixels of 256 x 256.
 PRESENT_SHARE = 5e-4
@@ -55,14 +59,34 @@ PRESENT = {
 }
 
 
-def nearest_colour(pixels: np.ndarray, table: dict[str, RGB]) -> str:
-    """(n, 3) uint8 RGB -> the word whose colour is nearest to their median, in Lab with lightness counting half."""
+def lab(colours: np.ndarray) -> np.ndarray:
+    """(n, 3) uint8 RGB -> (n, 3) CIE L*a*b*."""
+    return cv2.cvtColor(colours[None].astype(np.float32) / 255, cv2.COLOR_RGB2LAB)[0]
 
-    def lab(colours: np.ndarray) -> np.ndarray:
-        return cv2.cvtColor(colours[None].astype(np.float32) / 255, cv2.COLOR_RGB2LAB)[0] * (0.5, 1, 1)
 
-    distances = np.linalg.norm(lab(np.array(list(table.values()))) - lab(np.median(pixels, axis=0)[None]), axis=1)
-    return list(table)[int(distances.argmin())]
+def shown_colour(image: np.ndarray, label_map: np.ndarray, coloured: Coloured) -> np.ndarray | None:
+    """The median colour of the classes, (3,) in L*a*b*; None if the label map has none of them."""
+    pixels = image[np.isin(label_map, [CLASS_ID[each] for each in coloured.classes])]
+    return lab(np.median(pixels, axis=0)[None])[0] if len(pixels) else None
+
+
+def learn_colours(portraits: Samples) -> ColourTable:
+    """For each of COLOURED, how its words look on average: shade, light and age move them from their own RGB."""
+    table: ColourTable = {}
+    for name, coloured in COLOURED.items():
+        shown: dict[str, list[np.ndarray]] = {}
+        for image, label_map, attributes in zip(
+            portraits.images, portraits.label_maps, portraits.attributes, strict=True
+        ):
+            word = attributes[coloured.attribute]
+            if word in coloured.table and (colour := shown_colour(image, label_map, coloured)) is not None:
+                shown.setdefault(word, []).append(colour)
+        table[name] = {word: np.mean(colours, axis=0) for word, colours in shown.items()}
+    return table
+
+
+def nearest(colour: np.ndarray, table: dict[str, np.ndarray]) -> str:
+    return min(table, key=lambda word: float(np.linalg.norm(colour - table[word])))
 
 
 def told_colour(caption: str, name: str) -> str | None:
@@ -72,16 +96,17 @@ def told_colour(caption: str, name: str) -> str | None:
     return found[1] if found else None
 
 
-def agreement(image: np.ndarray, read: np.ndarray, caption: str) -> dict[str, bool]:
+def agreement(image: np.ndarray, read: np.ndarray, caption: str, colours: ColourTable) -> dict[str, bool]:
     """For everything that the caption tells and a parser can check, whether the picture shows it.
 
-    `image` (S, S, 3) uint8, `read` (S, S) class ids as the parser sees them. Colours go by the pixels of the class.
+    `image` (S, S, 3) uint8, `read` (S, S) class ids as the parser sees them. A colour is the word of `colours` that is
+    nearest to the median of the class.
     """
     verdicts = {}
     for name, coloured in COLOURED.items():
         if (word := told_colour(caption, name)) is not None:
-            pixels = image[np.isin(read, [CLASS_ID[each] for each in coloured.classes])]
-            verdicts[name] = len(pixels) > 0 and nearest_colour(pixels, coloured.table) == word
+            shown = shown_colour(image, read, coloured)
+            verdicts[name] = shown is not None and nearest(shown, colours[name]) == word
     for name, (_, class_name, nouns) in PRESENT.items():
         if re.search(rf"\b({nouns})\b", caption):
             verdicts[name] = bool((read == CLASS_ID[class_name]).mean() > PRESENT_SHARE)

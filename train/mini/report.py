@@ -164,7 +164,8 @@ def page(measured: dict, times: str, prompts: Sequence[str]) -> str:
 Written by `python -m train.mini report`; `evaluation.json` holds the figures. {measured["cases"]} unseen portraits'
 label maps and captions (a seed range that nothing was trained on) at {measured["size"]} px and the checkpoint's own
 steps; the first {few} of them for the runs without map or text and for swaps. Read by the bundled parser, whose own
-reading of the true portraits stands beside.
+reading of the true portraits stands beside. A colour is right where training portraits of that word, on average, look
+more like it than those of any other.
 
 **{measured["parameters"] / 1e6:.1f} million parameters; {measured["seconds per image"]} s an image in batches;
 {measured["peak memory in GB"]} GB at most in this whole evaluation.**
