@@ -12,6 +12,7 @@ from train.mini.augment import (
     fill_unknown,
     jitter_borders,
     to_blobs,
+    to_marks,
     to_polygons,
 )  # fmt: skip
 from train.mini.portraits import render, sample_attributes
@@ -62,6 +63,27 @@ def test_left_stays_left(operation, label_maps):
         for part in ("eye", "brow"):
             left, right = ((other == CLASS_ID[f"{side}_{part}"]).nonzero()[1] for side in ("left", "right"))
             assert not len(left) or not len(right) or left.mean() > right.mean()
+
+
+def test_eyes_become_dots_and_the_mouth_a_stroke():
+    label_map = np.full((256, 256), CLASS_ID["skin"], np.uint8)
+    label_map[100:108, 60:100], label_map[100:108, 160:200] = CLASS_ID["right_eye"], CLASS_ID["left_eye"]
+    for i, name in enumerate(("upper_lip", "mouth", "lower_lip")):
+        label_map[180 + 6 * i : 186 + 6 * i, 100:160] = CLASS_ID[name]
+    seen = set()
+    for seed in range(40):
+        other = to_marks(label_map, np.random.default_rng(seed))
+        mouth = other[180:198, 100:160]
+        stroke = mouth.min() == mouth.max()
+        assert stroke or np.array_equal(mouth, label_map[180:198, 100:160])
+        rows, columns = (other == CLASS_ID["left_eye"]).nonzero()
+        width, height = np.ptp(columns) + 1, np.ptp(rows) + 1
+        dots = width == height
+        if dots:
+            assert 6 < width < 17 and abs(columns.mean() - 179.5) < 1 and abs(rows.mean() - 103.5) < 1
+        assert dots or (width, height) == (40, 8)
+        seen.add((stroke, dots))
+    assert seen == {(True, True), (True, False), (False, True)}
 
 
 def test_missing_parts_become_their_surroundings():

@@ -15,6 +15,7 @@ SCALE = 256
 JITTER, JITTER_CELLS = (1.0, 4.0), (6, 24)
 POLYGON_TOLERANCE, POLYGON_SHARE = (1.5, 5.0), 0.03  # at most this share of a contour's length
 BLOB_RADIUS = (1.0, 4.0)
+DOT_RADIUS = (3, 8)
 # Chance of a class to change, or of a group to go missing, once the operation is chosen.
 RESHAPED, MISSING = 0.6, 0.2
 
@@ -24,14 +25,15 @@ ORDER = (
     "left_brow", "right_eye", "left_eye", "upper_lip", "lower_lip", "mouth", "eyeglasses", "hat", "earring",
 )  # fmt: skip
 EYES = {"left_eye", "right_eye"}
+MOUTH = ("upper_lip", "mouth", "lower_lip")
 THIN = {"eyeglasses", "earring", "necklace"}
 COMPACT = {name for name in NAMES if name.endswith(("_eye", "_brow", "_ear", "_lip"))} | {"nose", "mouth"}
 # What a hasty drawing leaves out; both of a pair, or it would look like a turned head.
 OPTIONAL = (
     ("right_brow", "left_brow"), ("right_eye", "left_eye"), ("right_ear", "left_ear"), ("nose",), ("mouth",),
-    ("upper_lip", "mouth", "lower_lip"), ("eyeglasses",), ("earring",), ("necklace",), ("neck",),
+    MOUTH, ("eyeglasses",), ("earring",), ("necklace",), ("neck",),
 )  # fmt: skip
-SURROUNDINGS = {"background", "skin", "hair", "hat", "neck", "cloth", "upper_lip", "lower_lip", "mouth"}
+SURROUNDINGS = {"background", "skin", "hair", "hat", "neck", "cloth", *MOUTH}
 UNKNOWN = 255
 
 
@@ -63,6 +65,23 @@ def drop_classes(label_map: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     sources = np.isin(label_map, [CLASS_ID[name] for name in SURROUNDINGS])
     filled = fill_unknown(np.where(sources & ~gone, label_map, np.uint8(UNKNOWN)))
     return np.where(gone, filled, label_map)
+
+
+def to_marks(label_map: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Eyes become dots, the mouth a stroke of one class, or both."""
+    present = {NAMES[class_id] for class_id in np.unique(label_map)}
+    eyes, mouth = ([CLASS_ID[name] for name in names if name in present] for names in (sorted(EYES), MOUTH))
+    dots, stroke = ((True, True), (True, False), (False, True))[rng.integers(3)]
+    radius = round(rng.integers(*DOT_RADIUS) * len(label_map) / SCALE)
+    marks = label_map.copy()
+    if eyes and dots:
+        marks = fill_unknown(np.where(np.isin(marks, eyes), np.uint8(UNKNOWN), marks))
+        for class_id in eyes:
+            row, column = np.argwhere(label_map == class_id).mean(0).round().astype(int).tolist()
+            cv2.circle(marks, (column, row), radius, class_id, -1)
+    if mouth and (stroke or not eyes):
+        marks[np.isin(marks, mouth)] = rng.choice(mouth)
+    return marks
 
 
 def to_polygons(label_map: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -117,7 +136,7 @@ def jitter_borders(label_map: np.ndarray, rng: np.random.Generator) -> np.ndarra
 
 
 # Coarse before fine; the chances leave about half of the maps alone.
-OPERATIONS = {drop_classes: 0.16, to_polygons: 0.14, to_blobs: 0.16, jitter_borders: 0.18}
+OPERATIONS = {drop_classes: 0.16, to_marks: 0.06, to_polygons: 0.14, to_blobs: 0.16, jitter_borders: 0.18}
 
 
 def repaint(label_map: np.ndarray, reshape: Callable[[np.ndarray, str], np.ndarray]) -> np.ndarray:

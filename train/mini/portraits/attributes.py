@@ -141,7 +141,7 @@ def _sample_shape(rng: np.random.Generator, *, man: bool, age: str) -> Shape:
         "brow_arch": (0.9 if man else 1.1, 0.3), "nose_width": (1.06 if man else 0.95, 0.08),
         "nose_length": (0.0, 0.006),
         "mouth_width": (1.0, 0.07), "lip_fullness": (0.85 if man else 1.1, 0.12), "mouth_height": (0.0, 0.006),
-        "mouth_open": (1.0, 0.2),
+        "mouth_open": (1.0, 0.3),
         "ear_size": (1.0, 0.13), "hair_volume": (0.029, 0.022), "hair_length": (0.02, 0.045),
         "hairline": (-0.005, 0.014),
         "neck_width": (1.1 if man else 0.93, 0.06), "shoulder_height": (0.048, 0.04), "shoulder_tilt": (0.0, 0.06),

@@ -96,7 +96,7 @@ def _lip_colours(a: Attributes) -> tuple[np.ndarray, np.ndarray]:
 def draw_mouth(canvas: Canvas, pose: Pose, a: Attributes):
     s, smile = a.shape, smile_of(a)
     w = 0.093 * s.mouth_width * {"laughing": 1.12, "smiling": 1.1, "surprised": 0.66}.get(a.expression, 1.0)
-    gap = {"laughing": 0.044, "surprised": 0.052}.get(a.expression, 0.0) * s.mouth_open
+    gap = {"laughing": 0.044, "surprised": 0.052}.get(a.expression, 0.0) * s.mouth_open**2  # now and then wide open
     y = 0.731 + s.mouth_height - 0.35 * gap
     corner, top, low = y - 0.021 * smile + 0.22 * gap, 0.0205 * s.lip_fullness, 0.041 * s.lip_fullness
     round_mouth = a.expression == "surprised"
