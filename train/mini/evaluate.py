@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from facemogle.checkpoints import load_parser, load_pipeline
-from facemogle.gating import inside_outside
+from facemogle.gating import EXPERTS, inside_outside
 from facemogle.labels import CLASS_ID, NAMES, to_colours
 from facemogle.overlap import confusion, intersection_over_union
 from facemogle.parsing.mini import MiniParser
@@ -148,8 +148,10 @@ def measure_code(pipeline: FaceMoGLEPipeline, portraits: samples.Samples) -> dic
     }
 
 
-def measure_necklace(pipeline: FaceMoGLEPipeline, portraits: samples.Samples) -> float:
-    """Does a necklace of 4 pixels (of 256) survive the condition's code? A linear probe on the global mask's tokens."""
+def measure_necklace(pipeline: FaceMoGLEPipeline, portraits: samples.Samples) -> dict:
+    """Does a necklace of 4 pixels (of 256) survive the condition's code? Linear probes on the tokens of two experts."""
+    experts = ["global", "necklace"]
+    rows = [EXPERTS.index(name) for name in experts]
     tokens, present = [], []
     size = portraits.label_maps.shape[1]
     for label_map in portraits.label_maps:
@@ -157,11 +159,12 @@ def measure_necklace(pipeline: FaceMoGLEPipeline, portraits: samples.Samples) ->
         thickness = max(1, round(NECKLACE_PIXELS * size / 256))
         centre, axes = (size // 2, round(0.86 * size)), (round(0.16 * size), round(0.1 * size))
         cv2.ellipse(drawn, centre, axes, 0, 0, 180, CLASS_ID["necklace"], thickness)
-        tokens.append(pipeline.encode_label_map(drawn, size, size)[0].float().cpu().numpy())
+        tokens.append(pipeline.encode_label_map(drawn, size, size)[rows].float().cpu().numpy())
         side = pipeline.pixels_per_token
         covered = (drawn == CLASS_ID["necklace"]).reshape(size // side, side, size // side, side).sum((1, 3))
         present.append(covered.ravel() >= thickness**2)
-    return round(measures.probe_accuracy(np.concatenate(tokens), np.concatenate(present)), 3)
+    by_expert = zip(experts, np.concatenate(tokens, axis=1), strict=True)
+    return {name: round(measures.probe_accuracy(each, np.concatenate(present)), 3) for name, each in by_expert}
 
 
 def evaluate(config: MiniConfig, checkpoint: Path = DESTINATION) -> tuple[dict, dict[str, np.ndarray]]:
@@ -203,7 +206,7 @@ def evaluate(config: MiniConfig, checkpoint: Path = DESTINATION) -> tuple[dict, 
         },
         "edits": measure_edits(pipeline, parser, config),
         "VAE in dB": measure_code(pipeline, few),
-        "linear probe finds a thin necklace": measure_necklace(pipeline, portraits),
+        "linear probe finds a thin necklace, by expert": measure_necklace(pipeline, portraits),
         "gating inside / outside": by_class(ratios.mean(0)[:, 0] / ratios.mean(0)[:, 1], 2),
         "gating inside / outside, by step": {
             name: [round(float(inside / outside), 2) for inside, outside in ratios[:, index]]

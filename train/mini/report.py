@@ -132,6 +132,7 @@ def page(measured: dict, times: str, prompts: Sequence[str]) -> str:
         measured[name] for name in ("cases of the other runs", "one colour word swapped", "kernel distance")
     )
     gating = measured["gating inside / outside"]
+    probes = measured["linear probe finds a thin necklace, by expert"]
     edits = measured["edits"]
     inside, seam = edits["mean IoU inside"], edits["difference across the border, to the photo's"]
     alone = measured["map only"]
@@ -213,8 +214,8 @@ Across the region's border neighbours differ {seam["mean"]} times as much as in 
 ## Code and distribution
 
 - VAE at {measured["size"]} px: {", ".join(f"{name} {value} dB" for name, value in measured["VAE in dB"].items())}.
-- A linear probe on the condition's tokens finds a necklace of 4 pixels in
-  {percent(measured["linear probe finds a thin necklace"])}.
+- A linear probe finds a necklace of 4 pixels in {percent(probes["necklace"])} of the tokens of its own expert's
+  mask; in {percent(probes["global"])} of those of the map in colours, which the global expert has.
 - Kernel distance (KID's kernel, the parser's features) to the true portraits: {distance["mini"]}; of the VAE's own
   reconstructions: {distance["VAE alone"]}.
 
