@@ -13,6 +13,7 @@ import spaces  # before torch, on which it acts where there is a ZeroGPU
 from facemogle.checkpoints import (
     available,
     default_parser,
+    default_settings,
     describe,
     load_parser,
     load_pipeline,
@@ -46,6 +47,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         provider,
         load_examples(EXAMPLES),
         suggestions=prompt_suggestions(name),
+        defaults=default_settings(name),
         load_parser=partial(load, parser) if parser else None,
         parsers=Parsers(parsers(), load, parser_available, default_parser()),
         live=not ON_ZERO_GPU,  # where every stroke would wait for a GPU

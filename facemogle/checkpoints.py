@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ADAPTER_FILE", "CHECKPOINTS", "FLUX", "PARSERS", "PUBLISHED", "SUGGESTIONS_FILE", "Checkpoint", "CheckpointError",
-    "LocalFiles", "available", "default_parser", "describe", "find_files", "find_folder", "load_parser",
-    "load_pipeline", "parser_available", "parser_of", "parsers", "prompt_suggestions", "read_mogle",
+    "LocalFiles", "available", "default_parser", "default_settings", "describe", "find_files", "find_folder",
+    "load_parser", "load_pipeline", "parser_available", "parser_of", "parsers", "prompt_suggestions", "read_mogle",
 ]  # fmt: skip
 
 FLUX = "black-forest-labs/FLUX.1-dev"
@@ -147,9 +147,23 @@ def available(
 
 def prompt_suggestions(name_or_path: str | os.PathLike) -> dict[str, list[str]]:
     """Attribute -> phrases that a checkpoint on this disk was trained on; empty: it knows language at large."""
-    name = os.fspath(name_or_path)
-    file = Path(CHECKPOINTS[name].base if name in CHECKPOINTS else name) / SUGGESTIONS_FILE
+    file = _base(name_or_path) / SUGGESTIONS_FILE
     return read_json(file) if file.is_file() else {}
+
+
+def default_settings(name_or_path: str | os.PathLike) -> tuple[int, float]:
+    """Steps and guidance scale of a checkpoint on this disk, without loading it; FLUX.1-dev's where none are told."""
+    try:
+        told = read_json(_base(name_or_path) / "model_index.json")
+    except CheckpointError:  # loading it tells what is wrong
+        told = {}
+    return told.get("num_inference_steps", 28), told.get("guidance_scale", 3.5)
+
+
+def _base(name_or_path: str | os.PathLike) -> Path:
+    """Where the pipeline is if it is on this disk: what a Hub id names is no folder."""
+    name = os.fspath(name_or_path)
+    return Path(CHECKPOINTS[name].base if name in CHECKPOINTS else name).expanduser()
 
 
 def parser_of(name_or_path: str | os.PathLike) -> str | None:

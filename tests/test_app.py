@@ -13,7 +13,7 @@ from urllib.request import urlopen
 import pytest
 
 import app
-from facemogle.checkpoints import load_pipeline
+from facemogle.checkpoints import default_settings, load_pipeline
 from facemogle.picture_files import Settings
 from facemogle.ui import handlers, layout
 from facemogle.ui.provider import PipelineProvider
@@ -61,6 +61,15 @@ def test_an_unknown_checkpoint_is_explained_on_the_page():
     shown = handlers.show_checkpoint(provider)
     assert "checkpoint failed" in shown
     assert "Did you mean &#x27;mini&#x27;?" in shown
+
+
+def test_the_page_starts_from_the_checkpoints_own_settings(monkeypatch):
+    pages = []
+    monkeypatch.setattr(app, "load_pipeline", lambda *_, **parts: None)
+    monkeypatch.setattr("gradio.Blocks.launch", lambda page, **options: pages.append(page))
+    app.main(["--checkpoint", "mini"])
+    values = {part["props"].get("elem_id"): part["props"].get("value") for part in pages[0].config["components"]}
+    assert (values["steps"], values["guidance"]) == default_settings("mini") != default_settings("flux")
 
 
 def test_the_page_is_up_without_any_weights(tmp_path):

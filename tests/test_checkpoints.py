@@ -17,6 +17,7 @@ from facemogle.checkpoints import (
     FLUX,
     CheckpointError,
     available,
+    default_settings,
     describe,
     load_pipeline,
     prompt_suggestions,
@@ -349,3 +350,9 @@ def test_phrases_that_a_checkpoint_knows(tmp_path):
     assert prompt_suggestions(tmp_path) == prompt_suggestions("flux") == {}
     (tmp_path / "suggestions.json").write_text('{"hat": ["a wide hat"]}')
     assert prompt_suggestions(tmp_path) == {"hat": ["a wide hat"]}
+
+
+def test_settings_are_known_before_the_weights_are_read(tmp_path):
+    assert default_settings(tmp_path) == default_settings("flux") == default_settings("owner/name") == (28, 3.5)
+    (tmp_path / "model_index.json").write_text('{"num_inference_steps": 4, "guidance_scale": 2.5}')
+    assert default_settings(tmp_path) == (4, 2.5)

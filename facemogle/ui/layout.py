@@ -68,6 +68,7 @@ def build(
     examples: list[Example],
     *,
     suggestions: dict[str, list[str]] | None = None,
+    defaults: tuple[int, float] = (28, 3.5),
     load_parser: Callable[[], Any] | None = None,
     parsers: Parsers | None = None,
     live: bool = True,
@@ -75,9 +76,10 @@ def build(
 ) -> gr.Blocks:
     """The whole page.
 
-    suggestions: attribute -> phrases that the checkpoint knows. load_parser: of the parser that reads its faces, if
-    there is one. parsers: those that read photos; without, the page takes none. live: offer painting that answers at
-    once. on_gpu wraps the one function that runs the model, as `spaces.GPU` does.
+    suggestions: attribute -> phrases that the checkpoint knows. defaults: its steps and guidance scale, which the page
+    starts from before it is loaded. load_parser: of the parser that reads its faces, if there is one. parsers: those
+    that read photos; without, the page takes none. live: offer painting that answers at once. on_gpu wraps the one
+    function that runs the model, as `spaces.GPU` does.
     """
     start = examples[0] if examples else Example(template_face(), "")
     parser, latest = load_parser and cache(load_parser), Latest()
@@ -149,11 +151,11 @@ def build(
                     )  # fmt: skip
                 with gr.Accordion("Advanced", open=False, elem_id="advanced"):
                     steps = gr.Slider(
-                        *handlers.STEPS, 16, step=1, precision=0, label="Steps", buttons=[], elem_id="steps",
+                        *handlers.STEPS, defaults[0], step=1, precision=0, label="Steps", buttons=[], elem_id="steps",
                         info="How often the face is refined from noise: more takes longer and adds detail",
                     )  # fmt: skip
                     guidance = gr.Slider(
-                        *handlers.GUIDANCE, 3.5, step=0.1, label="Guidance", buttons=[], elem_id="guidance",
+                        *handlers.GUIDANCE, defaults[1], step=0.1, label="Guidance", buttons=[], elem_id="guidance",
                         info="How boldly the face follows the prompt; too much makes it harsh",
                     )  # fmt: skip
                     condition_scale = gr.Slider(

@@ -12,6 +12,7 @@ sys.path.insert(0, str(ROOT))
 
 from facemogle.checkpoints import (  # noqa: E402
     default_parser,
+    default_settings,
     describe,
     load_parser,
     load_pipeline,
@@ -33,6 +34,7 @@ def main() -> None:
         PipelineProvider(describe("mini"), partial(load_pipeline, "mini"), checkpoint="mini"),
         load_examples(ASSETS / "examples"),
         suggestions=prompt_suggestions("mini"),
+        defaults=default_settings("mini"),
         load_parser=load_parser,
         parsers=Parsers(parsers(), load_parser, parser_available, default_parser()),
     )
