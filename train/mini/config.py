@@ -87,7 +87,7 @@ class MiniConfig:
     # Sampling: more of the steps where the noise is high, as in training.
     num_inference_steps: int = 8
     sampling_shift: float = 4.0
-    guidance_scale: float = 3.0
+    guidance_scale: float = 2.5
 
     # Evaluation: unseen portraits for the main figures, and the first of them for the costlier comparisons.
     cases: int = 1_000

@@ -216,8 +216,9 @@ Across the region's border neighbours differ {seam["mean"]} times as much as in 
 - VAE at {measured["size"]} px: {", ".join(f"{name} {value} dB" for name, value in measured["VAE in dB"].items())}.
 - A linear probe finds a necklace of 4 pixels in {percent(probes["necklace"])} of the tokens of its own expert's
   mask; in {percent(probes["global"])} of those of the map in colours, which the global expert has.
-- Kernel distance (KID's kernel, the parser's features) to the true portraits: {distance["mini"]}; of the VAE's own
-  reconstructions: {distance["VAE alone"]}.
+- Kernel distance (KID's kernel, the parser's features) to portraits of the training split: {distance["mini"]}; of the
+  VAE's reconstructions of the unseen portraits: {distance["VAE alone"]}; of these themselves:
+  {distance["true portraits"]}.
 
 ## Gating over the steps
 
