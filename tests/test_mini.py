@@ -239,7 +239,7 @@ def outspoken(checkpoint, tmp_path_factory):
 @pytest.fixture(scope="module")
 def lesson(outspoken, config, portraits):
     """A teacher, its inputs for a red-haired man and for no prompt, and a learner's inputs from the same."""
-    teacher = guidance.Teacher(replace(config, start_from=outspoken))
+    teacher = guidance.Teacher(replace(config, start_from=outspoken, adapter_guided_above=0.7))
     tokens = adapter.condition_tokens(portraits.label_maps[:2], vae.load_code(config))
     noisy = torch.randn(2, *tokens.shape[2:], generator=torch.Generator().manual_seed(0))
     ids = teacher.text.ids(["a man with red hair", ""])
@@ -254,7 +254,7 @@ def test_guidance_goes_on_from_no_prompt_to_the_prompt(lesson):
 
     def guided(scale, timestep=0.9):
         times = torch.full((2,), timestep)
-        return teacher.guided_velocity(batch, ids, noisy, times, torch.full((2,), scale), above=0.7)
+        return teacher.guided_velocity(batch, ids, noisy, times, torch.full((2,), scale))
 
     told, untold = guided(1.0), guided(0.0)
     assert (told - untold)[0].abs().max() > 1e-3 and (told - untold)[1].abs().max() < 1e-4
@@ -269,6 +269,48 @@ def test_guidance_goes_on_from_no_prompt_to_the_prompt(lesson):
     assert not guided(3.0).requires_grad
 
 
+def test_without_a_map_guidance_also_leads_away_from_perturbed_attention(lesson, config, monkeypatch):
+    teacher, batch, ids, noisy = lesson
+    tokens = batch.condition_tokens.clone()
+    tokens[1] = adapter.condition_tokens(np.zeros((1, config.size, config.size), np.uint8), vae.load_code(config))[0, 2]
+    batch = replace(batch, condition_tokens=tokens)
+
+    def added(scale, timestep=0.9, *, weight=1.5):
+        """By perturbed attention, to the velocities with a map and without."""
+
+        def guided(weight):
+            monkeypatch.setattr(teacher, "config", replace(teacher.config, adapter_perturbed=weight))
+            return teacher.guided_velocity(batch, ids, noisy, torch.full((2,), timestep), torch.full((2,), scale))
+
+        return guided(weight) - guided(0.0)
+
+    with_map, without = added(2.0)
+    assert not with_map.any() and without.abs().max() > 1e-3
+    torch.testing.assert_close(added(2.0, weight=3.0)[1], 2 * without)
+    torch.testing.assert_close(added(1.5)[1], without / 2)
+    torch.testing.assert_close(added(5.0)[1], without)
+    assert not added(1.0).any() and not added(2.0, 0.7).any()
+
+
+def test_perturbed_image_tokens_see_only_themselves(outspoken, config):
+    transformer = load_pipeline(outspoken, device="cpu").transformer
+    guidance.perturb(transformer, text_length=3)
+    attention = transformer.single_transformer_blocks[0].attn
+    rope = transformer.pos_embed(torch.zeros(3 + 2 * 4, 3))
+    rows = torch.randn(1, 3 + 2 * 4, 64, generator=torch.Generator().manual_seed(0))  # text, image, condition
+
+    def reached(place):
+        """The rows whose output hangs on that row."""
+        changed = rows.clone()
+        changed[:, place] += 1
+        before, after = (attention(hidden_states=each, image_rotary_emb=rope)[0] for each in (rows, changed))
+        return set((before - after).abs().amax(1).gt(1e-5).nonzero().flatten().tolist())
+
+    image = {3, 4, 5, 6}
+    assert reached(4) == set(range(11)) - image | {4}
+    assert reached(0) == reached(9) == set(range(11)) - image
+
+
 def test_what_guidance_says_is_learned(outspoken, lesson, config, portraits, tmp_path):
     further = replace(
         config, folder=tmp_path, start_from=outspoken, adapter_guidance=6.0, adapter_steps=120, adapter_batch=8,
@@ -279,9 +321,7 @@ def test_what_guidance_says_is_learned(outspoken, lesson, config, portraits, tmp
     text, transformer, mogle = adapter.load_adapter(further)
     teacher, batch, ids, noisy = lesson
     times, scale = torch.full((2,), 0.9), torch.full((2,), 5.0)
-    told, wanted = (
-        teacher.guided_velocity(batch, ids, noisy, times, each, above=0.3)[0] for each in (torch.ones(2), scale)
-    )
+    told, wanted = (teacher.guided_velocity(batch, ids, noisy, times, each)[0] for each in (torch.ones(2), scale))
     embeds, pooled = text(*ids)
     batch = replace(batch, prompt_embeds=embeds, pooled_prompt_embeds=pooled)
     blended, _ = mogle(batch.condition_tokens, noisy, times)

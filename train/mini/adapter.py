@@ -130,9 +130,7 @@ def train_adapter(samples: Samples, latents: Tensor, config: MiniConfig) -> None
             batch = TrainingBatch(clean, prompt_embeds, pooled, token_grid_ids(clean), txt_ids, tokens)
             batch = batch.to(config.device)
             if teacher:
-                target = teacher.guided_velocity(
-                    batch, (clip_ids, t5_ids), noisy, timestep, guidance, above=config.adapter_guided_above
-                )
+                target = teacher.guided_velocity(batch, (clip_ids, t5_ids), noisy, timestep, guidance)
             blended, gating_weights = mogle(batch.condition_tokens, noisy, timestep)
             velocity = predict_velocity(
                 transformer, batch, noisy, timestep, guidance_scale=guidance if embeds_guidance else None,

@@ -70,6 +70,10 @@ class MiniConfig:
     # levels guidance changes nothing: the picture has been settled.
     adapter_guidance: float = 1.0
     adapter_guided_above: float = 0.3
+    # Without a map, also away from what attention that is perturbed makes: so much of the difference, in full from a
+    # guidance of 2 on; at high noise alone, where the picture's layout is settled and colours are not driven astray.
+    adapter_perturbed: float = 0.0
+    adapter_perturbed_above: float = 0.7
     # Beside the paper's objective: a local expert shall weigh so many times more inside its class than outside.
     adapter_specialisation: float = 3.0
     adapter_specialisation_weight: float = 0.05
