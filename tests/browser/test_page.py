@@ -288,6 +288,7 @@ def test_a_reload_loses_no_setting(page):
     page.evaluate("Object.keys(localStorage).forEach(key => localStorage.setItem(key, '[\"forged\", -1]'))")
     page.reload()
     page.wait_for_function("document.querySelector('#prompt textarea')?.value == 'a face'")
+    page.wait_for_selector(".checkpoint.ready")  # a page that closes earlier breaks its requests off
 
 
 def test_what_is_set_while_the_weights_load_stays(browser, pipeline):
