@@ -22,7 +22,7 @@ from train.data import FaceDataset
 from train.mini import adapter, base, edits, export, guidance, parser, report, samples, vae, words
 from train.mini.__main__ import changed
 from train.mini.config import MiniConfig
-from train.mini.latent_code import encode_portraits
+from train.mini.latent_code import encode_portraits, to_tensor
 from train.mini.loop import fit, learning_rate_factor
 from train.mini.text import TextEncoders, training_ids
 from train.objective import ConditionDropout, TrainingBatch, predict_velocity
@@ -182,6 +182,21 @@ def test_a_seam_shows_across_the_border():
     flat = np.full((8, 8, 3), 100, np.uint8)
     seam = flat + np.uint8(10) * region[..., None]
     assert edits.across_border(flat, region) == 0 and edits.across_border(seam, region) == 10
+
+
+def test_the_decoder_learns_from_what_the_model_redraws(checkpoint, config, portraits, tmp_path):
+    further = replace(config, folder=tmp_path, start_from=checkpoint, decoder_redrawn=0.5, num_inference_steps=8)
+    vae.build_linear(portraits, further)
+    pipeline = load_pipeline(checkpoint, device="cpu")
+    rows = np.array([1, 3])
+    redrawn = vae.redraw(pipeline, portraits, rows, torch.Generator().manual_seed(0), further)
+    own = vae.encode(vae.load_vae(further), to_tensor(portraits.images[rows]))
+    assert redrawn.shape == own.shape
+    # Even an untrained model's last steps leave a portrait nearer to itself than to another one.
+    assert (redrawn - own).square().mean() < (redrawn - own.flip(0)).square().mean()
+    vae.train_decoder(portraits, further)
+    before, after = vae.load_vae(further, decoder=False), vae.load_vae(further)
+    assert any(not torch.equal(*pair) for pair in zip(before.parameters(), after.parameters(), strict=True))
 
 
 def test_a_class_counts_as_much_as_any_other_and_by_its_mean_error():

@@ -38,6 +38,8 @@ class MiniConfig:
     decoder_portraits: float = 0.625  # of a batch; the rest are palette maps and masks
     decoder_learning_rate: float = 2e-4
     decoder_latent_noise: float = 0.05
+    decoder_redrawn: float = 0.0  # of a batch: portraits redrawn by the checkpoint to go on from, in its last steps
+    decoder_redrawn_steps: int = 3  # at most so many of num_inference_steps
 
     # Text encoders: first on captions and attributes alone, then with the transformer.
     text_width: int = 128

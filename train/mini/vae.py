@@ -2,14 +2,16 @@
 
 from dataclasses import asdict, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from facemogle.checkpoints import load_pipeline
+from facemogle.pipeline import FaceMoGLEPipeline
 from facemogle.vae import PixelShuffleAutoencoderKL
 from train.mini.config import MiniConfig
-from train.mini.latent_code import LatentCode, fit_latent_code, mixed_pictures, psnr
+from train.mini.latent_code import LatentCode, fit_latent_code, mixed_pictures, psnr, to_tensor
 from train.mini.linear_vae import hold_constants, set_linear
 from train.mini.loop import fit, load_average
 from train.mini.samples import Samples
@@ -102,17 +104,24 @@ def train_decoder(samples: Samples, config: MiniConfig) -> None:
     vae.decoder.requires_grad_(True).train()
     if config.compile:
         vae.decoder.compile()
+    redrawn = round(config.decoder_redrawn * config.decoder_batch)
+    pipeline = load_pipeline(config.start_from, device=config.device) if redrawn else None
+    if pipeline is not None:
+        pipeline.set_progress_bar_config(disable=True)
 
     def loss_of(generator: torch.Generator, step: int) -> Tensor:
-        pictures = mixed_pictures(samples, config.decoder_batch, generator, portraits=config.decoder_portraits)
-        pictures = pictures.to(config.device)
+        encoded = config.decoder_batch - redrawn
+        pictures = mixed_pictures(samples, encoded, generator, portraits=config.decoder_portraits).to(config.device)
         hold_constants(vae.decoder)
         with torch.no_grad():
             latents = encode(vae, pictures)
-        # The transformer's latents are never quite the encoder's, so the decoder learns to forgive a little noise.
-        latents = latents + config.decoder_latent_noise * torch.randn(latents.shape, generator=generator).to(
-            config.device
-        )
+        # The transformer's latents are never quite the encoder's: the decoder learns to forgive a little noise,
+        latents += config.decoder_latent_noise * torch.randn(latents.shape, generator=generator).to(config.device)
+        # and, once there is a transformer, what its last steps get wrong.
+        if pipeline is not None:
+            rows = torch.randint(len(samples), (redrawn,), generator=generator).numpy()
+            pictures = torch.cat([pictures, to_tensor(samples.images[rows]).to(config.device)])
+            latents = torch.cat([latents, redraw(pipeline, samples, rows, generator, config)])
         decoded = decode(vae, latents)
         return functional.mse_loss(decoded, pictures) + 0.5 * gradient_loss(decoded, pictures)
 
@@ -126,6 +135,24 @@ def train_decoder(samples: Samples, config: MiniConfig) -> None:
         settings=config.settings_of("decoder"),
         checkpoint_seconds=config.checkpoint_seconds,
     )
+
+
+def redraw(
+    pipeline: FaceMoGLEPipeline, samples: Samples, rows: np.ndarray, generator: torch.Generator, config: MiniConfig
+) -> Tensor:
+    """Latents (B, 16, h, w) of portraits, noised as before one of the last steps of sampling, after those steps."""
+    steps = int(torch.randint(1, config.decoder_redrawn_steps + 1, (), generator=generator))
+    tokens = pipeline(
+        [samples.captions[row][0] for row in rows],
+        label_map=[samples.label_maps[row] for row in rows],
+        image=[samples.images[row] for row in rows],
+        strength=steps / config.num_inference_steps,
+        num_inference_steps=config.num_inference_steps,
+        generator=generator,
+        output_type="latent",
+    ).images
+    side = config.size // pipeline.pixels_per_token
+    return functional.pixel_shuffle(tokens.mT.unflatten(2, (side, side)), 2).float()
 
 
 def gradient_loss(a: Tensor, b: Tensor) -> Tensor:
