@@ -122,11 +122,13 @@ def runs(record: dict) -> list[dict]:
 
 
 def draw_curves(record: dict, path: Path) -> None:
-    """Loss over steps: a row for every run, a panel for every stage that took part."""
-    rows = [{stage: points for stage, points in run["stages"].items() if points} for run in runs(record)]
-    figure = Figure(figsize=(12, 2.6 * len(rows)), layout="constrained")
-    panels = figure.subplots(len(rows), max(map(len, rows)), squeeze=False)
-    for run, stages, axes in zip(runs(record), rows, panels, strict=True):
+    """Loss over steps: a row for every run, a panel for every stage whose course, not its end alone, was kept."""
+    kept = [{stage: points for stage, points in run["stages"].items() if len(points) > 1} for run in runs(record)]
+    drawn = [(run, stages) for run, stages in zip(runs(record), kept, strict=True) if stages]
+    figure = Figure(figsize=(12, max(1, 2.6 * len(drawn))), layout="constrained")
+    if drawn:
+        panels = figure.subplots(len(drawn), max(len(stages) for _, stages in drawn), squeeze=False)
+    for (run, stages), axes in zip(drawn, panels if drawn else (), strict=True):
         for panel in axes[len(stages) :]:
             panel.axis("off")
         for panel, (stage, points) in zip(axes, stages.items(), strict=False):
