@@ -24,7 +24,7 @@ from facemogle.checkpoints import (
 )
 from facemogle.ui import layout
 from facemogle.ui.examples import load_examples
-from facemogle.ui.photos import Parsers
+from facemogle.ui.photo.handlers import Parsers
 from facemogle.ui.provider import PipelineProvider
 
 EXAMPLES = Path(__file__).parent / "assets" / "examples"

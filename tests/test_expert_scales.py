@@ -8,10 +8,10 @@ import pytest
 
 from facemogle.gating import EXPERTS
 from facemogle.pipeline import expert_scale_tensor
-from facemogle.ui import expert_scales
-from facemogle.ui.expert_scales import MAX_FACTOR, ExpertScales
+from facemogle.ui.expert_scales import component
+from facemogle.ui.expert_scales.component import MAX_FACTOR, ExpertScales
 
-FOLDER = Path(expert_scales.__file__).parent
+FOLDER = Path(component.__file__).parent
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_the_component_leaves_no_stub_beside_its_source():
     assert not list(FOLDER.glob("*.pyi"))
 
 
-@pytest.mark.parametrize("name", ["expert_scales.html", "expert_scales.css"])
+@pytest.mark.parametrize("name", ["scales.html", "scales.css"])
 def test_templates_survive_gradios_two_template_engines(name):
     text = re.sub(r"\{\{(#each \w+|/each|this\.\w+)\}\}", "", (FOLDER / name).read_text("utf-8"))
     assert not re.search(r"`|\$\{|\{\{|\}\}|\\", text)

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from facemogle.labels import CLASS_ID, PALETTE
-from facemogle.ui.fidelity import SIDE, difference, fidelity, largest_differences, no_parser
+from facemogle.ui.fidelity.view import SIDE, difference, fidelity, largest_differences, no_parser
 from facemogle.ui.templates import template_face
 
 BACKGROUND, SKIN, HAIR, HAT = (CLASS_ID[name] for name in ("background", "skin", "hair", "hat"))

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from facemogle.gating import EXPERTS, GatingRecord, inside_outside
-from facemogle.ui import gating_inspector
-from facemogle.ui.gating_inspector import (
+from facemogle.ui.gating_inspector import component
+from facemogle.ui.gating_inspector.component import (
     MAX_SIDE,
     MAX_STEPS,
     MAX_TITLE,
@@ -23,9 +23,9 @@ from facemogle.ui.gating_inspector import (
     from_data,
     to_data,
 )
-from facemogle.ui.label_editor import decode
+from facemogle.ui.label_editor.component import decode
 
-FOLDER = Path(gating_inspector.__file__).parent
+FOLDER = Path(component.__file__).parent
 
 
 def inspected(steps: int = 3, images: int = 1, grid: tuple[int, int] = (4, 6), *, image: int = 0) -> Inspected:
@@ -203,9 +203,9 @@ def test_output_only():
 
 def test_the_template_stays_constant():
     """What depends on the value would make Gradio draw the page anew, and the runs held there would be lost."""
-    html = (FOLDER / "gating_inspector.html").read_text()
+    html = (FOLDER / "inspector.html").read_text()
     assert not re.search(r"\$\{|`|{{\s*value", html)
-    css = (FOLDER / "gating_inspector.css").read_text()
+    css = (FOLDER / "inspector.css").read_text()
     assert not re.search(r"\$\{|`|{{|url\(", css)
 
 

@@ -12,8 +12,8 @@ from PIL import Image
 
 from facemogle.label_files import read_label_map
 from facemogle.labels import NUM_CLASSES, PALETTE, mirror, to_colours
-from facemogle.ui import label_editor
-from facemogle.ui.label_editor import (
+from facemogle.ui.label_editor import component
+from facemogle.ui.label_editor.component import (
     MAX_SIDE,
     LabelEditor,
     decode,
@@ -26,7 +26,7 @@ from facemogle.ui.label_editor import (
 )
 from facemogle.ui.templates import TEMPLATES, template_face
 
-FOLDER = Path(label_editor.__file__).parent
+FOLDER = Path(component.__file__).parent
 
 
 def png(picture: Image.Image) -> str:
@@ -173,7 +173,7 @@ def test_the_page_knows_the_classes_as_the_labels_do():
     assert len({entry["shortcut"] for entry in classes}) == NUM_CLASSES
 
 
-@pytest.mark.parametrize("name", ["label_editor.html", "label_editor.css"])
+@pytest.mark.parametrize("name", ["editor.html", "editor.css"])
 def test_templates_survive_gradios_two_template_engines(name):
     text = re.sub(r"\{\{(#each \w+|/each|@index|this(\.\w+)?)\}\}", "", (FOLDER / name).read_text("utf-8"))
     assert not re.search(r"`|\$\{|\{\{|\}\}|\\", text)

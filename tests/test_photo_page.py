@@ -21,12 +21,13 @@ from facemogle.label_files import write_label_map
 from facemogle.labels import CLASS_ID, NUM_CLASSES
 from facemogle.parsing.alignment import Face
 from facemogle.picture_files import Settings, read_settings, write_picture
-from facemogle.ui import handlers, photos
+from facemogle.ui import handlers
 from facemogle.ui.api import read_face
-from facemogle.ui.label_editor import Region, decode, encode
-from facemogle.ui.photo_crop import PhotoCrop, Square
-from facemogle.ui.photos import KEEP, OpenPhoto, Parsers, Shown
-from facemogle.ui.picture_drop import PictureDrop, PictureFile
+from facemogle.ui.label_editor.component import Region, decode, encode
+from facemogle.ui.photo import handlers as photos
+from facemogle.ui.photo.crop import PhotoCrop, Square
+from facemogle.ui.photo.handlers import KEEP, OpenPhoto, Parsers, Shown
+from facemogle.ui.picture_drop.component import PictureDrop, PictureFile
 from facemogle.ui.provider import PipelineProvider
 from facemogle.ui.run import Base
 from facemogle.ui.templates import template_face

@@ -11,11 +11,11 @@ import pytest
 from PIL import Image
 
 from facemogle.picture_files import Settings, write_picture
-from facemogle.ui import picture_drop
-from facemogle.ui.picture_drop import MAX_FILE_BYTES, PictureDrop, encode, open_picture
+from facemogle.ui.picture_drop import component
+from facemogle.ui.picture_drop.component import MAX_FILE_BYTES, PictureDrop, encode, open_picture
 from facemogle.ui.templates import template_face
 
-FOLDER = Path(picture_drop.__file__).parent
+FOLDER = Path(component.__file__).parent
 SETTINGS = Settings(
     prompt='a "woman" 頭',
     label_map=template_face(size=200),
@@ -109,6 +109,6 @@ def test_the_component_leaves_no_stub_beside_its_source():
     assert not list(FOLDER.glob("*.pyi"))
 
 
-@pytest.mark.parametrize("name", ["picture_drop.html", "picture_drop.css"])
+@pytest.mark.parametrize("name", ["drop.html", "drop.css"])
 def test_templates_survive_gradios_two_template_engines(name):
     assert not re.search(r"`|\$\{|\{\{|\}\}|\\", (FOLDER / name).read_text("utf-8"))

@@ -20,9 +20,9 @@ from facemogle.label_files import write_label_map
 from facemogle.picture_files import Settings, read_settings
 from facemogle.ui import handlers, layout, recall, run, torch_thread, views
 from facemogle.ui.examples import Example, load_examples
-from facemogle.ui.label_editor import decode
+from facemogle.ui.label_editor.component import decode
 from facemogle.ui.live import Latest
-from facemogle.ui.photos import OpenPhoto
+from facemogle.ui.photo.handlers import OpenPhoto
 from facemogle.ui.provider import PipelineProvider, describe
 from facemogle.ui.run import Base, Step, estimate, picture_size
 from facemogle.ui.suggestions import toggle_phrase

@@ -20,8 +20,8 @@ from facemogle.parsing.parse import FaceParse, FaceParser, parse_frame
 from facemogle.parsing.photos import read_photo
 from facemogle.picture_files import read_settings
 from facemogle.ui import torch_thread
-from facemogle.ui.expert_scales import ExpertScales
-from facemogle.ui.photos import Parsers
+from facemogle.ui.expert_scales.component import ExpertScales
+from facemogle.ui.photo.handlers import Parsers
 from facemogle.ui.provider import PipelineProvider
 from facemogle.ui.visit import Visit
 

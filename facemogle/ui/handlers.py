@@ -14,11 +14,11 @@ from PIL import Image
 from facemogle.picture_files import Settings
 from facemogle.ui import torch_thread, views
 from facemogle.ui.examples import Example
-from facemogle.ui.fidelity import fidelity, no_parser
-from facemogle.ui.gating_inspector import Inspected
-from facemogle.ui.label_editor import encode, laid_under
+from facemogle.ui.fidelity.view import fidelity, no_parser
+from facemogle.ui.gating_inspector.component import Inspected
+from facemogle.ui.label_editor.component import encode, laid_under
 from facemogle.ui.live import Latest
-from facemogle.ui.photos import OpenPhoto
+from facemogle.ui.photo.handlers import OpenPhoto
 from facemogle.ui.picture_strip import strip
 from facemogle.ui.provider import PipelineProvider
 from facemogle.ui.run import MAX_SEED, MAX_STEPS, Base, Cancelled, Edit, Request, Run, Step, picture_size, stream

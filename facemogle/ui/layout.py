@@ -14,14 +14,14 @@ from facemogle.ui import handlers, recall, views
 from facemogle.ui.api import add_api
 from facemogle.ui.body_limit import BodyLimit
 from facemogle.ui.examples import Example
-from facemogle.ui.expert_scales import ExpertScales
-from facemogle.ui.fidelity import fidelity_view
-from facemogle.ui.gating_inspector import GatingInspector
-from facemogle.ui.label_editor import LabelEditor, Region
+from facemogle.ui.expert_scales.component import ExpertScales
+from facemogle.ui.fidelity.view import fidelity_view
+from facemogle.ui.gating_inspector.component import GatingInspector
+from facemogle.ui.label_editor.component import LabelEditor, Region
 from facemogle.ui.live import Latest
-from facemogle.ui.photo_panel import PhotoPanel
-from facemogle.ui.photos import Parsers
-from facemogle.ui.picture_drop import PictureDrop
+from facemogle.ui.photo.handlers import Parsers
+from facemogle.ui.photo.panel import PhotoPanel
+from facemogle.ui.picture_drop.component import PictureDrop
 from facemogle.ui.picture_strip import picture_strip, strip, titled_map
 from facemogle.ui.provider import PipelineProvider
 from facemogle.ui.run import MAX_SEED
@@ -256,7 +256,7 @@ def launch_options() -> dict[str, Any]:
     ).set(body_text_color_subdued="*neutral_500", body_text_color_subdued_dark="*neutral_400")
     return {
         "theme": theme,
-        "css_paths": Path(__file__).with_name("style.css"),
+        "css_paths": Path(__file__).with_name("page.css"),
         "ssr_mode": False,
         "footer_links": ["api", "settings"],
         "app_kwargs": {"middleware": [Middleware(BodyLimit)]},

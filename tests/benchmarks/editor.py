@@ -11,7 +11,7 @@ from itertools import pairwise
 import gradio as gr
 from playwright.sync_api import Page, sync_playwright
 
-from facemogle.ui.label_editor import LabelEditor
+from facemogle.ui.label_editor.component import LabelEditor
 from facemogle.ui.templates import template_face
 
 STROKES, SECONDS = 20, 5

@@ -12,7 +12,7 @@ from actions import EXAMPLES
 from facemogle.checkpoints import CheckpointError, load_parser, load_pipeline
 from facemogle.labels import LEFT_RIGHT_PAIRS
 from facemogle.ui import layout
-from facemogle.ui.photos import Parsers
+from facemogle.ui.photo.handlers import Parsers
 from facemogle.ui.provider import PipelineProvider
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright: see requirements-dev.txt")

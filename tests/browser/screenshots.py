@@ -22,7 +22,7 @@ from facemogle.checkpoints import (  # noqa: E402
 )
 from facemogle.ui import layout  # noqa: E402
 from facemogle.ui.examples import load_examples  # noqa: E402
-from facemogle.ui.photos import Parsers  # noqa: E402
+from facemogle.ui.photo.handlers import Parsers  # noqa: E402
 from facemogle.ui.provider import PipelineProvider  # noqa: E402
 
 ASSETS = ROOT / "assets"

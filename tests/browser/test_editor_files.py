@@ -7,7 +7,7 @@ from PIL import Image
 
 from facemogle.label_files import read_label_map, write_label_map
 from facemogle.labels import CLASS_ID, NUM_CLASSES, from_colours, to_colours
-from facemogle.ui.label_editor import MAX_FILE_BYTES
+from facemogle.ui.label_editor.component import MAX_FILE_BYTES
 from facemogle.ui.templates import template_face
 
 

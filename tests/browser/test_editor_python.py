@@ -10,7 +10,7 @@ from actions import at, choose, map_in, opacity, press, stroke
 from PIL import Image
 
 from facemogle.labels import CLASS_ID
-from facemogle.ui.label_editor import LabelEditor
+from facemogle.ui.label_editor.component import LabelEditor
 from facemogle.ui.templates import template_face
 from facemogle.ui.views import data_url
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from facemogle.gating import EXPERTS, GatingRecord, locality, winners
 from facemogle.ui import layout
-from facemogle.ui.gating_inspector import MAX_RUNS, GatingInspector, Inspected
+from facemogle.ui.gating_inspector.component import MAX_RUNS, GatingInspector, Inspected
 
 HAIR = EXPERTS.index("hair")
 NAMES = [name.replace("_", " ") for name in EXPERTS]

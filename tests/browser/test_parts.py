@@ -14,9 +14,9 @@ from PIL import Image
 from facemogle.gating import EXPERTS
 from facemogle.labels import CLASS_ID
 from facemogle.picture_files import Settings, write_picture
-from facemogle.ui.expert_scales import ExpertScales
-from facemogle.ui.fidelity import fidelity, fidelity_view, no_parser
-from facemogle.ui.picture_drop import MAX_FILE_BYTES, PictureDrop
+from facemogle.ui.expert_scales.component import ExpertScales
+from facemogle.ui.fidelity.view import fidelity, fidelity_view, no_parser
+from facemogle.ui.picture_drop.component import MAX_FILE_BYTES, PictureDrop
 from facemogle.ui.templates import template_face
 
 FACE = template_face(size=128)

@@ -27,7 +27,7 @@ MAX_FILE_BYTES = 32 * 2**20
 START_SIDE = 512
 _HERE = Path(__file__).parent
 # Of one function, in order.
-_PARTS = ("_map", "_view", "_marks", "_move", "_tools", "_history", "_palette", "_files", "")
+_SCRIPTS = [f"{part}.js" for part in ("map", "view", "marks", "move", "tools", "history", "palette", "files", "editor")]
 
 
 class LabelMapData(TypedDict):
@@ -71,9 +71,9 @@ class LabelEditor(PageComponent):
             label=label,
             elem_id=elem_id,
             render=render,
-            html_template=(_HERE / "label_editor.html").read_text("utf-8"),
-            css_template=(_HERE / "label_editor.css").read_text("utf-8"),
-            js_on_load="\n".join((_HERE / f"label_editor{part}.js").read_text("utf-8") for part in _PARTS),
+            html_template=(_HERE / "editor.html").read_text("utf-8"),
+            css_template=(_HERE / "editor.css").read_text("utf-8"),
+            js_on_load="\n".join((_HERE / script).read_text("utf-8") for script in _SCRIPTS),
             apply_default_css=False,
             server_functions=[open_label_map, save_label_map, save_colours, start_from],
             backdrop=backdrop,

@@ -27,9 +27,9 @@ class ExpertScales(PageComponent):
             value,  # type: ignore[arg-type]
             label=label,
             elem_id=elem_id,
-            html_template=(_HERE / "expert_scales.html").read_text("utf-8"),
-            css_template=(_HERE / "expert_scales.css").read_text("utf-8"),
-            js_on_load=(_HERE / "expert_scales.js").read_text("utf-8"),
+            html_template=(_HERE / "scales.html").read_text("utf-8"),
+            css_template=(_HERE / "scales.css").read_text("utf-8"),
+            js_on_load=(_HERE / "scales.js").read_text("utf-8"),
             apply_default_css=False,
             experts=_experts(),
         )

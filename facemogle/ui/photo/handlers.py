@@ -1,4 +1,4 @@
-"""What the page does with a photo: finds the faces, frames one, reads its label map. Handlers, as in handlers.py.
+"""What the page does with a photo: finds the faces, frames one, reads its label map. Handlers, as in ui/handlers.py.
 
 A photo is (H, W, 3) uint8 RGB. It stays in the memory of the visit; nothing here writes a file.
 """
@@ -20,10 +20,11 @@ from facemogle.parsing.alignment import Face, Frame, find_faces, frame_face, fra
 from facemogle.parsing.cleanup import swap_sides
 from facemogle.parsing.parse import FaceParse, FaceParser, disagreement, parse_frame
 from facemogle.parsing.photos import read_photo
-from facemogle.ui import photo_crop, torch_thread
-from facemogle.ui.label_editor import laid_under
-from facemogle.ui.photo_crop import Square
-from facemogle.ui.picture_drop import PictureFile
+from facemogle.ui import torch_thread
+from facemogle.ui.label_editor.component import laid_under
+from facemogle.ui.photo import crop as photo_crop
+from facemogle.ui.photo.crop import Square
+from facemogle.ui.picture_drop.component import PictureFile
 from facemogle.ui.picture_strip import SIDE, strip
 from facemogle.ui.run import Base
 

@@ -7,16 +7,16 @@ from typing import Any
 
 import gradio as gr
 
-from facemogle.ui import photos
-from facemogle.ui.label_editor import LabelEditor
-from facemogle.ui.photo_crop import PhotoCrop
-from facemogle.ui.photos import Parsers
-from facemogle.ui.picture_drop import PictureDrop
+from facemogle.ui.label_editor.component import LabelEditor
+from facemogle.ui.photo import handlers
+from facemogle.ui.photo.crop import PhotoCrop
+from facemogle.ui.photo.handlers import Parsers
+from facemogle.ui.picture_drop.component import PictureDrop
 from facemogle.ui.picture_strip import picture_strip
 
 
 class PhotoPanel:
-    """Lays out a line on the photo and, under it, its faces and tools, which style.css hides while there is none."""
+    """Lays out a line on the photo and, under it, its faces and tools, which page.css hides while there is none."""
 
     def __init__(self, parsers: Parsers):
         self.parsers = replace(parsers, load=cache(parsers.load))
@@ -53,7 +53,7 @@ class PhotoPanel:
         how = [self.menu, self.clean]
 
         def choose_face(photo, parser: str, clean: bool, event: gr.EventData):
-            yield from photos.choose_face(parsers, photo, event.index, parser, clean)
+            yield from handlers.choose_face(parsers, photo, event.index, parser, clean)
 
         def serve(event: Callable, handler: Callable, inputs: list) -> None:
             event(
@@ -61,11 +61,11 @@ class PhotoPanel:
                 **private,
             )  # fmt: skip
 
-        serve(drop.photo, partial(photos.open_picture, parsers, template_prompts), [drop, *how, prompt])
+        serve(drop.photo, partial(handlers.open_picture, parsers, template_prompts), [drop, *how, prompt])
         serve(self.faces.pick, choose_face, [photo, *how])
-        serve(self.whole.click, partial(photos.take_whole, parsers), [photo, *how])
-        serve(self.crop.crop, partial(photos.take_square, parsers), [photo, self.crop, *how])
-        serve(self.menu.input, partial(photos.read_again, parsers), [photo, *how])
-        serve(self.clean.input, partial(photos.read_again, parsers), [photo, *how])
-        serve(self.swap.click, photos.swap, [photo, editor])
-        serve(self.close.click, photos.close, [photo, base])
+        serve(self.whole.click, partial(handlers.take_whole, parsers), [photo, *how])
+        serve(self.crop.crop, partial(handlers.take_square, parsers), [photo, self.crop, *how])
+        serve(self.menu.input, partial(handlers.read_again, parsers), [photo, *how])
+        serve(self.clean.input, partial(handlers.read_again, parsers), [photo, *how])
+        serve(self.swap.click, handlers.swap, [photo, editor])
+        serve(self.close.click, handlers.close, [photo, base])

@@ -28,7 +28,7 @@ _PARSER_HELP = "A parser is a second network that looks at a picture and says wh
 
 def fidelity_view(*, elem_id: str) -> gr.HTML:
     """The place on the page for what the functions below return."""
-    css = Path(__file__).with_name("fidelity.css").read_text("utf-8")
+    css = Path(__file__).with_name("view.css").read_text("utf-8")
     return gr.HTML(css_template=css, js_on_load=None, apply_default_css=False, elem_id=elem_id)
 
 

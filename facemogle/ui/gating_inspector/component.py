@@ -20,7 +20,7 @@ from facemogle import figures
 from facemogle.gating import EXPERTS, NUM_EXPERTS, GatingRecord, locality, save_gating
 from facemogle.masks import resize_nearest
 from facemogle.ui.component import PageComponent
-from facemogle.ui.label_editor import LabelMapData, decode, encode
+from facemogle.ui.label_editor.component import LabelMapData, decode, encode
 from facemogle.ui.run import MAX_STEPS
 from facemogle.ui.views import CHIPS, COLOURS, data_url
 
@@ -38,7 +38,7 @@ EXPORT_PATIENCE = 20  # seconds to wait for another visitor's export
 
 _FACE_PREFIX = "data:image/webp;base64,"
 _HERE = Path(__file__).parent
-_SCRIPTS = [f"gating_inspector{part}.js" for part in ("_run", "_maps", "_charts", "_column", "")]  # one function
+_SCRIPTS = [f"{part}.js" for part in ("run", "maps", "charts", "column", "inspector")]  # one function
 _one_export = threading.Lock()  # a film of a large run takes 100 MB
 
 
@@ -84,8 +84,8 @@ class GatingInspector(PageComponent):
             value,  # type: ignore[arg-type]
             label=label,
             elem_id=elem_id,
-            html_template=(_HERE / "gating_inspector.html").read_text("utf-8"),
-            css_template=(_HERE / "gating_inspector.css").read_text("utf-8"),
+            html_template=(_HERE / "inspector.html").read_text("utf-8"),
+            css_template=(_HERE / "inspector.css").read_text("utf-8"),
             js_on_load="\n".join((_HERE / script).read_text("utf-8") for script in _SCRIPTS),
             apply_default_css=False,
             server_functions=[export_gating],

@@ -40,9 +40,9 @@ class PictureDrop(PageComponent):
         super().__init__(
             label=label,
             elem_id=elem_id,
-            html_template=(_HERE / "picture_drop.html").read_text("utf-8"),
-            css_template=(_HERE / "picture_drop.css").read_text("utf-8"),
-            js_on_load=(_HERE / "picture_drop.js").read_text("utf-8"),
+            html_template=(_HERE / "drop.html").read_text("utf-8"),
+            css_template=(_HERE / "drop.css").read_text("utf-8"),
+            js_on_load=(_HERE / "drop.js").read_text("utf-8"),
             apply_default_css=False,
             server_functions=[open_picture],
             max_file_bytes=MAX_FILE_BYTES,
