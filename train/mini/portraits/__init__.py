@@ -11,7 +11,8 @@ from train.mini.portraits.attributes import (
     Shape,
     sample_attributes,
 )
-from train.mini.portraits.captions import SUGGESTIONS, VOCABULARY, caption
+from train.mini.portraits.captions import caption
+from train.mini.portraits.phrases import SUGGESTIONS, VOCABULARY, unusual
 from train.mini.portraits.render import render
 
 __all__ = [
@@ -28,4 +29,5 @@ __all__ = [
     "caption",
     "render",
     "sample_attributes",
+    "unusual",
 ]
