@@ -21,6 +21,7 @@ from facemogle.checkpoints import (
     parser_of,
     parsers,
     prompt_suggestions,
+    prompt_words,
 )
 from facemogle.ui import layout
 from facemogle.ui.examples import load_examples
@@ -47,6 +48,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         provider,
         load_examples(EXAMPLES),
         suggestions=prompt_suggestions(name),
+        prompt_words=prompt_words(name),
         defaults=default_settings(name),
         load_parser=partial(load, parser) if parser else None,
         parsers=Parsers(parsers(), load, parser_available, default_parser()),

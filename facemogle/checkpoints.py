@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 __all__ = [
     "ADAPTER_FILE", "CHECKPOINTS", "FLUX", "PARSERS", "PUBLISHED", "SUGGESTIONS_FILE", "Checkpoint", "CheckpointError",
     "LocalFiles", "available", "default_parser", "default_settings", "describe", "find_files", "find_folder",
-    "load_parser", "load_pipeline", "parser_available", "parser_of", "parsers", "prompt_suggestions", "read_mogle",
+    "load_parser", "load_pipeline", "parser_available", "parser_of", "parsers", "prompt_suggestions", "prompt_words",
+    "read_mogle",
 ]  # fmt: skip
 
 FLUX = "black-forest-labs/FLUX.1-dev"
@@ -149,6 +150,14 @@ def prompt_suggestions(name_or_path: str | os.PathLike) -> dict[str, list[str]]:
     """Attribute -> phrases that a checkpoint on this disk was trained on; empty: it knows language at large."""
     file = _base(name_or_path) / SUGGESTIONS_FILE
     return read_json(file) if file.is_file() else {}
+
+
+def prompt_words(name_or_path: str | os.PathLike) -> int | None:
+    """How many words of a prompt are read by a checkpoint on this disk that knows some words alone; None: by others."""
+    if not prompt_suggestions(name_or_path):
+        return None
+    length = read_json(_base(name_or_path) / "model_index.json").get("max_sequence_length")
+    return length and length - 1  # T5's mark of the end takes one
 
 
 def default_settings(name_or_path: str | os.PathLike) -> tuple[int, float]:

@@ -32,6 +32,7 @@ from facemogle.labels import NUM_CLASSES
 from facemogle.masks import check_label_map, condition_images, resize_nearest
 from facemogle.mogle import MoGLE
 from facemogle.transformer import FaceMoGLETransformer2DModel
+from facemogle.words import PromptReading, read_prompt
 
 ADAPTER_FILE = "pytorch_lora_weights.safetensors"
 OUTPUT_TYPES = ("pil", "np", "pt", "latent")
@@ -316,9 +317,6 @@ class FaceMoGLEPipeline(DiffusionPipeline, FluxLoraLoaderMixin):
         """Prompts -> T5 embeddings (B, T, D), CLIP's pooled embedding (B, P). Long ones are cut, with a warning."""
 
         def token_ids(tokenizer, max_length: int) -> Tensor:
-            longest = max(len(ids) for ids in tokenizer(list(prompts)).input_ids)
-            if longest > max_length:
-                logger.warning(f"A prompt of {longest} tokens was cut to {max_length} for {type(tokenizer).__name__}.")
             padded = tokenizer(
                 list(prompts), padding="max_length", max_length=max_length, truncation=True, return_tensors="pt"
             )
@@ -326,17 +324,22 @@ class FaceMoGLEPipeline(DiffusionPipeline, FluxLoraLoaderMixin):
 
         if not prompts or not all(isinstance(prompt, str) for prompt in prompts):
             raise ValueError(f"prompt must be a string or a list of strings, got {prompts!r}.")
-        if unknown := self._unknown_words(prompts):
-            logger.warning(f"The model does not know: {', '.join(unknown[:5])}.")
+        for note in dict.fromkeys(note for each in prompts for note in self._notes(each, max_sequence_length)):
+            logger.warning(note)
         pooled = self.text_encoder(token_ids(self.tokenizer, self.tokenizer.model_max_length)).pooler_output
         return self.text_encoder_2(token_ids(self.tokenizer_2, max_sequence_length))[0], pooled
 
-    def _unknown_words(self, prompts: Sequence[str]) -> list[str]:
-        """The words of which T5's tokenizer makes, at least in part, its unknown token."""
-        words = dict.fromkeys(word.strip(".,;:!?") for prompt in prompts for word in prompt.split())
-        tokens = self.tokenizer_2(list(words), add_special_tokens=False).input_ids if words else []
-        unknown = self.tokenizer_2.unk_token_id
-        return [word for word, ids in zip(words, tokens, strict=True) if unknown in ids]
+    def read_prompt(self, prompt: str) -> PromptReading:
+        """Which of its words the model does not know, what is near them, and how much of it counts."""
+        return read_prompt(prompt, self.tokenizer_2, self.config.max_sequence_length)
+
+    def _notes(self, prompt: str, max_sequence_length: int) -> list[str]:
+        read = read_prompt(prompt, self.tokenizer_2, max_sequence_length)
+        pooled = read_prompt(prompt, self.tokenizer, self.tokenizer.model_max_length)
+        if pooled.cut and not read.cut:
+            less = f"The prompt's end counts less, from {pooled.cut_start()!r} on"
+            return [*read.notes(), f"{less}: CLIP reads {pooled.limit} {pooled.unit}s."]
+        return read.notes()
 
     @torch.no_grad()
     def encode_images(self, images: Tensor) -> Tensor:

@@ -12,6 +12,8 @@ TRAIN = sorted((ROOT / "train").rglob("*.py"))
 # A module of the package (a folder counts as one) -> the modules of the package that it may import.
 ARROWS = {
     "labels": set(),
+    "synonyms": set(),
+    "words": {"synonyms"},
     "masks": {"labels"},
     "label_files": {"labels"},
     "picture_files": {"labels"},
@@ -22,7 +24,7 @@ ARROWS = {
     "transformer": set(),
     "vae": set(),
     "editing": {"masks"},
-    "pipeline": {"transformer", "mogle", "masks", "editing", "gating", "labels"},
+    "pipeline": {"transformer", "mogle", "masks", "editing", "gating", "labels", "words"},
     "weight_files": set(),
     "parser_checkpoints": {"weight_files", "parsing"},
     "checkpoints": {"parser_checkpoints", "weight_files", "pipeline", "mogle", "transformer", "vae"},

@@ -21,6 +21,7 @@ from facemogle.checkpoints import (
     describe,
     load_pipeline,
     prompt_suggestions,
+    prompt_words,
 )
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -350,6 +351,9 @@ def test_phrases_that_a_checkpoint_knows(tmp_path):
     assert prompt_suggestions(tmp_path) == prompt_suggestions("flux") == {}
     (tmp_path / "suggestions.json").write_text('{"hat": ["a wide hat"]}')
     assert prompt_suggestions(tmp_path) == {"hat": ["a wide hat"]}
+    (tmp_path / "model_index.json").write_text('{"max_sequence_length": 20}')
+    assert prompt_words(tmp_path) == 19 and prompt_words("flux") is None
+    assert prompt_words("mini") == 31
 
 
 def test_settings_are_known_before_the_weights_are_read(tmp_path):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
-from facemogle.checkpoints import load_pipeline
+from facemogle.checkpoints import load_pipeline, prompt_words
 from facemogle.cli.arguments import (
     LABEL_MAP_HELP,
     add_command,
@@ -62,7 +62,8 @@ def add_generate(commands) -> None:
     summary = "a face from a prompt, a label map or both"
     command = add_command(commands, "generate", run_generate, summary, _GENERATE_HELP)
     add = command.add_argument
-    add("--prompt", help="what the face looks like; none: the label map alone decides")
+    longest = f" (mini reads {words} words of it)" if (words := prompt_words("mini")) else ""
+    add("--prompt", help=f"what the face looks like{longest}; none: the label map alone decides")
     add("--label-map", type=Path, metavar="PNG", help="where things are (see below); none: the text alone decides")
     add("--image", type=Path, metavar="PNG", help=_IMAGE_HELP)
     region = command.add_mutually_exclusive_group()

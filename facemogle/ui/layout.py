@@ -68,6 +68,7 @@ def build(
     examples: list[Example],
     *,
     suggestions: dict[str, list[str]] | None = None,
+    prompt_words: int | None = None,
     defaults: tuple[int, float] = (28, 3.5),
     load_parser: Callable[[], Any] | None = None,
     parsers: Parsers | None = None,
@@ -76,10 +77,10 @@ def build(
 ) -> gr.Blocks:
     """The whole page.
 
-    suggestions: attribute -> phrases that the checkpoint knows. defaults: its steps and guidance scale, which the page
-    starts from before it is loaded. load_parser: of the parser that reads its faces, if there is one. parsers: those
-    that read photos; without, the page takes none. live: offer painting that answers at once. on_gpu wraps the one
-    function that runs the model, as `spaces.GPU` does.
+    suggestions: attribute -> phrases that the checkpoint knows. prompt_words: how many words of a prompt it reads.
+    defaults: its steps and guidance scale, which the page starts from before it is loaded. load_parser: of the parser
+    that reads its faces, if there is one. parsers: those that read photos; without, the page takes none. live: offer
+    painting that answers at once. on_gpu wraps the one function that runs the model, as `spaces.GPU` does.
     """
     start = examples[0] if examples else Example(template_face(), "")
     parser, latest = load_parser and cache(load_parser), Latest()
@@ -105,7 +106,7 @@ def build(
                     start.prompt, label="Prompt", lines=2, max_lines=4, elem_id="prompt",
                     placeholder="A woman with red hair. Without a prompt, the map alone decides.",
                 )  # fmt: skip
-                words = suggestion_list(suggestions or {}, elem_id="words")
+                words = suggestion_list(suggestions or {}, words=prompt_words, elem_id="words")
                 with gr.Row(elem_id="actions"):
                     generate = gr.Button("Generate", variant="primary", elem_id="generate")
                     cancel = gr.Button("Cancel", variant="stop", min_width=100, elem_id="cancel")

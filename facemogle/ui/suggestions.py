@@ -6,6 +6,7 @@ import gradio as gr
 _HTML = """
 <details>
   <summary>Words it knows</summary>
+  {{#if words}}<p>It reads the first {{words}} words of a prompt.</p>{{/if}}
   {{#each attributes}}
   <details name="attribute">
     <summary>{{this.name}}</summary>
@@ -24,14 +25,15 @@ element.addEventListener("click", (event) => {
 """
 
 
-def suggestion_list(suggestions: dict[str, list[str]], *, elem_id: str) -> gr.HTML:
-    """Clicking a phrase is the event `pick`, with its `attribute` and `phrase`."""
+def suggestion_list(suggestions: dict[str, list[str]], *, words: int | None, elem_id: str) -> gr.HTML:
+    """Clicking a phrase is the event `pick`, with its `attribute` and `phrase`. words: so many of a prompt are read."""
     return gr.HTML(
         html_template=_HTML,
         js_on_load=_JS,
         apply_default_css=False,
         elem_id=elem_id,
         visible=bool(suggestions),
+        words=words,
         attributes=[{"name": attribute, "phrases": phrases} for attribute, phrases in suggestions.items()],
     )
 

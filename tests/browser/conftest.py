@@ -93,6 +93,7 @@ def app() -> Iterator[SimpleNamespace]:
         PipelineProvider("tiny: random weights", load, checkpoint="tiny"),
         EXAMPLES,
         suggestions=suggestions,
+        prompt_words=31,
         load_parser=load_parser,
         parsers=PARSERS,
         on_gpu=record,

@@ -19,6 +19,7 @@ from facemogle.checkpoints import (  # noqa: E402
     parser_available,
     parsers,
     prompt_suggestions,
+    prompt_words,
 )
 from facemogle.ui import layout  # noqa: E402
 from facemogle.ui.examples import load_examples  # noqa: E402
@@ -34,6 +35,7 @@ def main() -> None:
         PipelineProvider(describe("mini"), partial(load_pipeline, "mini"), checkpoint="mini"),
         load_examples(ASSETS / "examples"),
         suggestions=prompt_suggestions("mini"),
+        prompt_words=prompt_words("mini"),
         defaults=default_settings("mini"),
         load_parser=load_parser,
         parsers=Parsers(parsers(), load_parser, parser_available, default_parser()),

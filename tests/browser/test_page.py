@@ -73,6 +73,7 @@ def test_known_words_are_clicked_into_the_prompt(page):
 
     page.locator("#prompt textarea").fill("a woman")
     page.get_by_text("Words it knows").click()
+    assert page.get_by_text("It reads the first 31 words of a prompt.").is_visible()
     page.locator("#words").get_by_text("hair colour").click()
     page.get_by_role("button", name="red hair").click()
     prompt_becomes("a woman, red hair")

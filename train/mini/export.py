@@ -14,6 +14,7 @@ from facemogle.pipeline import FaceMoGLEPipeline
 from train.mini.adapter import load_adapter
 from train.mini.config import STAGES, MiniConfig
 from train.mini.portraits import SUGGESTIONS
+from train.mini.text import read_synonyms
 from train.mini.vae import load_vae
 from train.publish import CONFIG_FILE, WEIGHTS_FOLDER
 from train.train import LOG_FILE
@@ -53,6 +54,7 @@ def export(config: MiniConfig, destination: Path = DESTINATION) -> None:
     shutil.rmtree(part, ignore_errors=True)
     assemble(config).to(dtype=torch.bfloat16).save_pretrained(part, max_shard_size="9MB")
     forget_origin(part)
+    read_synonyms(part)
     (part / "LICENSE.md").write_text(LICENSE_NOTE)
     (part / SUGGESTIONS_FILE).write_text(json.dumps(SUGGESTIONS, indent=1) + "\n")
     write_record(training_record(config), part)

@@ -1,12 +1,15 @@
 """Word-level tokenizers and small CLIP and T5 text encoders over the captions' closed vocabulary."""
 
+from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 
 import torch
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, PreTrainedTokenizerFast, T5Config, T5EncoderModel
 
+from facemogle.words import known_words, replacements
 from train.mini.config import MiniConfig
 from train.mini.portraits import VOCABULARY
 from train.objective import ConditionDropout, drop_text
@@ -47,6 +50,15 @@ def t5_tokenizer(config: MiniConfig) -> PreTrainedTokenizerFast:
     return word_tokenizer(
         ["<pad>", "</s>", UNKNOWN], "$A </s>", length=config.text_length, pad_token="<pad>", eos_token="</s>"
     )
+
+
+def read_synonyms(folder: Path) -> None:
+    """Let the tokenizers of a checkpoint read what people say for the words that it knows; captions say those words."""
+    for file in (folder / "tokenizer" / "tokenizer.json", folder / "tokenizer_2" / "tokenizer.json"):
+        tokenizer = Tokenizer.from_file(str(file))
+        rules = [normalizers.Replace(Regex(pattern), text) for pattern, text in replacements(known_words(tokenizer))]
+        tokenizer.normalizer = normalizers.Sequence([normalizers.Lowercase(), *rules])
+        tokenizer.save(str(file))
 
 
 class TextEncoders(nn.Module):
@@ -119,11 +131,16 @@ def training_ids(
     *,
     dropout: ConditionDropout,
     unknown: float,
+    keep: Sequence[bool] = (),
 ) -> tuple[Tensor, Tensor]:
-    """Token ids of captions, some dropped whole, some words replaced by the unknown word, so that both are harmless."""
+    """Token ids of captions, some dropped whole, some words replaced by the unknown word, so that both are harmless.
+
+    keep: captions that must not be dropped, since they tell something unusual.
+    """
     texts = []
-    for caption in drop_text(captions, dropout, generator=generator):
-        words = caption.split()
+    dropped = drop_text(captions, dropout, generator=generator)
+    for text, caption, kept in zip_longest(dropped, captions, keep, fillvalue=False):
+        words = (caption if kept else text).split()
         replaced = torch.rand(len(words), generator=generator) < unknown
         texts.append(" ".join(UNKNOWN if gone else word for word, gone in zip(words, replaced, strict=True)))
     return encoders.ids(texts)
