@@ -62,7 +62,7 @@ def read_prompt(prompt: str, tokenizer: Any, max_length: int) -> PromptReading:
         {word: nearest(word, known) for word in words},
         tokens=len(ids),
         limit=limit,
-        cut=prompt[places[limit][0] :].strip() if len(ids) > limit else "",
+        cut=prompt[prompt.rfind(" ", 0, places[limit][0] + 1) + 1 :].strip() if len(ids) > limit else "",
         unit="word" if known else "token",
     )
 

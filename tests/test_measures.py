@@ -77,6 +77,15 @@ def test_features_tell_pictures_apart():
     assert len(np.unique(rows.round(6), axis=0)) == 3
 
 
+def test_total_variation_tells_how_far_apart_two_gatings_are():
+    one = np.zeros((20, 2, 2))
+    one[3] = 1
+    other = one.copy()
+    other[3, 0, 0], other[4, 0, 0] = 0.75, 0.25
+    other[3, 1, 1], other[5, 1, 1] = 0, 1
+    assert measures.total_variation(one, other).tolist() == [[0.25, 0], [0, 1]]
+
+
 def test_the_probe_finds_what_is_there_and_no_more():
     rng = np.random.default_rng(0)
     tokens, present = rng.normal(size=(2000, 8)), rng.random(2000) < 0.1

@@ -15,6 +15,7 @@ from torch import nn
 from facemogle import checkpoints
 from facemogle.checkpoints import load_parser, load_pipeline
 from facemogle.gating import inside_outside
+from facemogle.gating import EXPERTS
 from facemogle.labels import CLASS_ID, NAMES
 from facemogle.pipeline import image_ids
 from tests import tiny_training
@@ -96,7 +97,11 @@ def test_it_is_measured_and_reported(checkpoint, config, tmp_path, monkeypatch):
     assert measured["edits"]["equal to the photo outside"] == measured["edits"]["cases"] == 2
     assert set(measured["gating inside / outside"]) == set(measured["text and map"]["IoU"]) == set(NAMES)
     assert len(measured["gating inside / outside, by step"]["skin"]) == config.num_inference_steps
+    over_time = measured["gating over the steps"]
+    assert over_time["cases"] == 3 and set(over_time["by expert"]) == set(EXPERTS)
+    assert 0 < over_time["first to last step"] < 1 and 0 < over_time["between portraits"] < 1
     page = (checkpoint / "REPORT.md").read_text()
+    assert f"total variation of\n{over_time['first to last step']} " in page
     assert str(measured["text and map"]["mean IoU"]) in page
     for picture in re.findall(r"\((\S+\.jpg)\)", page):
         assert (checkpoint / picture).is_file()

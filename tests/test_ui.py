@@ -118,7 +118,7 @@ def test_a_seed_that_cannot_be_used_is_explained(provider, seed):
 
 
 def test_a_long_prompt_is_cut_and_the_page_says_so(provider):
-    assert "was cut to 16" in generate(provider, prompt="freckles " * 1100, steps=1)[-1][1]
+    assert "Only the first 15 of the prompt's" in generate(provider, prompt="freckles " * 1100, steps=1)[-1][1]
 
 
 def test_previews_show_where_the_run_is_heading(pipeline):

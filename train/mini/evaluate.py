@@ -28,6 +28,7 @@ from train.mini.measures import COLOURED
 BATCH = 4
 SWAPPED = ("hair colour", "clothes colour", "background colour")
 NECKLACE_PIXELS = 4
+TIMED = 20  # portraits whose gating over the steps is measured
 SEEN_PORTRAITS = 1_000  # of the training split: what its words for colours look like, and its distribution
 
 
@@ -167,6 +168,28 @@ def measure_necklace(pipeline: FaceMoGLEPipeline, portraits: samples.Samples) ->
     return {name: round(measures.probe_accuracy(each, np.concatenate(present)), 3) for name, each in by_expert}
 
 
+def measure_time(pipeline: FaceMoGLEPipeline, portraits: samples.Samples) -> dict:
+    """Does the gating heed the time? Mean total variation between the first step's weights and the last's, over tokens.
+
+    Beside it, that between two portraits' first steps; and what each expert's weight changes by, on average.
+    """
+    first, last = [], []
+    for row, (label_map, captions) in enumerate(zip(portraits.label_maps, portraits.captions, strict=True)):
+        generator = torch.Generator().manual_seed(row)
+        gating = pipeline(captions[0], label_map=label_map, generator=generator, record_gating=True).gating
+        assert gating is not None
+        first.append(gating.at(0))
+        last.append(gating.at(len(gating.weights) - 1))
+    others = np.roll(first, 1, axis=0)
+    changes = abs(np.array(last) - np.array(first)).mean((0, 2, 3))
+    return {
+        "cases": len(portraits),
+        "first to last step": round(float(np.mean(list(map(measures.total_variation, first, last)))), 4),
+        "between portraits": round(float(np.mean(list(map(measures.total_variation, first, others)))), 4),
+        "by expert": {name: round(float(change), 4) for name, change in zip(EXPERTS, changes, strict=True)},
+    }
+
+
 def evaluate(config: MiniConfig, checkpoint: Path = DESTINATION) -> tuple[dict, dict[str, np.ndarray]]:
     """Measure on unseen portraits and write `evaluation.json` beside the weights -> the figures, and the pictures."""
     portraits = samples.load(config, "test", limit=config.cases)
@@ -211,6 +234,7 @@ def evaluate(config: MiniConfig, checkpoint: Path = DESTINATION) -> tuple[dict, 
         "edits": measure_edits(pipeline, parser, config),
         "VAE in dB": measure_code(pipeline, few),
         "linear probe finds a thin necklace, by expert": measure_necklace(pipeline, portraits),
+        "gating over the steps": measure_time(pipeline, few.first(TIMED)),
         "gating inside / outside": by_class(ratios.mean(0)[:, 0] / ratios.mean(0)[:, 1], 2),
         "gating inside / outside, by step": {
             name: [round(float(inside / outside), 2) for inside, outside in ratios[:, index]]

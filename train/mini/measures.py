@@ -163,6 +163,12 @@ def kernel_distance(one: np.ndarray, other: np.ndarray) -> float:
     return within(one) + within(other) - 2 * float(kernel(one, other).mean())
 
 
+def total_variation(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """How far apart two gatings are, (E, ...) weights that sum to 1 over the experts -> (...): 0 where they are equal,
+    1 where they have no expert in common."""
+    return abs(one - other).sum(0) / 2
+
+
 def probe_accuracy(tokens: np.ndarray, present: np.ndarray) -> float:
     """How well a linear probe tells tokens (n, C) that hold something from those that do not, on the unseen half.
 

@@ -131,7 +131,7 @@ def page(measured: dict, times: str, prompts: Sequence[str]) -> str:
     few, swapped, distance = (
         measured[name] for name in ("cases of the other runs", "one colour word swapped", "kernel distance")
     )
-    gating = measured["gating inside / outside"]
+    gating, over_time = measured["gating inside / outside"], measured["gating over the steps"]
     probes = measured["linear probe finds a thin necklace, by expert"]
     edits = measured["edits"]
     inside, seam = edits["mean IoU inside"], edits["difference across the border, to the photo's"]
@@ -223,7 +223,9 @@ Across the region's border neighbours differ {seam["mean"]} times as much as in 
 ## Gating over the steps
 
 Training asks every local expert to weigh more inside its class (`adapter_specialisation`); how much more each does,
-the table of the label map tells.
+the table of the label map tells. From the first to the last step the weights change by a total variation of
+{over_time["first to last step"]} (0 to 1, mean over the tokens of {over_time["cases"]} portraits); between two
+portraits by {over_time["between portraits"]}.
 
 Rows: the first to the last step. Columns: {", ".join(name.replace("_", " ") for name in SHOWN_EXPERTS)}, the face.
 
