@@ -14,8 +14,7 @@ from torch import nn
 
 from facemogle import checkpoints
 from facemogle.checkpoints import load_parser, load_pipeline
-from facemogle.gating import inside_outside
-from facemogle.gating import EXPERTS
+from facemogle.gating import EXPERTS, inside_outside
 from facemogle.labels import CLASS_ID, NAMES
 from facemogle.pipeline import image_ids
 from tests import tiny_training
