@@ -21,7 +21,7 @@ from train.mini.portraits import (
     sample_attributes,
     unusual,
 )
-from train.mini.portraits.phrases import AGES, BEARDS, COVERINGS, EYE_STATES, HATS, MAKEUPS, VIEWS, YOUTH
+from train.mini.portraits.phrases import AGES, BEARDS, CLOTHES, COVERINGS, EYE_STATES, HATS, MAKEUPS, VIEWS, YOUTH
 from train.mini.portraits.shading import Canvas
 
 # Medians over 1,000 label maps of CelebAMask-HQ, where the class occurs: share of the picture, centre (x, y).
@@ -214,6 +214,7 @@ def odd_portrait(seed: int) -> SimpleNamespace:
     """A portrait whose attributes include those that are drawn seldom, or not at all."""
     values, rng = vars(attributes_of(seed % 2000)), np.random.default_rng(seed)
     odd = {"age": YOUTH, "view": VIEWS, "hat": HATS, "makeup": MAKEUPS, "covering": COVERINGS, "eyes": EYE_STATES}
+    odd["clothes"] = CLOTHES
     changes = {name: str(rng.choice(list(table))) for name, table in odd.items() if rng.random() < 0.15}
     if rng.random() < 0.1:
         changes |= {"hair_style": "braids", "earrings": "gold", "earring_shape": "large"}

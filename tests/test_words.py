@@ -13,8 +13,7 @@ from facemogle import cli
 from facemogle.words import known_words, nearest, read_prompt, replacements
 from train.mini.config import MiniConfig
 from train.mini.portraits import VOCABULARY
-from train.mini.text import UNKNOWN, TextEncoders, load_encoders, read_synonyms, training_ids
-from train.objective import ConditionDropout
+from train.mini.text import UNKNOWN, TextEncoders, load_encoders, read_synonyms
 
 ROOT = Path(__file__).parents[1]
 MINI = ROOT / "assets" / "mini"
@@ -134,15 +133,6 @@ def test_the_command_line_offers_the_nearest_word(tmp_path, caplog):
     caplog.clear()
     assert cli.main([*command, "--prompt=a blond boy with spectacles and no hat"]) == 0
     assert not caplog.text
-
-
-def test_captions_that_tell_something_unusual_are_never_dropped():
-    text = TextEncoders(MiniConfig(text_width=16))
-    everything, generator = ConditionDropout(text=1.0), torch.Generator().manual_seed(0)
-    ids = training_ids(
-        text, ["green hair", "brown hair"], generator, dropout=everything, unknown=0.0, keep=[True, False]
-    )
-    assert torch.equal(torch.cat(ids), torch.cat(text.ids(["green hair", ""])))
 
 
 def test_a_larger_vocabulary_goes_on_from_the_bundled_weights():

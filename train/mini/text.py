@@ -1,7 +1,5 @@
 """Word-level tokenizers and small CLIP and T5 text encoders over the captions' closed vocabulary."""
 
-from collections.abc import Sequence
-from itertools import zip_longest
 from pathlib import Path
 
 import torch
@@ -131,16 +129,11 @@ def training_ids(
     *,
     dropout: ConditionDropout,
     unknown: float,
-    keep: Sequence[bool] = (),
 ) -> tuple[Tensor, Tensor]:
-    """Token ids of captions, some dropped whole, some words replaced by the unknown word, so that both are harmless.
-
-    keep: captions that must not be dropped, since they tell something unusual.
-    """
+    """Token ids of captions, some dropped whole, some words replaced by the unknown word, so that both are harmless."""
     texts = []
-    dropped = drop_text(captions, dropout, generator=generator)
-    for text, caption, kept in zip_longest(dropped, captions, keep, fillvalue=False):
-        words = (caption if kept else text).split()
+    for caption in drop_text(captions, dropout, generator=generator):
+        words = caption.split()
         replaced = torch.rand(len(words), generator=generator) < unknown
         texts.append(" ".join(UNKNOWN if gone else word for word, gone in zip(words, replaced, strict=True)))
     return encoders.ids(texts)

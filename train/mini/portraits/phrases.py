@@ -123,6 +123,7 @@ CLOTHES = {
     "vneck": ("a {} shirt", "a {} sweater"),
     "turtleneck": ("a {} turtleneck", "a {} sweater", "{} clothes"),
     "jacket": ("a {} jacket", "{} clothes"),
+    "scarf": ("a {} scarf",),
 }
 LIGHTS = {
     "left": ("light from the left", "lit from the left"),
