@@ -154,7 +154,7 @@ def _short(a: Attributes, odd: set[str], rng: np.random.Generator) -> str:
     rng.shuffle(things)
     things.sort(key=lambda thing: thing.probability < 1)
     always = sum(thing.probability == 1 for thing in things)
-    chosen = things[: max(always, rng.integers(1, 4))]
+    chosen = things[: max(always, int(rng.integers(1, 4)))]
     rng.shuffle(chosen)
     told = [thing for thing in chosen if thing is not subject]
     if told and all(thing.join for thing in told) and (subject in chosen or len(chosen) < 3) and rng.random() < 0.5:

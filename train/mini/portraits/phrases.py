@@ -35,7 +35,7 @@ MAPPED = ("view", "hair_style", "eyes", "glasses", "hat", "earring_shape", "cove
 
 PEOPLE = ("woman", "man", "person")
 AGES = {"young": ("young",), "adult": ("adult",), "elderly": ("elderly", "old", "senior")}
-YOUTH = {
+YOUTH: dict[str, dict[str, tuple[str, ...]]] = {
     "child": {"woman": ("girl", "little girl", "young girl"), "man": ("boy", "little boy", "young boy"),
               "person": ("child", "little child", "young child")},
     "teenager": {"woman": ("teenage girl", "girl"), "man": ("teenage boy", "boy"), "person": ("teenager",)},
