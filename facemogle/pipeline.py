@@ -31,7 +31,7 @@ from facemogle.gating import EXPERTS, GatingRecord
 from facemogle.labels import NUM_CLASSES
 from facemogle.masks import check_label_map, condition_images, resize_nearest
 from facemogle.mogle import MoGLE
-from facemogle.transformer import FaceMoGLETransformer2DModel
+from facemogle.transformer import FaceMoGLETransformer2DModel, StepConstants
 from facemogle.words import PromptReading, read_prompt
 
 ADAPTER_FILE = "pytorch_lora_weights.safetensors"
@@ -251,6 +251,13 @@ class FaceMoGLEPipeline(DiffusionPipeline, FluxLoraLoaderMixin):
             latents = edit.noised(self.scheduler.sigmas[first]).to(latents.dtype)
         # A run that was broken off may have left a step cache behind.
         self.transformer._reset_stateful_cache()
+
+        def constants_for(pooled: Tensor) -> list[StepConstants] | None:
+            times = timesteps.to(latents.dtype) / 1000
+            return self.transformer.run_constants(times, guidance, pooled, img_ids, txt_ids, num_streams=2)
+
+        constants = constants_for(pooled_prompt_embeds)
+        constants_without = None if without_prompt is None else constants_for(without_prompt[1])
         gating_history: list[Tensor] = []
         with self.progress_bar(total=len(timesteps)) as progress_bar:
             for i, t in enumerate(timesteps):
@@ -272,19 +279,25 @@ class FaceMoGLEPipeline(DiffusionPipeline, FluxLoraLoaderMixin):
                 }
                 with self.transformer.cache_context("cond"):
                     velocity = self.transformer(
-                        encoder_hidden_states=prompt_embeds, pooled_projections=pooled_prompt_embeds, **arguments
+                        encoder_hidden_states=prompt_embeds,
+                        pooled_projections=pooled_prompt_embeds,
+                        constants=constants and constants[i],
+                        **arguments,
                     )[0]
                 if without_prompt is not None:
                     with self.transformer.cache_context("uncond"):
                         unguided = self.transformer(
-                            encoder_hidden_states=without_prompt[0], pooled_projections=without_prompt[1], **arguments
+                            encoder_hidden_states=without_prompt[0],
+                            pooled_projections=without_prompt[1],
+                            constants=constants_without and constants_without[i],
+                            **arguments,
                         )[0]
                     velocity = unguided + guidance_scale * (velocity - unguided)
                 latents = self.scheduler.step(velocity, t, latents, return_dict=False)[0]
                 if edit is not None:
                     latents = edit.hold(latents, self.scheduler.sigmas[self.scheduler.step_index])
                 if record_gating:
-                    gating_history.append(gating_weights.mT.unflatten(2, grid).float().cpu())
+                    gating_history.append(gating_weights.mT.unflatten(2, grid).float())
                 if callback_on_step_end is not None:
                     tensors = {"latents": latents, "prompt_embeds": prompt_embeds}
                     chosen = {name: tensors[name] for name in callback_on_step_end_tensor_inputs}
@@ -309,7 +322,7 @@ class FaceMoGLEPipeline(DiffusionPipeline, FluxLoraLoaderMixin):
         gating = None
         if gating_history:
             taken = timesteps[: len(gating_history)].cpu()
-            gating = GatingRecord(weights=torch.stack(gating_history).numpy(), timesteps=taken.numpy())
+            gating = GatingRecord(weights=torch.stack(gating_history).cpu().numpy(), timesteps=taken.numpy())
         return FaceMoGLEPipelineOutput(images=images, gating=gating)
 
     @torch.no_grad()

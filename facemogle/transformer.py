@@ -66,9 +66,16 @@ class ConditionLinear(nn.Linear):
     def forward(self, rows: Tensor, num_condition_rows: int = 0) -> Tensor:
         """(B, rows, in) -> (B, rows, out)."""
         output = super().forward(rows)
-        if num_condition_rows and self.adapter_A is not None and self.adapter_B is not None:
-            low_rank = F.linear(rows[:, -num_condition_rows:], self.adapter_A.to(rows.dtype))
-            output[:, -num_condition_rows:] += self.adapter_scale * F.linear(low_rank, self.adapter_B.to(rows.dtype))
+        if not num_condition_rows or self.adapter_A is None or self.adapter_B is None:
+            return output
+        others, condition = output.split([rows.shape[1] - num_condition_rows, num_condition_rows], dim=1)
+        low_rank = F.linear(rows[:, -num_condition_rows:], self.adapter_A.to(rows.dtype))
+        adapter_B = self.adapter_B.to(low_rank.dtype).T.expand(len(rows), -1, -1)
+        if torch.is_grad_enabled():
+            # Never written in place: a view that autograd watches costs a copy of all gradients in the backward pass.
+            adapted = torch.baddbmm(condition, low_rank, adapter_B, alpha=self.adapter_scale)
+            return torch.cat([others, adapted], dim=1)
+        torch.baddbmm(condition, low_rank, adapter_B, alpha=self.adapter_scale, out=condition)
         return output
 
     def set_adapter(self, adapter_A: Tensor, adapter_B: Tensor, scale: float) -> None:
@@ -123,9 +130,17 @@ class ConditionAttnProcessor(FluxAttnProcessor):
         return attn.to_out[0](rows.contiguous(), num_condition_rows), attn.to_add_out(text.contiguous())
 
 
-def modulation(norm: AdaLayerNormZero | AdaLayerNormZeroSingle, temb: Tensor, count: int) -> tuple[Tensor, ...]:
-    """The `count` shifts, scales and gates of an AdaLayerNormZero: (B, S, D) -> each (B, S, 1, D)."""
-    return norm.linear(norm.silu(temb), temb.shape[1] - 1)[:, :, None].chunk(count, dim=-1)
+# Of a block: k times a shift, 1 + scale and a gate, each (B, S, 1, D).
+Modulation = tuple[Tensor, ...]
+
+
+def modulation_of(norm: AdaLayerNormZero | AdaLayerNormZeroSingle, temb: Tensor) -> Modulation:
+    """What an AdaLayerNormZero makes of (B, S, D): 3 or 6 parts."""
+    num_condition_rows = temb.shape[1] - 1
+    activated = norm.silu(temb)
+    modulated = norm.linear(activated, num_condition_rows) if num_condition_rows else norm.linear(activated)
+    parts = modulated[:, :, None].chunk(modulated.shape[-1] // temb.shape[-1], dim=-1)
+    return tuple(1 + part if index % 3 == 1 else part for index, part in enumerate(parts))
 
 
 def by_stream(rows: Tensor, like: Tensor) -> Tensor:
@@ -133,14 +148,19 @@ def by_stream(rows: Tensor, like: Tensor) -> Tensor:
     return rows.unflatten(1, (like.shape[1], -1))
 
 
-def modulate(rows: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
-    """(B, R, D) rows, (B, S, 1, D) shift and scale -> (B, R, D)."""
-    return (by_stream(rows, scale) * (1 + scale) + shift).flatten(1, 2)
+def modulate(rows: Tensor, shift: Tensor, factor: Tensor) -> Tensor:
+    """(B, R, D) rows, (B, S, 1, D) shift and 1 + scale -> (B, R, D)."""
+    return (by_stream(rows, factor) * factor + shift).flatten(1, 2)
 
 
 def gated(rows: Tensor, gate: Tensor) -> Tensor:
     """(B, R, D) rows, (B, S, 1, D) gate -> (B, R, D)."""
     return (gate * by_stream(rows, gate)).flatten(1, 2)
+
+
+def condition_rows(rows: Tensor, gate: Tensor) -> int:
+    """How many of (B, R, D) rows are condition rows, where the gate is (B, S, 1, D)."""
+    return rows.shape[1] // gate.shape[1] * (gate.shape[1] - 1)
 
 
 def clip_float16(hidden_states: Tensor) -> Tensor:
@@ -151,7 +171,8 @@ class FaceMoGLETransformerBlock(FluxTransformerBlock):
     """Double-stream block: text, and image | condition.
 
     `hidden_states` (B, R, D), `encoder_hidden_states` (B, T, D), `temb` (B, S, D): the modulation embedding of the
-    image stream, then of the condition stream if there is one. Returns text and rows, as in FLUX.
+    image stream, then of the condition stream if there is one; or what `modulation` made of it. Returns text and rows,
+    as in FLUX.
     """
 
     def __init__(self, dim: int, num_attention_heads: int, attention_head_dim: int):
@@ -159,28 +180,32 @@ class FaceMoGLETransformerBlock(FluxTransformerBlock):
         self.ff = ConditionFeedForward(dim=dim, dim_out=dim, activation_fn="gelu-approximate")
         make_condition_aware(self, ADAPTED_IN_DOUBLE_BLOCK)
 
+    def modulation(self, temb: Tensor) -> Modulation:
+        """(B, S, D) -> six parts for the rows, six (B, 1, 1, D) for the text."""
+        return *modulation_of(self.norm1, temb), *modulation_of(self.norm1_context, temb[:, :1])
+
     def forward(self, hidden_states, encoder_hidden_states, temb, image_rotary_emb=None, joint_attention_kwargs=None):
-        num_condition_rows = hidden_states.shape[1] // temb.shape[1] * (temb.shape[1] - 1)
-        shift_msa, scale_msa, gate_msa, shift_mlp, scale_mlp, gate_mlp = modulation(self.norm1, temb, 6)
-        text, text_gate_msa, text_shift_mlp, text_scale_mlp, text_gate_mlp = self.norm1_context(
-            encoder_hidden_states, emb=temb[:, 0]
-        )
+        parts = self.modulation(temb) if isinstance(temb, Tensor) else temb
+        shift_msa, factor_msa, gate_msa, shift_mlp, factor_mlp, gate_mlp = parts[:6]
+        text_shift_msa, text_factor_msa, text_gate_msa, text_shift_mlp, text_factor_mlp, text_gate_mlp = parts[6:]
+        num_condition_rows = condition_rows(hidden_states, gate_msa)
         attended, attended_text = self.attn(
-            hidden_states=modulate(self.norm1.norm(hidden_states), shift_msa, scale_msa),
-            encoder_hidden_states=text,
+            hidden_states=modulate(self.norm1.norm(hidden_states), shift_msa, factor_msa),
+            encoder_hidden_states=modulate(
+                self.norm1_context.norm(encoder_hidden_states), text_shift_msa, text_factor_msa
+            ),
             image_rotary_emb=image_rotary_emb,
             num_condition_rows=num_condition_rows,
             **(joint_attention_kwargs or {}),
         )
 
         hidden_states = hidden_states + gated(attended, gate_msa)
-        feed_forward = self.ff(modulate(self.norm2(hidden_states), shift_mlp, scale_mlp), num_condition_rows)
+        feed_forward = self.ff(modulate(self.norm2(hidden_states), shift_mlp, factor_mlp), num_condition_rows)
         hidden_states = hidden_states + gated(feed_forward, gate_mlp)
 
-        encoder_hidden_states = encoder_hidden_states + text_gate_msa[:, None] * attended_text
-        text = self.norm2_context(encoder_hidden_states) * (1 + text_scale_mlp[:, None]) + text_shift_mlp[:, None]
-        encoder_hidden_states = encoder_hidden_states + text_gate_mlp[:, None] * self.ff_context(text)
-        return clip_float16(encoder_hidden_states), hidden_states
+        text = encoder_hidden_states + gated(attended_text, text_gate_msa)
+        feed_forward = self.ff_context(modulate(self.norm2_context(text), text_shift_mlp, text_factor_mlp))
+        return clip_float16(text + gated(feed_forward, text_gate_mlp)), hidden_states
 
 
 class FaceMoGLESingleTransformerBlock(FluxSingleTransformerBlock):
@@ -190,11 +215,15 @@ class FaceMoGLESingleTransformerBlock(FluxSingleTransformerBlock):
         super().__init__(dim, num_attention_heads, attention_head_dim)
         make_condition_aware(self, ADAPTED_IN_SINGLE_BLOCK)
 
+    def modulation(self, temb: Tensor) -> Modulation:
+        """(B, S, D) -> three parts; the text takes those of the image."""
+        return modulation_of(self.norm, temb)
+
     def forward(self, hidden_states, encoder_hidden_states, temb, image_rotary_emb=None, joint_attention_kwargs=None):
-        num_condition_rows = hidden_states.shape[1] // temb.shape[1] * (temb.shape[1] - 1)
-        shift, scale, gate = modulation(self.norm, temb, 3)
-        text = modulate(self.norm.norm(encoder_hidden_states), shift[:, :1], scale[:, :1])
-        rows = torch.cat([text, modulate(self.norm.norm(hidden_states), shift, scale)], dim=1)
+        shift, factor, gate = self.modulation(temb) if isinstance(temb, Tensor) else temb
+        num_condition_rows = condition_rows(hidden_states, gate)
+        text = modulate(self.norm.norm(encoder_hidden_states), shift[:, :1], factor[:, :1])
+        rows = torch.cat([text, modulate(self.norm.norm(hidden_states), shift, factor)], dim=1)
         mlp = self.act_mlp(self.proj_mlp(rows, num_condition_rows))
         attended = self.attn(
             hidden_states=rows,
@@ -207,6 +236,26 @@ class FaceMoGLESingleTransformerBlock(FluxSingleTransformerBlock):
         text, rows = output.tensor_split([encoder_hidden_states.shape[1]], dim=1)
         encoder_hidden_states = encoder_hidden_states + gated(text, gate[:, :1])
         return clip_float16(encoder_hidden_states), clip_float16(hidden_states + gated(rows, gate))
+
+
+@dataclass(frozen=True)
+class StepConstants:
+    """What a step of a run does not compute from its latents: `FaceMoGLETransformer2DModel.run_constants`."""
+
+    temb: Tensor  # (B, S, D)
+    rotary: tuple[Tensor, Tensor]
+    modulations: list[Tensor | Modulation]  # what each block takes as its `temb`
+
+
+def has_hooks(module: nn.Module) -> bool:
+    """PyTorch's, accelerate's (offloading) or diffusers' (caches, group offloading)."""
+    registry = getattr(module, "_diffusers_hook", None)  # stays, empty, once it was asked for
+    return bool(
+        module._forward_hooks
+        or module._forward_pre_hooks
+        or hasattr(module, "_hf_hook")
+        or (registry and registry.hooks)
+    )
 
 
 def make_condition_aware(block: FluxTransformerBlock | FluxSingleTransformerBlock, adapted: tuple[str, ...]) -> None:
@@ -253,12 +302,14 @@ class FaceMoGLETransformer2DModel(FluxTransformer2DModel):
         joint_attention_kwargs: dict[str, Any] | None = None,
         condition_hidden_states: Tensor | None = None,
         condition_scale: float = 1.0,
+        constants: StepConstants | None = None,
         return_dict: bool = True,
     ) -> Transformer2DModelOutput | tuple[Tensor]:
         """Velocity of the image tokens (B, N, C). Arguments as in `FluxTransformer2DModel`, and further:
 
         condition_hidden_states: (B, N, C) condition tokens, one for each image token; None for plain FLUX.
         condition_scale: s >= 0 biases the attention between condition tokens and all others by log(s), both ways.
+        constants: of this step, from `run_constants` with the same arguments.
         """
         num_tokens, num_text_tokens = hidden_states.shape[1], encoder_hidden_states.shape[1]
         num_streams = 1
@@ -274,8 +325,10 @@ class FaceMoGLETransformer2DModel(FluxTransformer2DModel):
         hidden_states = self.x_embedder(hidden_states, num_condition_rows)
         encoder_hidden_states = self.context_embedder(encoder_hidden_states)
 
-        temb = self.modulation_embedding(timestep, guidance, pooled_projections, hidden_states.dtype, num_streams)
-        rotary = self.pos_embed(torch.cat([txt_ids, *[img_ids] * num_streams]))
+        if constants is None:
+            temb = self.modulation_embedding(timestep, guidance, pooled_projections, hidden_states.dtype, num_streams)
+            rotary = self.pos_embed(torch.cat([txt_ids, *[img_ids] * num_streams]))
+            constants = StepConstants(temb, rotary, [temb] * len(self.blocks()))
         attention_kwargs = dict(joint_attention_kwargs or {})
         if num_condition_rows and condition_scale != 1:
             num_rows = num_text_tokens + hidden_states.shape[1]
@@ -283,15 +336,50 @@ class FaceMoGLETransformer2DModel(FluxTransformer2DModel):
                 num_rows, num_condition_rows, condition_scale, like=hidden_states
             )
 
-        for block in (*self.transformer_blocks, *self.single_transformer_blocks):
-            arguments = (hidden_states, encoder_hidden_states, temb, rotary, attention_kwargs)
+        for block, modulation in zip(self.blocks(), constants.modulations, strict=True):
+            arguments = (hidden_states, encoder_hidden_states, modulation, constants.rotary, attention_kwargs)
             if torch.is_grad_enabled() and self.gradient_checkpointing:
                 encoder_hidden_states, hidden_states = self._gradient_checkpointing_func(block, *arguments)
             else:
                 encoder_hidden_states, hidden_states = block(*arguments)
 
-        output = self.proj_out(self.norm_out(hidden_states[:, :num_tokens], temb[:, 0]))
+        output = self.proj_out(self.norm_out(hidden_states[:, :num_tokens], constants.temb[:, 0]))
         return Transformer2DModelOutput(sample=output) if return_dict else (output,)
+
+    def blocks(self) -> list[FaceMoGLETransformerBlock | FaceMoGLESingleTransformerBlock]:
+        return [*self.transformer_blocks, *self.single_transformer_blocks]
+
+    def run_constants(
+        self,
+        timesteps: Tensor,
+        guidance: Tensor | None,
+        pooled_projections: Tensor,
+        img_ids: Tensor,
+        txt_ids: Tensor,
+        *,
+        num_streams: int,
+    ) -> list[StepConstants] | None:
+        """What every step of a run would compute alike, or from its time alone: computed for all steps in one pass.
+
+        Timesteps (steps,) in 0..1; guidance (B,), pooled text (B, P); the other arguments as in `forward`. None where
+        a hook watches or moves layers, which their use past their own forward would go round.
+        """
+        if any(has_hooks(module) for module in self.modules()):
+            return None
+        batch, dtype = len(pooled_projections), pooled_projections.dtype
+        temb = self.modulation_embedding(
+            timesteps.repeat_interleave(batch),
+            None if guidance is None else guidance.repeat(len(timesteps)),
+            pooled_projections.repeat(len(timesteps), 1),
+            dtype,
+            num_streams,
+        )
+        rotary = self.pos_embed(torch.cat([txt_ids, *[img_ids] * num_streams]))
+        by_block = [tuple(part.split(batch) for part in block.modulation(temb)) for block in self.blocks()]
+        return [
+            StepConstants(each, rotary, [tuple(part[step] for part in parts) for parts in by_block])
+            for step, each in enumerate(temb.split(batch))
+        ]
 
     def modulation_embedding(
         self, timestep: Tensor, guidance: Tensor | None, pooled: Tensor, dtype: torch.dtype, num_streams: int

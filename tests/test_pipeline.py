@@ -30,6 +30,28 @@ def close(actual, expected):
     return torch.allclose(actual, expected, atol=1e-4)
 
 
+@pytest.mark.parametrize("num_images", [1, 2])
+def test_what_is_computed_ahead_changes_nothing(num_images, pipeline, label_map, seed, monkeypatch):
+    """Modulation and rotary tables of all steps in one pass, against those of every step in its turn."""
+
+    def generate():
+        options = {"num_inference_steps": 4, "num_images_per_prompt": num_images, "output_type": "latent"}
+        return pipeline("a man", label_map=label_map, generator=seed(7), **options).images
+
+    asked = []
+    run_constants = type(pipeline.transformer).run_constants
+
+    def keep(self, *args, **kwargs):
+        asked.append(run_constants(self, *args, **kwargs))
+        return asked[-1]
+
+    monkeypatch.setattr(type(pipeline.transformer), "run_constants", keep)
+    ahead = generate()
+    assert len(asked[0]) == 4
+    monkeypatch.setattr(type(pipeline.transformer), "run_constants", lambda *args, **kwargs: None)
+    torch.testing.assert_close(generate(), ahead, atol=5e-5, rtol=0)
+
+
 def test_same_seed_same_image_to_the_last_bit(generate, seed):
     first = generate()
     torch.manual_seed(123)

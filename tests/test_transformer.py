@@ -1,6 +1,11 @@
+import shutil
+
 import pytest
 import torch
 from diffusers import FluxTransformer2DModel
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
 
 from facemogle.transformer import AdapterConfig, ConditionLinear, FaceMoGLETransformer2DModel
 
@@ -92,6 +97,103 @@ def test_adapter_acts_on_condition_rows_alone(seed):
     torch.testing.assert_close(
         linear(rows, 4)[:, -4:], without[:, -4:] + 0.5 * rows[:, -4:] @ adapter_A.T @ adapter_B.T
     )
+
+
+def graph_of(tensor):
+    """The names of all autograd nodes behind a tensor."""
+    seen, waiting = set(), [tensor.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        if node is not None and node not in seen:
+            seen.add(node)
+            waiting += [before for before, _ in node.next_functions]
+    return {type(node).__name__ for node in seen}
+
+
+def test_adapter_learns_without_views_written_in_place(seed):
+    """They cost a copy of all gradients for each layer, and a compiled backward pass went astray on them."""
+    linear = ConditionLinear(8, 5)
+    linear.set_adapter(torch.randn(2, 8, generator=seed(0)), torch.randn(5, 2, generator=seed(1)), scale=0.5)
+    rows = torch.randn(3, 10, 8, generator=seed(2), requires_grad=True)
+    learned = [rows, *linear.parameters()]
+    output = linear(rows, 4)
+    assert not any("CopySlices" in name or "AsStrided" in name for name in graph_of(output))
+    low_rank = rows[:, -4:] @ linear.adapter_A.T @ linear.adapter_B.T
+    expected = torch.nn.functional.linear(rows, linear.weight, linear.bias)
+    expected = expected + torch.cat([torch.zeros(3, 6, 5), 0.5 * low_rank], dim=1)
+    torch.testing.assert_close(output, expected)
+    with torch.no_grad():
+        torch.testing.assert_close(linear(rows, 4), expected)
+    weights = torch.randn(output.shape, generator=seed(3))
+    ours, plain = (torch.autograd.grad((each * weights).sum(), learned) for each in (output, expected))
+    for mine, other in zip(ours, plain, strict=True):
+        torch.testing.assert_close(mine, other)
+
+
+@pytest.mark.skipif(not shutil.which("g++"), reason="torch compiles with a C++ compiler")
+def test_compiled_and_checkpointed_gradients(transformer, adapter, inputs, condition):
+    """What inductor makes of the blocks learns as they do, for a batch, with their activations computed anew."""
+    transformer.load_condition_adapter(adapter)
+    transformer.requires_grad_(True)
+
+    def gradients():
+        transformer.zero_grad()
+        transformer(**inputs, condition_hidden_states=condition).sample.square().mean().backward()
+        return {name: parameter.grad for name, parameter in transformer.named_parameters() if ".adapter_" in name}
+
+    expected = gradients()
+    transformer.enable_gradient_checkpointing()
+    torch._dynamo.reset()
+    transformer.compile_repeated_blocks(fullgraph=True)
+    for name, gradient in gradients().items():
+        if gradient is not None:
+            torch.testing.assert_close(gradient, expected[name], msg=name)
+    assert sum(gradient is not None for gradient in expected.values()) > 40
+
+
+class Operators(TorchDispatchMode):
+    """Counts what would be launched: all operators but those that return a view."""
+
+    count = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        own, given = (
+            {each.untyped_storage()._cdata for each in tree_leaves(tree) if isinstance(each, torch.Tensor)}
+            for tree in (result, (args, kwargs))
+        )
+        self.count += function._schema.is_mutable or not own & given
+        return result
+
+
+@torch.inference_mode()
+def test_a_step_launches_little_more_than_stock_flux():
+    """At full size, without values: 512 text and 1024 image tokens."""
+    dtype = torch.bfloat16
+    with torch.device("meta"):
+        ours = FaceMoGLETransformer2DModel(guidance_embeds=True)
+        ours.add_condition_adapter(AdapterConfig())
+        ours, stock = ours.to(dtype), FluxTransformer2DModel(guidance_embeds=True).to(dtype)
+        latents, pooled, guidance = (
+            torch.empty(1, 1024, 64, dtype=dtype),
+            torch.empty(1, 768, dtype=dtype),
+            torch.ones(1),
+        )
+        ids = {"img_ids": torch.empty(1024, 3), "txt_ids": torch.empty(512, 3)}
+        arguments = {
+            "hidden_states": latents, "encoder_hidden_states": torch.empty(1, 512, 4096, dtype=dtype),
+            "pooled_projections": pooled, "timestep": torch.empty(1, dtype=dtype), "guidance": guidance, **ids,
+        }  # fmt: skip
+        constants = ours.run_constants(torch.empty(28, dtype=dtype), guidance, pooled, **ids, num_streams=2)
+        with Operators() as of_stock:
+            stock(**arguments)
+        arguments |= {"condition_hidden_states": latents, "constants": constants[0]}
+        with Operators() as of_ours:
+            ours(**arguments)
+        with FlopCounterMode(display=False) as flops:
+            ours(**arguments)
+    assert of_ours.count <= 1.2 * of_stock.count
+    assert flops.get_total_flops() <= 37.7e12
 
 
 @torch.no_grad()
