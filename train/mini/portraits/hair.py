@@ -183,7 +183,7 @@ def _curls(dx: np.ndarray, dy: np.ndarray) -> np.ndarray:
 
 
 def hair_paint(pose: Pose, a: Attributes, polygons: list[Points], *, back: bool = False) -> np.ndarray:
-    """Colour field (G, G, 3): rounded volume, broad locks fanning out from the parting, a band of gloss."""
+    """Colour field (3, G, G): rounded volume, broad locks fanning out from the parting, a band of gloss."""
     (x, y) = pose.outline([(0.0, 0.36)], depth=BACK_DEPTH + 0.04)[0]
     dx, dy = shading.GRID_X - x, shading.GRID_Y - y
     volume = shading.relief_light(shading.soft(polygons, 0.028), 7.0, a.light) * 0.75

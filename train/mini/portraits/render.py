@@ -9,7 +9,7 @@ from train.mini.portraits.shapes import Pose
 
 
 def _background(a: Attributes) -> np.ndarray:
-    """A calm gradient, lighter behind the head on the lit side -> (G, G, 3)."""
+    """A calm gradient, lighter behind the head on the lit side -> (3, G, G)."""
     base = colour(BACKGROUND_COLOURS[a.background_colour]) * (1 + 0.03 * a.shape.background_jitter)
     x = 0.5 + 0.25 * shading.LIGHTS[a.light][0]
     distance = np.hypot(shading.GRID_X - x, shading.GRID_Y - 0.35)
