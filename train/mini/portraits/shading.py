@@ -151,17 +151,16 @@ class Canvas:
             coverage *= _fill(inside, self.side)[window].astype(np.float32) / 255
         if name is not None:
             self.label_map[window][coverage >= 0.5] = CLASS_ID[name]
-        paint = _planes(paint)
-        if paint.shape[1] > 1:
-            paint = self.spread(paint, window)
-        view = self.image[(..., *window)]
-        view += (paint - view) * (coverage * np.float32(opacity))
+        alpha = coverage * np.float32(opacity)
+        for view, plane in zip(self.image[(..., *window)], _planes(paint), strict=True):
+            view += ((self.spread(plane, window) if plane.size > 1 else plane) - view) * alpha
 
     def shade(self, amount: np.ndarray):
         """Multiply the person painted so far by a warm shadow of (G, G) strength."""
         if window := _touched(amount, self.side):
             spread = self.spread(amount, window) * (self.label_map[window] > 0)
-            self.image[(..., *window)] *= 1 - spread * _planes(1 - SHADOW)
+            for view, strength in zip(self.image[(..., *window)], 1 - SHADOW, strict=True):
+                view *= 1 - spread * strength
 
     def stain(self, amount: np.ndarray, paint: np.ndarray, *, name: str):
         """Blend a colour (3,) into one class by a soft (G, G) amount."""
@@ -172,7 +171,7 @@ class Canvas:
 
     def finish(self, light: str) -> tuple[np.ndarray, np.ndarray]:
         """-> (S, S, 3) uint8 picture in the light's tint, (S, S) uint8 class ids."""
-        image = cv2.merge(self.image)
+        image = cv2.merge(list(self.image))
         image = cv2.resize(image, (self.size, self.size), interpolation=cv2.INTER_AREA)
         image = image * np.asarray(LIGHT_TINTS.get(light, (1, 1, 1)), np.float32)
         picture = np.round(np.clip(image, 0, 1) * 255).astype(np.uint8)
