@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import cv2
@@ -10,12 +11,14 @@ import numpy as np
 import pytest
 
 from facemogle.labels import CLASS_ID, NAMES, NUM_CLASSES
+from train.mini.class_statistics import REAL, class_statistics, statistics_table
 from train.mini.portraits import (
     BACKGROUND_COLOURS,
     CLOTHES_COLOURS,
     HAIR_COLOURS,
     SUGGESTIONS,
     VOCABULARY,
+    WIDE,
     caption,
     render,
     sample_attributes,
@@ -77,6 +80,16 @@ def test_same_seed_same_portrait():
     for one, other in zip(render(first, size=64), render(second, size=64), strict=True):
         assert np.array_equal(one, other)
     assert caption(first, np.random.default_rng(1)) == caption(second, np.random.default_rng(1))
+
+
+def test_frontal_portraits_stay_as_recorded():
+    """Twelve portraits above their maps, as drawn when mini was trained on them: its figures hold for these alone."""
+    recorded = cv2.imread(str(Path(__file__).with_name("portraits-frontal.png")))[..., ::-1]
+    for seed in range(12):
+        picture, label_map = render(attributes_of(seed), size=64)
+        tile = recorded[:, 64 * seed : 64 * (seed + 1)]
+        assert np.abs(picture.astype(int) - tile[:64]).max() <= 1
+        assert np.array_equal(label_map, tile[64:, :, 0])
 
 
 def test_shapes_and_every_class_occurs(portraits):
@@ -192,6 +205,126 @@ def test_named_colours_are_visible(portraits, name, attribute, colours):
             median = lab(np.median(picture[label_map == CLASS_ID[name]], axis=0)[None])
             right.append(names[np.linalg.norm(table - median, axis=1).argmin()] == getattr(a, attribute))
     assert np.mean(right) >= 0.97
+
+
+def wide(seed: int = 0, *, shape: dict | None = None, **values):
+    """A plain portrait of the wide world with nothing upon the face, but for what is told."""
+    a = sample_attributes(np.random.default_rng(seed), WIDE)
+    still = dict(
+        body_roll=0.0, roll=0.0, pitch=0.0, yaw=0.0, scale=1.0, shift_x=0.0, shift_y=0.0, anchor=0.3, body_turn=0.0
+    )
+    plain = dict(hat="none", glasses="none", covering="none", beard="none", hair_style="short", hair_front="swept",
+        ears_free=True, earrings="none", eyes="open", expression="smiling", clothes="shirt")  # fmt: skip
+    return replace(a, **{**plain, **values}, shape=replace(a.shape, **{**still, **(shape or {})}))
+
+
+def classes(a, size: int = 96) -> set[str]:
+    return {NAMES[i] for i in np.unique(render(a, size)[1])}
+
+
+WIDE_VALUES = {
+    "age": ("child", "teenager", "young", "adult", "elderly"),
+    "hair_style": ("bald", "short", "curly", "afro", "bob", "straight", "wavy", "ponytail", "bun", "braids"),
+    "hat": ("beanie", "cap", "wide", "hood", "headscarf", "helmet", "veil"),
+    "glasses": ("glasses", "sunglasses"),
+    "beard": ("full", "goatee", "moustache", "stubble"),
+    "clothes": ("none", "shirt", "collar", "vneck", "turtleneck", "jacket", "scarf"),
+    "makeup": ("makeup",),
+    "covering": ("hand", "strands"),
+}
+EXTREMES = (
+    dict(yaw=0.0),
+    dict(yaw=0.7, roll=-0.61, scale=0.5, pitch=0.26),
+    dict(yaw=-np.pi / 2, roll=0.61, scale=1.2, pitch=-0.26, shift_x=0.2),
+)
+
+
+@pytest.mark.parametrize(("field", "value"), [(field, v) for field, values in WIDE_VALUES.items() for v in values])
+def test_every_value_is_drawn_at_every_angle(field, value):
+    """The class that a value stands for is there, in one piece with the head: none floats off."""
+    named = {"hat": "hat", "glasses": "eyeglasses", "clothes": "cloth"}.get(field)
+    for shape in EXTREMES:
+        picture, label_map = render(wide(3, shape=shape, **{field: value}), size=96)
+        assert picture.dtype == label_map.dtype == np.uint8 and label_map.max() < NUM_CLASSES
+        pieces, areas = cv2.connectedComponentsWithStats((label_map > 0).astype(np.uint8))[1:3]
+        assert areas[1:, cv2.CC_STAT_AREA].max() > 0.97 * (pieces > 0).sum()
+        if named and value != "none":
+            assert (label_map == CLASS_ID[named]).sum() > 20
+
+
+def test_a_profile_hides_the_far_half():
+    for yaw, far, near in ((1.5, "left", "right"), (-1.5, "right", "left")):
+        for seed in range(5):
+            seen = classes(wide(seed, shape=dict(yaw=yaw)))
+            assert not {f"{far}_{part}" for part in ("eye", "ear")} & seen
+            assert {f"{near}_{part}" for part in ("eye", "brow", "ear")} | {"nose", "upper_lip", "lower_lip"} <= seen
+
+
+def test_a_nose_stands_out_of_a_profile():
+    """Towards where the head looks nothing of the face reaches further than the nose; the ear lies in its middle."""
+    for seed in range(5):
+        label_map = render(wide(seed, hair_style="bald", shape=dict(yaw=np.pi / 2)), size=128)[1]
+        skull = np.isin(label_map, [CLASS_ID[n] for n in ("skin", "nose", "right_ear", "upper_lip", "lower_lip")])
+        columns = np.nonzero(skull)[1]
+        assert np.nonzero(label_map == CLASS_ID["nose"])[1].max() >= columns.max() - 1
+        ear = np.nonzero(label_map == CLASS_ID["right_ear"])[1].mean()
+        assert 0.3 < (ear - columns.min()) / (columns.max() - columns.min()) < 0.6
+
+
+OTHER = {"left": "right", "right": "left"}
+MIRRORED = np.array([CLASS_ID["_".join(OTHER.get(word, word) for word in name.split("_"))] for name in NAMES])
+
+
+@pytest.mark.parametrize("yaw", [0.2, 0.8, 1.5])
+def test_a_mirrored_turn_mirrors_the_map(yaw):
+    even = dict(shoulder_tilt=0.0, lean=0.0, gaze=0.0)
+    a = wide(2, hair_front="fringe", shape=dict(yaw=yaw, body_turn=yaw / 2, **even))
+    b = replace(a, shape=replace(a.shape, yaw=-yaw, body_turn=-yaw / 2, parting=-a.shape.parting))
+    one, other = render(a, size=128)[1], MIRRORED[render(b, size=128)[1][:, ::-1]]
+    assert np.mean(one == other) > 0.985
+
+
+def test_black_sunglasses_are_black_where_the_map_has_glasses():
+    for yaw in (0.0, 0.8, -1.5):
+        a = wide(4, glasses="sunglasses", glasses_colour="black", shape=dict(yaw=yaw, lens_dark=1.0))
+        picture, label_map = render(a, size=128)
+        assert np.median(picture[label_map == CLASS_ID["eyeglasses"]].max(1)) < 60
+
+
+def test_children_and_old_people_differ_in_shape():
+    """Larger eyes in a shorter face, narrower necks; thinner lips."""
+    sizes = {}
+    for age in ("child", "adult", "elderly"):
+        a = (sample_attributes(np.random.default_rng(seed), WIDE) for seed in range(400))
+        shapes = [b.shape for b in a if b.age == age]
+        sizes[age] = {n: np.mean([getattr(s, n) for s in shapes]) for n in ("eye_size", "neck_width", "lip_fullness")}
+        sizes[age]["chin_drop"] = np.mean([s.chin_drop for s in shapes])
+    assert sizes["child"]["eye_size"] > 1.1 * sizes["adult"]["eye_size"]
+    assert sizes["child"]["neck_width"] < 0.8 * sizes["adult"]["neck_width"]
+    assert sizes["child"]["chin_drop"] < sizes["adult"]["chin_drop"] == 0
+    assert sizes["elderly"]["lip_fullness"] < 0.8 * sizes["adult"]["lip_fullness"]
+
+
+def test_the_wide_world_is_mostly_ordinary_and_knows_all():
+    drawn = [sample_attributes(np.random.default_rng(seed), WIDE) for seed in range(2000)]
+    share = lambda test: np.mean([test(a) for a in drawn])  # noqa: E731
+    assert 0.5 < share(lambda a: a.view == "front") < 0.6
+    assert 0.02 < share(lambda a: a.hair_colour in ("blue", "pink", "green")) < 0.08
+    for field, values in WIDE_VALUES.items():
+        for value in values:
+            assert share(lambda a, field=field, value=value: getattr(a, field) == value) > 0.005, value
+    for value in ("turned_left", "turned_right", "profile_left", "profile_right"):
+        assert share(lambda a, value=value: a.view == value) > 0.05
+    assert all(a.view.endswith("right") == (a.shape.yaw > 0) for a in drawn if a.view != "front")
+    assert not any(a.beard != "none" or a.makeup != "none" for a in drawn if a.age == "child")
+
+
+def test_statistics_stand_beside_the_real_ones():
+    maps = [np.zeros((4, 4), np.uint8), np.array([[0, 1], [1, 1]], np.uint8)]
+    statistics = class_statistics(maps)
+    assert statistics["background"][:4] == pytest.approx((1.0, 0.4375, 0.625, 0.8125))
+    assert statistics["skin"][0] == 0.5 and statistics["skin"][5] == pytest.approx(7 / 12) and set(REAL) == set(NAMES)
+    assert statistics_table(2, size=32).count("\n") == 1 + NUM_CLASSES
 
 
 def test_captions_use_the_closed_vocabulary():

@@ -1,6 +1,7 @@
 """What a portrait shows: words (with the colours they stand for) and continuous shape and pose parameters."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -81,6 +82,17 @@ class Shape:
     hair_jitter: float
     clothes_jitter: float
     background_jitter: float
+    # Of the wide world; 0 and 1 are what frontal portraits have.
+    solid: bool = False  # drawn as a body in space, at any angle
+    pitch: float = 0.0  # positive: looking down
+    anchor: float = 1.0  # which point of a turning head stays in place: 0 its axis, 1 the eyes
+    body_turn: float = 0.0
+    body_roll: float = 0.0
+    body_width: float = 1.0
+    chin_drop: float = 0.0
+    nose_height: float = 1.0  # how far it stands out
+    lens_dark: float = 0.0
+    tint: float = 0.0  # 0..1, of eye shadow
 
 
 @dataclass(frozen=True)
@@ -88,9 +100,9 @@ class Attributes:
     """The words of a portrait, and its `shape`. "none" stands for an accessory that is absent."""
 
     person: str  # woman, man
-    age: str  # young, adult, elderly
+    age: str  # child, teenager, young, adult, elderly
     skin: str
-    hair_style: str  # bald, short, curly, afro, bob, straight, wavy, ponytail, bun
+    hair_style: str  # bald, short, curly, afro, bob, straight, wavy, ponytail, bun, braids
     hair_front: str  # swept, fringe, side, middle
     hair_colour: str
     hair_forward: bool  # long hair falls in front of the shoulders
@@ -101,21 +113,24 @@ class Attributes:
     glasses: str  # none, glasses, sunglasses
     glasses_shape: str  # round, square
     glasses_colour: str
-    hat: str  # none, beanie, cap, wide
+    hat: str  # none, beanie, cap, wide, hood, headscarf, helmet, veil
     hat_colour: str
     earrings: str  # none, gold, silver, pearl
-    earring_shape: str  # stud, hoop, drop
+    earring_shape: str  # stud, hoop, drop, large
     necklace: str  # none, gold, silver, pearl
     beard: str  # none, full, goatee, moustache, stubble
     lipstick: str  # none, red, pink, purple
-    clothes: str  # none (below the picture), shirt, collar, vneck, turtleneck, jacket
+    clothes: str  # none (below the picture), shirt, collar, vneck, turtleneck, jacket, scarf
     clothes_colour: str
     background_colour: str
     light: str  # left, right, soft, warm, cool
     shape: Shape
+    view: str = "front"  # front, turned_left, turned_right, profile_left, profile_right: where in the picture it looks
+    makeup: str = "none"  # none, makeup
+    covering: str = "none"  # none, hand, strands: what lies over a part of the face
 
 
-def _pick(rng: np.random.Generator, **weights: float) -> str:
+def pick(rng: np.random.Generator, **weights: float) -> str:
     """One of the names, with probabilities in proportion to the weights."""
     values = np.array(list(weights.values()), float)
     return str(rng.choice(list(weights), p=values / values.sum()))
@@ -149,27 +164,27 @@ def _sample_shape(rng: np.random.Generator, *, man: bool, age: str) -> Shape:
         "blush": (0.8 if man else 1.1, 0.25), "skin_jitter": (0.0, 0.5), "hair_jitter": (0.0, 0.5),
         "clothes_jitter": (0.0, 0.5), "background_jitter": (0.0, 0.5),
     }  # fmt: skip
-    values = {name: around(*pair) for name, pair in centres_and_spreads.items()}
+    values: dict[str, Any] = {name: around(*pair) for name, pair in centres_and_spreads.items()}
     values["parting"] = float(rng.choice((-1, 1)) * rng.uniform(0.6, 1.3))
-    return Shape(**{field.name: values[field.name] for field in fields(Shape)})
+    return Shape(**values)
 
 
 def _sample_hair(rng: np.random.Generator, *, man: bool, age: str) -> dict:
     if man:
         bald = 0.16 if age == "elderly" else 0.09
-        style = _pick(rng, bald=bald, short=0.46, curly=0.15, afro=0.07, bob=0.06, straight=0.07, wavy=0.08, bun=0.03)
+        style = pick(rng, bald=bald, short=0.46, curly=0.15, afro=0.07, bob=0.06, straight=0.07, wavy=0.08, bun=0.03)
     else:
         long = {"bob": 0.15, "straight": 0.26, "wavy": 0.26, "ponytail": 0.07}
-        style = _pick(rng, bald=0.01, short=0.06, curly=0.06, afro=0.08, bun=0.05, **long)
+        style = pick(rng, bald=0.01, short=0.06, curly=0.06, afro=0.08, bun=0.05, **long)
     if age == "elderly":
-        colour = _pick(rng, grey=0.5, white=0.4, blonde=0.05, brown=0.05)
+        colour = pick(rng, grey=0.5, white=0.4, blonde=0.05, brown=0.05)
     else:
-        colour = _pick(
+        colour = pick(
             rng, black=0.22, brown=0.24, blonde=0.19, red=0.15, grey=0.03, white=0.03, blue=0.05, pink=0.05, green=0.04
         )
     if style == "bald" and colour in ("blue", "pink", "green"):  # only brows and beard show it
         colour = "brown"
-    front = _pick(rng, swept=0.35, fringe=0.1 if man else 0.17, side=0.35, middle=0.05 if man else 0.2)
+    front = pick(rng, swept=0.35, fringe=0.1 if man else 0.17, side=0.35, middle=0.05 if man else 0.2)
     return {
         "hair_style": style,
         "hair_colour": colour,
@@ -179,48 +194,48 @@ def _sample_hair(rng: np.random.Generator, *, man: bool, age: str) -> dict:
     }
 
 
-def sample_attributes(rng: np.random.Generator) -> Attributes:
-    """Draw a portrait. Accessories are more frequent than in photographs, so that every class can be learned."""
+def sample_frontal(rng: np.random.Generator) -> Attributes:
+    """Draw a portrait that is frontal and framed as in CelebA-HQ."""
     man = bool(rng.random() < 0.41)
-    age = _pick(rng, young=0.38, adult=0.42, elderly=0.2)
+    age = pick(rng, young=0.38, adult=0.42, elderly=0.2)
     hair = _sample_hair(rng, man=man, age=age)
     hat = (
-        _pick(rng, none=0.81, beanie=0.07, cap=0.06, wide=0.06) if hair["hair_style"] not in ("afro", "bun") else "none"
+        pick(rng, none=0.81, beanie=0.07, cap=0.06, wide=0.06) if hair["hair_style"] not in ("afro", "bun") else "none"
     )
     metal = dict(none=0.35, gold=0.3, silver=0.2, pearl=0.15) if not man else dict(none=0.85, gold=0.08, silver=0.07)
-    earrings = _pick(rng, **metal) if hair["ears_free"] else "none"
+    earrings = pick(rng, **metal) if hair["ears_free"] else "none"
     necklace = (
-        _pick(rng, none=0.87, gold=0.07, silver=0.06)
+        pick(rng, none=0.87, gold=0.07, silver=0.06)
         if man
-        else _pick(rng, none=0.72, gold=0.11, silver=0.08, pearl=0.09)
+        else pick(rng, none=0.72, gold=0.11, silver=0.08, pearl=0.09)
     )
-    clothes = _pick(rng, none=0.12, shirt=0.26, collar=0.18, vneck=0.18, turtleneck=0.1, jacket=0.16)
+    clothes = pick(rng, none=0.12, shirt=0.26, collar=0.18, vneck=0.18, turtleneck=0.1, jacket=0.16)
     if necklace != "none":
-        clothes = _pick(rng, shirt=0.5, vneck=0.5)
+        clothes = pick(rng, shirt=0.5, vneck=0.5)
     beard = (
-        _pick(rng, none=0.5, full=0.18, goatee=0.1, moustache=0.09, stubble=0.13) if man and age != "young" else "none"
+        pick(rng, none=0.5, full=0.18, goatee=0.1, moustache=0.09, stubble=0.13) if man and age != "young" else "none"
     )
     return Attributes(
         person="man" if man else "woman",
         age=age,
         skin=_one_of(rng, SKIN_TONES),
         **hair,
-        eye_colour=_pick(rng, brown=0.4, blue=0.22, green=0.2, grey=0.18),
-        eyes=_pick(rng, open=0.93, closed=0.04, winking=0.03),
-        expression=_pick(rng, neutral=0.2, serious=0.08, smiling=0.3, laughing=0.35, surprised=0.11),
-        glasses=_pick(rng, none=0.75, glasses=0.17, sunglasses=0.08),
-        glasses_shape=_pick(rng, round=0.55, square=0.45),
+        eye_colour=pick(rng, brown=0.4, blue=0.22, green=0.2, grey=0.18),
+        eyes=pick(rng, open=0.93, closed=0.04, winking=0.03),
+        expression=pick(rng, neutral=0.2, serious=0.08, smiling=0.3, laughing=0.35, surprised=0.11),
+        glasses=pick(rng, none=0.75, glasses=0.17, sunglasses=0.08),
+        glasses_shape=pick(rng, round=0.55, square=0.45),
         glasses_colour=_one_of(rng, FRAME_COLOURS),
         hat=hat,
         hat_colour=_one_of(rng, CLOTHES_COLOURS),
         earrings=earrings,
-        earring_shape=_pick(rng, stud=0.34, hoop=0.33, drop=0.33) if earrings != "pearl" else "stud",
+        earring_shape=pick(rng, stud=0.34, hoop=0.33, drop=0.33) if earrings != "pearl" else "stud",
         necklace=necklace,
         beard=beard,
-        lipstick=_pick(rng, none=0.6, red=0.18, pink=0.13, purple=0.09) if not man else "none",
+        lipstick=pick(rng, none=0.6, red=0.18, pink=0.13, purple=0.09) if not man else "none",
         clothes=clothes,
         clothes_colour=_one_of(rng, CLOTHES_COLOURS),
         background_colour=_one_of(rng, BACKGROUND_COLOURS),
-        light=_pick(rng, left=0.28, right=0.28, soft=0.2, warm=0.12, cool=0.12),
+        light=pick(rng, left=0.28, right=0.28, soft=0.2, warm=0.12, cool=0.12),
         shape=_sample_shape(rng, man=man, age=age),
     )

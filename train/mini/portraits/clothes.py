@@ -16,7 +16,7 @@ def cloth_ramp(name: str, jitter: float, tone: np.ndarray) -> np.ndarray:
 
 def draw_neck(canvas: Canvas, pose: Pose, a: Attributes):
     k = a.shape.neck_width
-    half = [(0.5, 1.12), (0.4, 1.02), (0.23 * k, 0.95), (0.168 * k, 0.885), (0.158 * k, 0.8), (0.16 * k, 0.65)]
+    half = [(0.5, 1.12), (0.4, 1.02), (0.23 * k, 0.95), (0.168 * k, 0.885), (0.158 * k, 0.8), (0.16 * k, pose.neck_top)]
     neck = [pose.body(spline(both_sides(half)))]
     x = float(pose.body([(0.0, 0.0)])[0, 0])
     tone = 0.8 * shading.ellipsoid_light((x, 0.93), (0.24, 0.7), a.light) - 0.1
@@ -32,6 +32,7 @@ def _neckline(a: Attributes) -> list:
         "vneck": [(0.225 * k, 0.93), (0.1 * k, 1.0), (0.0, 1.07)],
         "collar": [(0.19 * k, 0.905), (0.09 * k, 0.965), (0.0, 1.02)],
         "jacket": [(0.21 * k, 0.915), (0.14 * k, 0.972), (0.0, 0.995)],
+        "scarf": [(0.21 * k, 0.915), (0.14 * k, 0.972), (0.0, 0.995)],
         "turtleneck": [(0.172 * k, 0.85), (0.11 * k, 0.88), (0.0, 0.89)],
     }[a.clothes]
 
@@ -41,7 +42,9 @@ def _shoulder(a: Attributes, neck: tuple[float, float], side: int) -> np.ndarray
     x = neck[0]
     rise = a.shape.shoulder_height + side * a.shape.shoulder_tilt * 0.5
     fall = [(0.75, 1.12), (0.55, 0.995), (0.4, 0.935), (x + 0.07, 0.9)]
-    return spline([*((side * px, py - rise * (px - x) / 0.3) for px, py in fall), (side * x, neck[1])])
+    if a.shape.solid:  # smaller heads show the arms
+        fall = [(0.8, 2.0), (0.77, 1.5), (0.715, 1.24), (0.64, 1.085), (0.52, 0.995), (0.38, 0.94), (x + 0.06, 0.9)]
+    return spline([*((side * px, py - rise * (min(px, 0.75) - x) / 0.3) for px, py in fall), (side * x, neck[1])])
 
 
 def draw_clothes(canvas: Canvas, pose: Pose, a: Attributes):
@@ -51,15 +54,23 @@ def draw_clothes(canvas: Canvas, pose: Pose, a: Attributes):
     neckline = _neckline(a)
     line = spline(both_sides(neckline))[::-1]
     left, right = (_shoulder(a, neckline[0], side) for side in (-1, 1))
-    garment = np.concatenate([left, line[::-1], right[::-1], [(0.75, 1.3), (-0.75, 1.3)]])
+    garment = np.concatenate([left, line[::-1], right[::-1], [(0.8, 3.0), (-0.8, 3.0)]])
     body = [pose.body(garment)]
     main = cloth_ramp(a.clothes_colour, jitter, tone)
     canvas.shade(0.3 * soft(body, 0.012))
+    if a.clothes == "scarf":
+        coat = "grey" if a.clothes_colour not in ("grey", "white", "black") else "blue"
+        canvas.paint(body, cloth_ramp(coat, jitter, tone - 0.3), name="cloth")
+        _draw_scarf(canvas, pose, a, tone)
+        return
     if a.clothes == "jacket":
         shirt = "white" if a.clothes_colour not in ("white", "yellow") else "grey"
         canvas.paint(body, cloth_ramp(shirt, jitter, tone - 0.1), name="cloth")
         edge = [(0.19 * k, 0.84), (0.16 * k, 0.95), (0.115, 1.04), (0.05, 1.2)]
-        lapels = [pose.body(np.concatenate([spline(edge), [(0.75, 1.3), (0.75, 0.6)]]) * (side, 1)) for side in (-1, 1)]
+        lapels = [
+            pose.body(np.concatenate([spline(edge), [(0.03, 3.0), (0.9, 3.0), (0.9, 0.6)]]) * (side, 1))
+            for side in (-1, 1)
+        ]
         canvas.shade(0.4 * shading.moved(soft(lapels, 0.012), 0.0, 0.006) * soft(body, 0.002))
         canvas.paint(lapels, main, name="cloth", inside=body)
         return
@@ -83,3 +94,21 @@ def draw_clothes(canvas: Canvas, pose: Pose, a: Attributes):
             cloth_ramp(a.clothes_colour, jitter, tone - 0.35),
             name="cloth",
         )
+
+
+def _draw_scarf(canvas: Canvas, pose: Pose, a: Attributes, tone: np.ndarray):
+    """Two turns round the neck and an end that hangs down."""
+    k = a.shape.neck_width
+    side = 1 if a.shape.parting > 0 else -1
+    end = spline([(0.05, 0.95), (0.17, 0.96), (0.2, 1.15), (0.19, 1.36), (0.05, 1.36), (0.07, 1.15)], closed=True)
+    low = [(0.235 * k, 0.86), (0.27 * k, 0.945), (0.2 * k, 1.02), (0.0, 1.055)]
+    high = [(0.19 * k, 0.79), (0.225 * k, 0.86), (0.17 * k, 0.925), (0.0, 0.955)]
+    rounds = []
+    for line, up in ((low, 0.86), (high, 0.82)):
+        over = [(0.12 * k, up), (0.0, up + 0.015), (-0.12 * k, up)]
+        rounds.append(spline(np.concatenate([both_sides(line), over]), closed=True))
+    for points in (end * (side, 1), *rounds):
+        shape = [pose.body(points)]
+        relief = 0.8 * shading.relief_light(soft(shape, 0.014), 5.0, a.light)
+        canvas.shade(0.45 * shading.moved(soft(shape, 0.012), 0.0, 0.012))
+        canvas.paint(shape, cloth_ramp(a.clothes_colour, a.shape.clothes_jitter, tone + relief), name="cloth")

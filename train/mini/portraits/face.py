@@ -6,6 +6,7 @@ from train.mini.portraits import shading
 from train.mini.portraits.attributes import SKIN_TONES, Attributes
 from train.mini.portraits.shading import Canvas, colour, mix, soft
 from train.mini.portraits.shapes import Points, Pose, both_sides, ellipse, head_outline, ribbon, spline
+from train.mini.portraits.turned import TurnedPose
 
 EYE_X, EYE_Y = 0.119, 0.478
 NOSE_Y = 0.646  # under the tip
@@ -28,7 +29,7 @@ def _face_tone(pose: Pose, a: Attributes) -> np.ndarray:
     lx = shading.LIGHTS[a.light][0]
     centre = pose.outline([(0.0, 0.5)], depth=0.05)[0]
     # The constant brings the median close to the colour of the skin tone's word.
-    tone = 0.75 * shading.ellipsoid_light(centre, (0.3, 0.47), a.light) + 0.13
+    tone = 0.75 * shading.ellipsoid_light(centre, (pose.breadth, 0.47), a.light) + 0.13
 
     def add(amount: float, points, blur: float, lift: float = 0.0):
         nonlocal tone
@@ -46,6 +47,10 @@ def _face_tone(pose: Pose, a: Attributes) -> np.ndarray:
                 0.005,
                 0.02,
             )
+            if a.shape.solid:
+                for y in (0.462, 0.485, 0.508):
+                    add(-0.28, ribbon([(side * 0.178, 0.485), (side * 0.205, y)], (0.01, 0.005)), 0.004)
+                add(-0.4, ribbon([(side * 0.095, 0.765), (side * 0.125, 0.815)], (0.008, 0.02)), 0.008)
             add(
                 -0.3,
                 ribbon([(side * 0.085, 0.53), (side * 0.122, 0.545), (side * 0.16, 0.53)], (0.004, 0.014, 0.004)),
@@ -100,6 +105,26 @@ def draw_ear(canvas: Canvas, pose: Pose, a: Attributes, side: int):
     tone = 0.8 * shading.relief_light(soft(shape, 0.014), 5.0, a.light)
     canvas.paint(shape, shading.ramp(dark, blush, bright, tone), name=name)
     canvas.paint([place(inner)], mix(dark, blush, 0.25), name=name, opacity=0.75)
+
+
+def draw_turned_ear(canvas: Canvas, pose: TurnedPose, a: Attributes, side: int):
+    """An ear stands off the side of the head, half to the side and half to the back."""
+    k = a.shape.ear_size
+    outer = [(0.0, 0.495), (0.012, 0.45), (0.045, 0.43), (0.082, 0.445), (0.095, 0.49), (0.078, 0.55), (0.05, 0.605),
+        (0.022, 0.627), (0.0, 0.612), (-0.004, 0.56)]  # fmt: skip
+    inner = [(0.02, 0.49), (0.045, 0.462), (0.07, 0.48), (0.066, 0.525), (0.04, 0.57), (0.024, 0.56), (0.03, 0.525)]
+
+    def place(points) -> Points:
+        p = spline(np.array((0.0, 0.53)) + (np.array(points) - (0.0, 0.53)) * k, closed=True)
+        return pose.ear(p, side)
+
+    shape = [place(outer)]
+    dark, base, bright = skin_colours(a)
+    blush = mix(base, (0.86, 0.34, 0.3), 0.16)
+    tone = 0.8 * shading.relief_light(soft(shape, 0.014 * pose.scale), 5.0, a.light)
+    canvas.shade(0.3 * shading.moved(soft(shape, 0.012), 0.0, 0.008))
+    canvas.paint(shape, shading.ramp(dark, blush, bright, tone), name="left_ear" if side > 0 else "right_ear")
+    canvas.paint([place(inner)], mix(dark, blush, 0.25), opacity=0.75)
 
 
 def draw_head(canvas: Canvas, pose: Pose, a: Attributes):

@@ -9,6 +9,8 @@ from train.mini.portraits.hair import hair_colours
 from train.mini.portraits.shading import Canvas, colour, mix, soft
 from train.mini.portraits.shapes import Points, Pose, both_sides, ellipse, head_outline, ribbon, shifted, spline
 
+EYE_SHADOWS = ((116, 62, 150), (44, 116, 168), (30, 130, 122), (150, 84, 46), (196, 72, 128))
+
 
 def _eye_frame(a: Attributes, side: int):
     """(x, y) in eye coordinates (outwards, downwards, from the eye's centre) -> head coordinates."""
@@ -37,20 +39,27 @@ def draw_eye(canvas: Canvas, pose: Pose, a: Attributes, side: int, *, label: boo
     h = 0.0245 * a.shape.eye_height * {"surprised": 1.18, "laughing": 0.82, "smiling": 0.94}.get(a.expression, 1.0)
     upper = [(-w, 0.006), (-0.66 * w, -0.6 * h), (-0.05 * w, -h), (0.6 * w, -0.74 * h), (w, 0.0)]
     lower = [(0.6 * w, 0.68 * h), (-0.05 * w, 0.88 * h), (-0.62 * w, 0.66 * h)]
+    corners = pose.face(frame([(-w, 0.006), (w, 0.0)]))
+    narrow = pose.narrowing(corners, 2 * w)
+    if narrow < 0.22:
+        return
+    if a.makeup != "none":
+        _draw_eye_shadow(canvas, pose, a, frame, w, h)
     eye = [pose.face(spline(frame(upper + lower), closed=True))]
     canvas.paint(eye, (0.97, 0.97, 0.98), name=name)
 
     iris_colour = colour(EYE_COLOURS[a.eye_colour])
     x, y = pose.face(frame([(0.0, 0.0)]))[0] + (a.shape.gaze, 0.0)
     r = 0.0218 * a.shape.scale
-    canvas.paint([ellipse(x, y, r, r)], iris_colour * 0.5, inside=eye)
-    canvas.paint([ellipse(x, y + 0.001, r * 0.86, r * 0.86)], iris_colour, inside=eye)
-    canvas.paint([ellipse(x, y + 0.45 * r, r * 0.62, r * 0.42)], mix(iris_colour, (1, 1, 1), 0.38), inside=eye)
-    canvas.paint([ellipse(x, y, r * 0.46, r * 0.46)], (0.05, 0.04, 0.06), inside=eye)
+    rx = r * (0.35 + 0.65 * narrow)
+    canvas.paint([ellipse(x, y, rx, r)], iris_colour * 0.5, inside=eye)
+    canvas.paint([ellipse(x, y + 0.001, rx * 0.86, r * 0.86)], iris_colour, inside=eye)
+    canvas.paint([ellipse(x, y + 0.45 * r, rx * 0.62, r * 0.42)], mix(iris_colour, (1, 1, 1), 0.38), inside=eye)
+    canvas.paint([ellipse(x, y, rx * 0.46, r * 0.46)], (0.05, 0.04, 0.06), inside=eye)
     lid = pose.face(ribbon(frame([(p[0], p[1] + 0.006) for p in upper]), (0.006, 0.012, 0.012, 0.012, 0.006)))
     canvas.paint([lid], (0.3, 0.2, 0.25), opacity=0.35, inside=eye)
     glint = -0.4 if shading.LIGHTS[a.light][0] <= 0 else 0.4
-    canvas.paint([ellipse(x + glint * r, y - 0.4 * r, 0.32 * r, 0.32 * r)], (1.0, 1.0, 1.0))
+    canvas.paint([ellipse(x + glint * rx, y - 0.4 * r, 0.32 * rx, 0.32 * r)], (1.0, 1.0, 1.0))
 
     thickness = (0.006, 0.012, 0.015, 0.016, 0.008) if a.person == "woman" else (0.005, 0.009, 0.011, 0.011, 0.005)
     wing = 1.16 if a.person == "woman" else 1.05
@@ -60,6 +69,13 @@ def draw_eye(canvas: Canvas, pose: Pose, a: Attributes, side: int, *, label: boo
         frame([(-0.75 * w, -0.8 * h - 0.008), (0.0, -h - 0.016), (0.8 * w, -0.85 * h - 0.008)]), (0.003, 0.007, 0.003)
     )
     canvas.paint([pose.face(crease)], skin_colours(a)[0], opacity=0.65)
+
+
+def _draw_eye_shadow(canvas: Canvas, pose: Pose, a: Attributes, frame, w: float, h: float):
+    lid = [(-1.1 * w, 0.004), (-0.6 * w, -h - 0.016), (0.1 * w, -h - 0.026), (0.8 * w, -h - 0.018), (1.45 * w, -0.02),
+        (1.1 * w, 0.006), (0.0, 0.002)]  # fmt: skip
+    tint = EYE_SHADOWS[int(a.shape.tint * len(EYE_SHADOWS))]
+    canvas.stain(0.75 * soft([pose.face(spline(frame(lid), closed=True))], 0.007), colour(tint), name="skin")
 
 
 def draw_brow(canvas: Canvas, pose: Pose, a: Attributes, side: int):
@@ -75,6 +91,8 @@ def draw_brow(canvas: Canvas, pose: Pose, a: Attributes, side: int):
     ]
     curve = (shifted(points, 0.0, lift)) * (side, 1)
     widths = np.array((0.013, 0.025, 0.029, 0.027, 0.023, 0.017, 0.007)) * s.brow_thickness
+    if pose.narrowing(pose.face(curve[[0, -1]]), 0.136) < 0.16:
+        return
     brow = [pose.face(ribbon(curve, widths))]
     dark, base, _ = hair_colours(a)
     paint = (
@@ -173,7 +191,7 @@ def draw_beard(canvas: Canvas, pose: Pose, a: Attributes):
     dark, base, bright = hair_colours(a)
     head = [pose.head(head_outline(s))]
     jaw = np.array([(0.285, 0.53), (0.228, 0.63), (0.175, 0.685), (0.125, 0.668), (0.06, 0.684), (0.0, 0.69)])
-    full = np.concatenate([spline(both_sides(jaw)), [(0.35, 0.6), (0.3, 1.0), (-0.3, 1.0), (-0.35, 0.6)]])
+    full = pose.beard(spline(both_sides(jaw)))
     moustache = spline(
         [
             (0.0, 0.687),
@@ -191,11 +209,11 @@ def draw_beard(canvas: Canvas, pose: Pose, a: Attributes):
     )
     chin = spline(both_sides([(0.06, 0.91), (0.095, 0.858), (0.085, 0.81), (0.0, 0.814)])) * (s.chin * 0.9 + 0.1, 1)
     if a.beard == "stubble":
-        amount = 0.34 * soft([pose.face(full), pose.face(moustache)], 0.014)
+        amount = 0.34 * soft([full, pose.face(moustache)], 0.014)
         canvas.stain(amount, mix(dark, (0.24, 0.17, 0.15), 0.6), name="skin")  # dyed hair grows back dark
         return
     parts = {
-        "full": [pose.face(full), pose.face(moustache, lift=0.02)],
+        "full": [full, pose.face(moustache, lift=0.02)],
         "goatee": [pose.face(chin), pose.face(moustache, lift=0.02)],
         "moustache": [pose.face(moustache, lift=0.02)],
     }[a.beard]

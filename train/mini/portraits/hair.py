@@ -27,7 +27,7 @@ def hair_colours(a: Attributes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return base * (0.47 + 0.28 * base), base, gloss
 
 
-def _hairline(a: Attributes) -> Points:
+def front_edge(a: Attributes) -> Points:
     """The front edge over the forehead, from the left of the picture to the right."""
     lift = a.shape.hairline
     fronts = {
@@ -60,7 +60,7 @@ def _hairline(a: Attributes) -> Points:
     return points
 
 
-def _side_length(a: Attributes) -> float:
+def side_length(a: Attributes) -> float:
     """How far down the hair hangs, in head coordinates."""
     if a.hair_style == "bob":
         return 0.79 + a.shape.hair_length
@@ -71,7 +71,7 @@ def _cap_sides(a: Attributes, v: float) -> tuple[list, list]:
     """Outer and inner edge of the right side, from the bottom up, below the temple; `v` is the volume."""
     if a.hair_style not in LONG_STYLES:
         return [(0.232, 0.52), (0.262 + v, 0.43)], [(0.218, 0.5), (0.21, 0.43)]
-    bottom = _side_length(a)
+    bottom = side_length(a)
     if a.hair_style == "bob":
         outer = [(0.225, bottom), (0.305, bottom - 0.02), (0.345 + 1.5 * v, 0.66), (0.328 + v, 0.5)]
         return outer, [(0.2, bottom - 0.02), (0.205, 0.68), (0.222, 0.55), (0.216, 0.45)]
@@ -103,7 +103,7 @@ def _cap(pose: Pose, a: Attributes) -> Points:
         crown = [(0.262, 0.36), (0.23, 0.27), (0.15, 0.16), (0.0, 0.13)]
     outer = _falling(spline(both_sides(side_outer + crown)), a)
     left, right = np.array(side_inner) * (-1, 1), np.array(side_inner)[::-1]
-    inner = spline(np.concatenate([left, _hairline(a), right]))
+    inner = spline(np.concatenate([left, front_edge(a), right]))
     if a.hair_style == "curly":
         outer, inner = scalloped(outer, bump=0.105, height=0.04), scalloped(inner, bump=0.09, height=-0.022)
     elif a.hair_style == "wavy":
@@ -152,7 +152,7 @@ def _back(pose: Pose, a: Attributes) -> list[Points]:
     if a.hair_style == "bun":
         return [pose.outline(ellipse(0.03 * side, 0.03, 0.125 + v, 0.1 + v), depth=BACK_DEPTH)]
     if a.hair_style == "bob":
-        bottom = _side_length(a) + 0.01
+        bottom = side_length(a) + 0.01
         half = [(0.17, bottom), (0.285, bottom - 0.04), (0.32 + v, 0.6), (0.29, 0.4), (0.0, 0.2)]
     elif a.hair_style in LONG_STYLES:
         half = [(0.38 + 2 * v, 1.15), (0.39 + 2 * v, 0.92), (0.35 + 1.5 * v, 0.65), (0.29, 0.4), (0.0, 0.2)]
@@ -183,7 +183,7 @@ def _curls(dx: np.ndarray, dy: np.ndarray) -> np.ndarray:
 
 
 def hair_paint(pose: Pose, a: Attributes, polygons: list[Points], *, back: bool = False) -> np.ndarray:
-    """Colour field (G, G, 3): rounded volume, broad locks fanning out from the parting, a band of gloss."""
+    """Colour field (3, G, G): rounded volume, broad locks fanning out from the parting, a band of gloss."""
     (x, y) = pose.outline([(0.0, 0.36)], depth=BACK_DEPTH + 0.04)[0]
     dx, dy = shading.GRID_X - x, shading.GRID_Y - y
     volume = shading.relief_light(shading.soft(polygons, 0.028), 7.0, a.light) * 0.75

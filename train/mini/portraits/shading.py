@@ -1,6 +1,6 @@
 """The canvas: crisp antialiased layers with a label map beside them, and soft light computed on a coarse grid.
 
-G = GRID, side of the coarse grid; N, side of the supersampled canvas. Colours are floats in 0..1.
+G = GRID, side of the coarse grid; N, side of the supersampled canvas. Colours are floats in 0..1, their fields planes.
 """
 
 import cv2
@@ -20,6 +20,9 @@ LIGHTS = {
 LIGHT_TINTS = {"warm": (1.03, 1.0, 0.91), "cool": (0.965, 0.995, 1.035)}
 
 SHADOW = np.array((0.46, 0.3, 0.34), np.float32)
+
+Window = tuple[slice, slice]
+WHOLE: Window = (slice(None), slice(None))
 
 GRID_Y, GRID_X = (np.mgrid[0:GRID, 0:GRID].astype(np.float32) + 0.5) / GRID
 
@@ -65,18 +68,33 @@ def colour(rgb) -> np.ndarray:
     return np.asarray(rgb, np.float32) / 255
 
 
+def _planes(paint) -> np.ndarray:
+    """A colour (3,) -> (3, 1, 1), which spreads over a field; a field (3, G, G) as it is."""
+    paint = np.asarray(paint, np.float32)
+    return paint[:, None, None] if paint.ndim == 1 else paint
+
+
 def mix(a, b, amount) -> np.ndarray:
-    """a where `amount` is 0, b where it is 1; (G, G) amounts give (G, G, 3)."""
+    """a where `amount` is 0, b where it is 1; (3,) colours stay so unless an amount of (G, G) makes them (3, G, G)."""
     amount = np.asarray(amount, np.float32)
     if amount.ndim == 2:
-        amount = amount[..., None]
+        a, b = _planes(a), _planes(b)
     return np.asarray(a, np.float32) * (1 - amount) + np.asarray(b, np.float32) * amount
 
 
 def ramp(dark, base, bright, tone: np.ndarray) -> np.ndarray:
-    """Tone -1 -> dark, 0 -> base, 1 -> bright; (G, G) -> (G, G, 3)."""
+    """Tone -1 -> dark, 0 -> base, 1 -> bright; (G, G) -> (3, G, G)."""
     tone = np.tanh(tone * 1.2) / 0.83
     return mix(mix(base, dark, np.clip(-tone, 0, 1)), bright, np.clip(tone, 0, 1))
+
+
+def _touched(amount: np.ndarray, side: int) -> Window | None:
+    """The part of a canvas that a (G, G) amount reaches."""
+    rows, columns = np.flatnonzero(amount.any(1)), np.flatnonzero(amount.any(0))
+    if not len(rows):
+        return None
+    low, high = (lambda i: max(0, (i - 1) * side // GRID)), (lambda i: min(side, -(-(i + 2) * side // GRID)))
+    return slice(low(rows[0]), high(rows[-1])), slice(low(columns[0]), high(columns[-1]))
 
 
 def _majority(label_map: np.ndarray) -> np.ndarray:
@@ -87,12 +105,12 @@ def _majority(label_map: np.ndarray) -> np.ndarray:
 
 
 class Canvas:
-    """A picture and its label map, painted layer by layer from back to front."""
+    """A picture, as colour planes, and its label map, painted layer by layer from back to front."""
 
     def __init__(self, size: int):
         self.size = size
         self.side = size * SUPERSAMPLING
-        self.image = np.zeros((self.side, self.side, 3), np.float32)
+        self.image = np.zeros((3, self.side, self.side), np.float32)
         self.label_map = np.zeros((self.side, self.side), np.uint8)
 
     def _window(self, polygons: list[Points]) -> tuple[slice, slice]:
@@ -102,9 +120,18 @@ class Canvas:
         x1, y1 = np.clip(np.ceil(high * self.side) + 2, 0, self.side).astype(int)
         return slice(y0, y1), slice(x0, x1)
 
-    def spread(self, field: np.ndarray) -> np.ndarray:
-        """(G, G[, 3]) -> (N, N[, 3])."""
-        return cv2.resize(field.astype(np.float32), (self.side, self.side), interpolation=cv2.INTER_LINEAR)
+    def spread(self, field: np.ndarray, window: Window = WHOLE) -> np.ndarray:
+        """([3,] G, G) enlarged to ([3,] N, N), the window of it alone."""
+        if field.ndim == 3:
+            return np.stack([self.spread(plane, window) for plane in field])
+        if self.side % GRID:
+            return cv2.resize(field.astype(np.float32), (self.side, self.side), interpolation=cv2.INTER_LINEAR)[window]
+        factor = self.side // GRID
+        (top, bottom, _), (left, right, _) = (each.indices(self.side) for each in window)
+        y, x = max(0, top // factor - 1), max(0, left // factor - 1)
+        part = np.ascontiguousarray(field[y : -(-bottom // factor) + 1, x : -(-right // factor) + 1], np.float32)
+        large = cv2.resize(part, None, fx=factor, fy=factor, interpolation=cv2.INTER_LINEAR)
+        return large[top - y * factor : bottom - y * factor, left - x * factor : right - x * factor]
 
     def paint(
         self,
@@ -115,7 +142,7 @@ class Canvas:
         opacity: float = 1.0,
         inside: list[Points] | None = None,
     ):
-        """Fill the union of polygons (within `inside`) with a colour (3,) or (G, G, 3); label it `name` if given."""
+        """Fill the union of polygons (within `inside`) with a colour (3,) or (3, G, G); label it `name` if given."""
         window = self._window(polygons)
         if window[0].start >= window[0].stop or window[1].start >= window[1].stop:
             return
@@ -124,25 +151,28 @@ class Canvas:
             coverage *= _fill(inside, self.side)[window].astype(np.float32) / 255
         if name is not None:
             self.label_map[window][coverage >= 0.5] = CLASS_ID[name]
-        paint = np.asarray(paint, np.float32)
-        if paint.ndim == 3:
-            paint = self.spread(paint)[window]
-        view = self.image[window]
-        view += (paint - view) * (coverage * opacity)[..., None]
+        alpha = coverage * np.float32(opacity)
+        for view, plane in zip(self.image[(..., *window)], _planes(paint), strict=True):
+            view += ((self.spread(plane, window) if plane.size > 1 else plane) - view) * alpha
 
     def shade(self, amount: np.ndarray):
         """Multiply the person painted so far by a warm shadow of (G, G) strength."""
-        spread = self.spread(amount) * (self.label_map > 0)
-        self.image *= 1 - spread[..., None] * (1 - SHADOW)
+        if window := _touched(amount, self.side):
+            spread = self.spread(amount, window) * (self.label_map[window] > 0)
+            for view, strength in zip(self.image[(..., *window)], 1 - SHADOW, strict=True):
+                view *= 1 - spread * strength
 
     def stain(self, amount: np.ndarray, paint: np.ndarray, *, name: str):
         """Blend a colour (3,) into one class by a soft (G, G) amount."""
-        spread = self.spread(amount) * (self.label_map == CLASS_ID[name])
-        self.image += (paint - self.image) * spread[..., None]
+        if window := _touched(amount, self.side):
+            view = self.image[(..., *window)]
+            spread = self.spread(amount, window) * (self.label_map[window] == CLASS_ID[name])
+            view += (_planes(paint) - view) * spread
 
     def finish(self, light: str) -> tuple[np.ndarray, np.ndarray]:
         """-> (S, S, 3) uint8 picture in the light's tint, (S, S) uint8 class ids."""
-        image = cv2.resize(self.image, (self.size, self.size), interpolation=cv2.INTER_AREA)
+        image = cv2.merge(list(self.image))
+        image = cv2.resize(image, (self.size, self.size), interpolation=cv2.INTER_AREA)
         image = image * np.asarray(LIGHT_TINTS.get(light, (1, 1, 1)), np.float32)
         picture = np.round(np.clip(image, 0, 1) * 255).astype(np.uint8)
         return picture, _majority(self.label_map)

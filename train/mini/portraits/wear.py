@@ -40,15 +40,24 @@ def draw_necklace(canvas: Canvas, pose: Pose, a: Attributes):
         canvas.paint([pose.body(ellipse(-0.004, 0.965, 0.006, 0.006))], (1, 1, 1), opacity=0.8)
 
 
+def _ring(place, a: Attributes, centre, radii, width: float) -> Points:
+    if not a.shape.solid:  # with a gap at its right, as recorded
+        return place(ribbon(ellipse(*centre, *radii), (width, width)))
+    outer, inner = (ellipse(*centre, *(r + grow for r in radii), count=40) for grow in (width / 2, -width / 2))
+    return place(np.concatenate([outer, outer[:1], inner[:1], inner[::-1]]))
+
+
 def draw_earring(canvas: Canvas, pose: Pose, a: Attributes, side: int):
     metal = colour(METAL_COLOURS[a.earrings])
     dark = metal * np.float32(0.66)
     x, y = 0.2725 + 0.01 * (a.shape.ear_size - 1), 0.632 + 0.08 * (a.shape.ear_size - 1)
-    place = lambda points: pose.outline(np.asarray(points) * (side, 1), depth=0.02)  # noqa: E731
-    if a.earring_shape == "hoop":
-        ring = [place(ribbon(ellipse(x, y + 0.042, 0.032, 0.042), (0.017, 0.017)))]
-        canvas.paint(ring, dark, name="earring")
-        canvas.paint([place(ribbon(ellipse(x, y + 0.041, 0.032, 0.042), (0.009, 0.009)))], metal, name="earring")
+    place = pose.hanging((x, y), side)
+    if a.earring_shape in ("hoop", "large"):
+        k = 1.0 if a.earring_shape == "hoop" else 2.1
+        radii, width = (0.032 * k, 0.042 * k), 0.017 if k == 1 else 0.021
+        canvas.paint([_ring(place, a, (x, y + 0.042 * k), radii, width)], dark, name="earring")
+        width = 0.009 if k == 1 else 0.012
+        canvas.paint([_ring(place, a, (x, y - 0.001 + 0.042 * k), radii, width)], metal, name="earring")
         return
     if a.earring_shape == "drop":
         drop = spline(
@@ -71,7 +80,7 @@ def draw_earring(canvas: Canvas, pose: Pose, a: Attributes, side: int):
     canvas.paint([place(ellipse(*glint, 0.006, 0.008))], (1, 1, 1), opacity=0.9)
 
 
-def _lens(a: Attributes, side: int, grow: float) -> Points:
+def lens(a: Attributes, side: int, grow: float) -> Points:
     x, y = side * (EYE_X + 0.004), EYE_Y + 0.013
     if a.glasses_shape == "round":
         return ellipse(x, y, 0.082 + grow, 0.072 + grow)
@@ -94,29 +103,32 @@ def draw_lenses(canvas: Canvas, pose: Pose, a: Attributes):
     for side in SIDES.values():
         temple = ribbon([(side * 0.2, 0.47), (side * 0.285, 0.478)], (0.02, 0.02))
         canvas.paint([pose.face(temple)], colour(FRAME_COLOURS[a.glasses_colour]), name="eyeglasses")
-    lenses = [pose.face(_lens(a, side, 0.004), lift=0.03) for side in SIDES.values()]
+    lenses = [pose.face(lens(a, side, 0.004), lift=0.03) for side in SIDES.values()]
     canvas.shade(0.16 * shading.moved(soft(lenses, 0.012), 0.0, 0.016))
     canvas.paint(lenses, (0.95, 0.98, 1.0), name="eyeglasses", opacity=0.16)
 
 
 def draw_frame(canvas: Canvas, pose: Pose, a: Attributes):
     frame = colour(FRAME_COLOURS[a.glasses_colour])
-    dark = a.glasses == "sunglasses"
     bridge = ribbon([(-0.052, 0.482), (0.0, 0.468), (0.052, 0.482)], (0.017, 0.017, 0.017))
     canvas.paint([pose.face(bridge, lift=0.04)], frame, name="eyeglasses")
     for side in SIDES.values():
-        inner = pose.face(_lens(a, side, -0.007), lift=0.03)
-        outer = pose.face(_lens(a, side, 0.009), lift=0.03)
-        middle = inner.mean(0)
-        if dark:
-            canvas.paint([outer], frame, name="eyeglasses")
-            fade = np.clip((shading.GRID_Y - middle[1]) * 6 + 0.45, 0, 1)
-            canvas.paint([inner], mix((0.1, 0.1, 0.14), mix(frame, (0.5, 0.46, 0.5), 0.6), fade))
-        else:
-            rim = np.concatenate([outer, outer[:1], inner[:1], inner[::-1]])
-            canvas.paint([rim], frame, name="eyeglasses")
-        shine = [ribbon([shifted(middle, -0.05, 0.012), shifted(middle, -0.008, -0.045)], (0.016, 0.016))]
-        canvas.paint(shine, (1, 1, 1), opacity=0.4 if dark else 0.22, inside=[inner])
+        paint_lens(canvas, a, pose.face(lens(a, side, -0.007), lift=0.03), pose.face(lens(a, side, 0.009), lift=0.03))
+
+
+def paint_lens(canvas: Canvas, a: Attributes, inner: Points, outer: Points):
+    """A rim, and the dark glass of sunglasses, with a shine."""
+    frame, dark, middle = colour(FRAME_COLOURS[a.glasses_colour]), a.glasses == "sunglasses", inner.mean(0)
+    if dark:
+        canvas.paint([outer], frame, name="eyeglasses")
+        fade = np.clip((shading.GRID_Y - middle[1]) * 6 + 0.45, 0, 1)
+        glass = mix((0.1, 0.1, 0.14), mix(frame, (0.5, 0.46, 0.5), 0.6), fade)
+        canvas.paint([inner], mix(glass, (0.05, 0.05, 0.06), 0 * fade + a.shape.lens_dark))
+    else:
+        rim = np.concatenate([outer, outer[:1], inner[:1], inner[::-1]])
+        canvas.paint([rim], frame, name="eyeglasses")
+    shine = [ribbon([shifted(middle, -0.05, 0.012), shifted(middle, -0.008, -0.045)], (0.016, 0.016))]
+    canvas.paint(shine, (1, 1, 1), opacity=0.4 if dark else 0.22, inside=[inner])
 
 
 def hat_shapes(pose: Pose, a: Attributes) -> tuple[list[Points], list[Points]]:
@@ -170,7 +182,14 @@ def hat_shapes(pose: Pose, a: Attributes) -> tuple[list[Points], list[Points]]:
 
 
 def draw_hat(canvas: Canvas, pose: Pose, a: Attributes):
-    crown, front = hat_shapes(pose, a)
+    band = np.concatenate(
+        [spline([(-0.29, 0.19), (0.0, 0.15), (0.29, 0.19)]), spline([(0.29, 0.26), (0.0, 0.235), (-0.29, 0.26)])]
+    )
+    paint_hat(canvas, pose, a, *hat_shapes(pose, a), band=pose.outline(shifted(band, 0.0, HAT_Y)))
+
+
+def paint_hat(canvas: Canvas, pose: Pose, a: Attributes, crown: list[Points], front: list[Points], *, band):
+    """A crown, what is before it, and the `band` (N, 2) of a wide hat."""
     jitter = a.shape.clothes_jitter
     centre = pose.outline([(0.0, 0.22)], depth=BACK_DEPTH)[0]
     tone = 0.6 * shading.ellipsoid_light(centre, (0.36, 0.3), a.light) + 0.5 * shading.relief_light(
@@ -180,11 +199,6 @@ def draw_hat(canvas: Canvas, pose: Pose, a: Attributes):
     canvas.paint(crown, cloth_ramp(a.hat_colour, jitter, tone), name="hat")
     canvas.shade(0.4 * shading.moved(soft(front, 0.01), 0.0, -0.012) * (1 - soft(front, 0.004)) * soft(crown, 0.002))
     if a.hat == "wide":
-        band = np.concatenate(
-            [spline([(-0.29, 0.19), (0.0, 0.15), (0.29, 0.19)]), spline([(0.29, 0.26), (0.0, 0.235), (-0.29, 0.26)])]
-        )
-        canvas.paint(
-            [pose.outline(shifted(band, 0.0, HAT_Y))], cloth_ramp(a.hat_colour, jitter, tone - 0.9), inside=crown
-        )
+        canvas.paint([band], cloth_ramp(a.hat_colour, jitter, tone - 0.9), inside=crown)
     relief = 0.5 * shading.relief_light(soft(front, 0.012), 4.0, a.light)
     canvas.paint(front, cloth_ramp(a.hat_colour, jitter, tone * 0.6 + relief + 0.12), name="hat")
