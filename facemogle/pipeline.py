@@ -252,8 +252,9 @@ class FaceMoGLEPipeline(DiffusionPipeline, FluxLoraLoaderMixin):
         # A run that was broken off may have left a step cache behind.
         self.transformer._reset_stateful_cache()
 
+        times = timesteps.to(latents.dtype) / 1000
+
         def constants_for(pooled: Tensor) -> list[StepConstants] | None:
-            times = timesteps.to(latents.dtype) / 1000
             return self.transformer.run_constants(times, guidance, pooled, img_ids, txt_ids, num_streams=2)
 
         constants = constants_for(pooled_prompt_embeds)

@@ -187,7 +187,7 @@ SUGGESTIONS: dict[str, tuple[str, ...]] = {
 
 
 def _words() -> tuple[str, ...]:
-    tables = (
+    tables: tuple[Mapping[str, tuple[str, ...]], ...] = (
         AGES, *YOUTH.values(), STYLES, FRONTS, EXPRESSIONS, VIEWS, COVERINGS, MAKEUPS, EYE_STATES, GLASSES, HATS,
         EARRINGS, BEARDS, CLOTHES, LIGHTS,
     )  # fmt: skip
