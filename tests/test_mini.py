@@ -1,8 +1,10 @@
-"""The training of the bundled checkpoint, from portraits to a folder that loads, at a size that takes seconds."""
+"""The making of the bundled checkpoint, from portraits to a folder that loads, at a size that takes seconds."""
 
 import json
 import re
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,49 +16,93 @@ from torch import nn
 
 from facemogle import checkpoints
 from facemogle.checkpoints import load_parser, load_pipeline
-from facemogle.gating import EXPERTS, inside_outside
+from facemogle.gating import EXPERTS, coverage, inside_outside
 from facemogle.labels import CLASS_ID, NAMES
-from facemogle.pipeline import image_ids
 from tests import tiny_training
 from train.data import FaceDataset
-from train.mini import adapter, base, edits, export, guidance, parser, report, samples, vae, words
-from train.mini.__main__ import changed
-from train.mini.config import MiniConfig
-from train.mini.latent_code import encode_portraits, to_tensor
-from train.mini.loop import fit, learning_rate_factor
-from train.mini.text import TextEncoders, training_ids
-from train.objective import ConditionDropout, TrainingBatch, predict_velocity
+from train.mini import edits, model, objective, parser, program, report, samples, vae, words
+from train.mini.adopt import adopt
+from train.mini.config import PHASES, MiniConfig
+from train.mini.feeder import Feed
+from train.mini.guidance import Teacher, grid_timesteps
+from train.mini.latent_code import class_shares, unpack
+from train.mini.log import Log
+from train.mini.loop import learn
+from train.mini.objective import Batch, losses, prepare
+from train.mini.portraits import sample_attributes
+from train.mini.rarity import ATTRIBUTES, UNHEARD_OF, Rarity
+from train.mini.text import Spoiler, TextEncoders
+from train.objective import TrainingBatch, flow_matching_loss
 from train.pairs import find_pairs
 
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory) -> MiniConfig:
-    return MiniConfig(
-        folder=tmp_path_factory.mktemp("mini"), size=64, train_portraits=12, test_portraits=4, shard=6,
-        device="cpu", vae_widths=(16, 48, 48, 96), decoder_steps=2, decoder_batch=2, text_width=32, attention_heads=1,
-        double_blocks=1, single_blocks=1, base_steps=2, base_batch=2, adapter_rank=2, adapter_steps=2, adapter_batch=2,
-        parser_steps=2, parser_batch=4, words_steps=2, words_batch=4, num_inference_steps=2, compile=False,
+    tiny = MiniConfig(
+        folder=tmp_path_factory.mktemp("mini"), size=64, device="cpu", workers=1, compile=False, minutes=1.0,
+        reserve_seconds=0.0, first_portraits=12, pool=24, slots=16, redrawn_portraits=4, vae_widths=(16, 48, 48, 96),
+        text_width=32, attention_heads=1, double_blocks=1, single_blocks=1, adapter_rank=2,
     )  # fmt: skip
+    return with_phases(tiny, batch=4, steps=2)
+
+
+def with_phases(config: MiniConfig, **changes) -> MiniConfig:
+    return replace(config, **{name: replace(getattr(config, name), **changes) for name in PHASES})
 
 
 @pytest.fixture(scope="module")
 def portraits(config) -> samples.Samples:
-    samples.render_all(config, workers=1)
-    return samples.load(config, "train")
+    return samples.load(config, "train", limit=12)
 
 
 @pytest.fixture(scope="module")
-def checkpoint(config, portraits):
-    """Every stage in order, then the exported folder."""
-    vae.build_linear(portraits, config)
-    vae.train_decoder(portraits, config)
-    latents = encode_portraits(vae.load_code(config), portraits)
-    words.train_words(portraits, config)
-    base.train_base(portraits, latents, config)
-    adapter.train_adapter(portraits, latents, config)
-    parser.train_parser(portraits, config)
-    export.export(config, config.folder / "checkpoint")
-    return config.folder / "checkpoint"
+def made(config):
+    """The whole program."""
+    assert program.make(config) == []
+    return config.folder
+
+
+@pytest.fixture(scope="module")
+def checkpoint(made):
+    return made / "mini"
+
+
+class AtOnce(Feed):
+    """Samples made by this process when they are asked for."""
+
+    def __init__(self, recipe):
+        self.recipe, self.next = recipe, 0
+        self.rings = type("Rings", (), {"spec": recipe.spec(), "workers": 1})
+
+    def take(self, into, limit):
+        for index in range(limit):
+            for name, value in self.recipe(self.next + index).items():
+                if name in into:
+                    into[name][index] = value
+        self.next += limit
+        return limit
+
+    def mend(self):
+        pass
+
+
+@pytest.fixture
+def run_of(monkeypatch, tmp_path):
+    """The program's parts, for a config, in a folder of their own, with portraits made in this process."""
+    monkeypatch.setattr(program.Run, "_feed", lambda self, recipe: AtOnce(recipe))
+
+    def run(config: MiniConfig) -> program.Run:
+        config = replace(config, folder=tmp_path / config.folder.name)
+        config.folder.mkdir(exist_ok=True)
+        return program.Run(config, Log(config.folder / "log.jsonl"))
+
+    return run
+
+
+def drawn(run: program.Run, count: int, seed: int = 0) -> tuple[dict, Batch]:
+    phase = replace(run.config.phase("flow"), batch=count)
+    draw = run.sampler.draw(torch.Generator().manual_seed(seed), phase)
+    return draw, prepare(draw, run.code)
 
 
 def test_the_exported_folder_paints_from_map_and_text(checkpoint, portraits):
@@ -67,10 +113,81 @@ def test_the_exported_folder_paints_from_map_and_text(checkpoint, portraits):
     )
     assert first.shape == (64, 64, 3)
     assert not np.array_equal(first, second)
-    assert pipeline.config.num_inference_steps == 2
+    assert pipeline.config.num_inference_steps == MiniConfig.num_inference_steps // 2  # two became one
     record = json.loads((checkpoint / "training.json").read_text())
-    assert record["stages"]["base"][-1]["step"] == 2
+    assert record["stages"]["flow"][-1]["step"] == 2 and record["run"]["samples"]["guidance"] == 8
     assert (checkpoint / "LICENSE.md").is_file()
+
+
+def test_the_program_writes_all_that_it_says(made, portraits):
+    assert (made / "sheet.jpg").is_file() and (made / "mini-parser" / "LICENSE.md").is_file()
+    read = load_parser(made / "mini-parser").parse(list(portraits.images))
+    assert np.shape(read) == portraits.label_maps.shape
+    told = [json.loads(line) for line in (made / "log.jsonl").read_text().splitlines()]
+    assert [line["phase"] for line in told if line["step"] == 2] == list(PHASES)
+    assert not (made / "checkpoint.pt").exists()
+
+
+def test_what_is_done_is_not_done_again(made, config, capsys):
+    before = {file: file.read_bytes() for file in made.rglob("*.safetensors")}
+    assert program.make(config) == []
+    assert "done before: flow, guidance, halving, decoder, parser" in capsys.readouterr().out
+    assert all(file.read_bytes() == data for file, data in before.items())
+
+
+def test_a_killed_run_ends_as_an_undisturbed_one(config, run_of, tmp_path, monkeypatch):
+    """Given the same portraits: which ones have been rendered when is the workers' to say."""
+
+    def train(name: str, *, killed_at: int | None = None) -> dict[str, torch.Tensor]:
+        run = run_of(with_phases(replace(config, folder=tmp_path / name, checkpoint_seconds=0.0), steps=4))
+        run.portraits.next = 0
+        run.pool.refill = lambda limit: 0
+        steps = iter(range(100))
+        loss = losses
+
+        def until_killed(*arguments):
+            if next(steps) == killed_at:
+                raise KeyboardInterrupt
+            return loss(*arguments)
+
+        monkeypatch.setattr(program, "losses", until_killed)
+        run.save()
+        for phase in ("flow", "guidance"):
+            if phase not in run.done:
+                getattr(run, phase)(1e9)
+                run.checkpoint.unlink()
+                run.done[phase] = True
+                run.save()
+        monkeypatch.setattr(program, "losses", loss)
+        return run.model.state_dict()
+
+    whole = train("whole")
+    for killed_at in (2, 5):
+        with pytest.raises(KeyboardInterrupt):
+            train(f"killed-{killed_at}", killed_at=killed_at)
+        assert (tmp_path / f"killed-{killed_at}" / "checkpoint.pt").exists()
+        torch.testing.assert_close(train(f"killed-{killed_at}"), whole, atol=0, rtol=0)
+
+
+def test_a_run_of_other_settings_is_not_gone_on_with(made, config):
+    before = (made / "weights.pt").read_bytes()
+    with pytest.raises(ValueError, match=r"other settings \(words_weight\)"):
+        program.make(replace(config, words_weight=2.0))
+    assert (made / "weights.pt").read_bytes() == before
+
+
+def test_a_phase_that_fails_leaves_the_weights_before_it(config, run_of, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(program.Run, "parser", lambda self, seconds: None)
+    monkeypatch.setattr(program, "sheet", lambda config: None)
+    run_of(config)  # its workers are this process
+    broken = lambda *arguments, **options: torch.full((4, 16, 64), torch.nan)  # noqa: E731
+    monkeypatch.setattr(Teacher, "guided", broken)
+    monkeypatch.setattr(AtOnce, "stop", lambda self: None)
+    further = replace(config, folder=tmp_path / "run")
+    assert program.make(further) == ["guidance"]
+    assert "guidance failed" in capsys.readouterr().out
+    pipeline = load_pipeline(tmp_path / "run" / "mini", device="cpu")
+    assert all(parameter.isfinite().all() for parameter in pipeline.transformer.parameters())
 
 
 def test_portraits_as_files_are_what_training_reads(config, portraits, tmp_path):
@@ -87,15 +204,14 @@ def test_training_leaves_other_models_their_attention(checkpoint):
     assert _AttentionBackendRegistry.get_active_backend()[0] == AttentionBackendName.NATIVE
 
 
-def test_it_is_measured_and_reported(checkpoint, config, tmp_path, monkeypatch):
-    parser.export_parser(config, tmp_path)
-    monkeypatch.setitem(checkpoints.PARSERS, "mini", tmp_path)
-    report.report(replace(config, cases=4, few_cases=3, edits=2), checkpoint)
+def test_it_is_measured_and_reported(made, checkpoint, config, monkeypatch):
+    monkeypatch.setitem(checkpoints.PARSERS, "mini", made / "mini-parser")
+    report.report(replace(config, cases=4, few_cases=3, seen_cases=12, edits=2), checkpoint)
     measured = json.loads((checkpoint / "evaluation.json").read_text())
     assert (measured["cases"], measured["cases of the other runs"]) == (4, 3)
     assert measured["edits"]["equal to the photo outside"] == measured["edits"]["cases"] == 2
     assert set(measured["gating inside / outside"]) == set(measured["text and map"]["IoU"]) == set(NAMES)
-    assert len(measured["gating inside / outside, by step"]["skin"]) == config.num_inference_steps
+    assert len(measured["gating inside / outside, by step"]["skin"]) == config.num_inference_steps // 2
     over_time = measured["gating over the steps"]
     assert over_time["cases"] == 3 and set(over_time["by expert"]) == set(EXPERTS)
     assert 0 < over_time["first to last step"] < 1 and 0 < over_time["between portraits"] < 1
@@ -106,19 +222,19 @@ def test_it_is_measured_and_reported(checkpoint, config, tmp_path, monkeypatch):
         assert (checkpoint / picture).is_file()
 
 
-def test_training_goes_on_from_an_exported_checkpoint(checkpoint, config, portraits, tmp_path):
-    further = replace(config, folder=tmp_path, start_from=checkpoint, adapter_steps=1, words_steps=1)
-    vae.build_linear(portraits, further)
-    before, code = vae.load_code(config), vae.load_code(further)
+def test_training_goes_on_from_an_exported_checkpoint(checkpoint, config, run_of, tmp_path):
+    further = with_phases(replace(config, folder=tmp_path / "run", start_from=checkpoint), steps=1)
+    run = run_of(further)
+    before = run_of(config)
     pictures = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    assert (code(pictures) - before(pictures)).abs().mean() < 0.02  # its weights are bfloat16
-    words.train_words(portraits, further)
-    adapter.train_adapter(portraits, encode_portraits(code, portraits), further)
-    export.export(further, tmp_path / "checkpoint")
+    assert (run.code(pictures) - before.code(pictures)).abs().mean() < 0.02  # its weights are bfloat16
+    run.guidance(1e9)
+    program.export(run.model, run.vae, further, run.log, tmp_path / "checkpoint")
     configs = (tmp_path / "checkpoint").glob("*/config.json")
     assert not any(str(checkpoint) in file.read_text() for file in configs)  # a folder is no one else's business
     record = json.loads((tmp_path / "checkpoint" / "training.json").read_text())
-    assert record["before"]["stages"]["base"][-1]["step"] == 2 and record["stages"]["base"] == []
+    assert record["before"]["stages"]["flow"][-1]["step"] == 2 and "flow" not in record["stages"]
+    assert str(checkpoint) not in json.dumps(record)
     first, second = (
         load_pipeline(folder, device="cpu").transformer for folder in (checkpoint, tmp_path / "checkpoint")
     )
@@ -126,13 +242,13 @@ def test_training_goes_on_from_an_exported_checkpoint(checkpoint, config, portra
     assert 0 < max(changes) < 0.05  # one step away, not begun anew
 
 
-def test_a_run_of_the_training_program_takes_the_place_of_the_adapter(checkpoint, config, tmp_path):
+def test_a_run_of_the_training_program_takes_the_place_of_the_adapter(checkpoint, tmp_path):
     own, run, adopted = tmp_path / "own", tmp_path / "run", tmp_path / "adopted"
     tiny_training.run(run, checkpoint=str(checkpoint), from_checkpoint=True, rank=2, alpha=2.0)
     weights = run / "weights"
     for folder in (own, adopted):
         shutil.copytree(checkpoint, folder)
-    export.adopt(replace(config, adapter_run=run), adopted)
+    adopt(run, adopted)
     trained = load_pipeline(own, adapter=weights / checkpoints.ADAPTER_FILE, mogle=weights / "mogle", device="cpu")
     before, after = (load_pipeline(folder, device="cpu") for folder in (own, adopted))
     for part in ("transformer", "mogle"):
@@ -142,33 +258,61 @@ def test_a_run_of_the_training_program_takes_the_place_of_the_adapter(checkpoint
             torch.testing.assert_close(second[name], third[name].bfloat16().float(), atol=0, rtol=0)
     record = json.loads((adopted / "training.json").read_text())
     assert [point["step"] for point in record["stages"]["validation"]] == [6, 12]
-    assert record["settings"]["rank"] == 2 and record["before"]["stages"]["base"][-1]["step"] == 2
+    assert record["settings"]["rank"] == 2 and record["before"]["stages"]["flow"][-1]["step"] == 2
     assert "| adapter | 64 | 12 |" in report.stage_times(adopted)
     assert not any(str(tmp_path) in file.read_text() for file in adopted.rglob("*.json"))
 
 
-def test_without_its_own_stage_the_words_are_those_of_the_checkpoint(checkpoint, config, tmp_path):
-    further = words.load_words(replace(config, folder=tmp_path, start_from=checkpoint))
-    own = load_pipeline(checkpoint, device="cpu").text_encoder_2
+def test_the_words_to_go_on_from_are_those_of_the_checkpoint(checkpoint, config):
+    pipeline = load_pipeline(checkpoint, dtype=torch.float32, device="cpu")
+    further = model.from_checkpoint(pipeline, checkpoint, config).encoders
+    own = pipeline.text_encoder_2
     torch.testing.assert_close(further.text_encoder_2.state_dict(), own.float().state_dict())
 
 
-def test_encoders_that_go_on_stay_near_what_they_said(checkpoint, config, portraits, tmp_path):
-    ids = words.TextEncoders(config).ids(["a man with red hair"])
-    said = words.load_words(replace(config, folder=tmp_path, start_from=checkpoint))(*ids)[0]
-    moved = {}
-    for anchor in (0.0, 100.0):
-        further = replace(config, folder=tmp_path / str(anchor), start_from=checkpoint, words_anchor=anchor)
-        words.train_words(portraits, replace(further, words_steps=20))
-        moved[anchor] = (words.load_words(further)(*ids)[0] - said).abs().mean()
-    assert 0 < moved[100.0] < 0.5 * moved[0.0]
+def test_from_nothing_guidance_changes_nothing_at_first(config, run_of):
+    run = run_of(config)
+    draw, batch = drawn(run, 2)
+    nn.init.normal_(run.model.transformer.proj_out.weight, std=0.3)
+    text = run.model.text(draw["clip"], draw["t5"])
+    one, six = (
+        run.model(*text, batch.condition, batch.noisy, draw["timestep"], torch.full((2,), scale))[0]
+        for scale in (1.0, 6.0)
+    )
+    torch.testing.assert_close(one, six, atol=0, rtol=0)
+    assert one.abs().max() > 0
 
 
-def test_rare_attributes_weigh_more():
-    hats = torch.tensor([0, 0, 0, 1])
-    weight = words.rarity(torch.stack([hats, torch.zeros(4, dtype=torch.long)], 1), [2, 1])
-    assert weight.mean() == pytest.approx(1)
-    assert weight[3] == pytest.approx((4 / 2 / 1 + 1) / 2) and weight[0] == pytest.approx((4 / 2 / 3 + 1) / 2)
+def test_rare_attributes_weigh_more_and_are_drawn_more():
+    counted = [sample_attributes(np.random.default_rng(seed)) for seed in range(400)]
+    rarity = Rarity.of(counted)
+    assert np.mean([rarity.weight(one) for one in counted]) == pytest.approx(1)
+    hats = [one.hat for one in counted]
+    factor = rarity.factors["hat"]
+    assert factor["none"] == pytest.approx(400 / len(set(hats)) / hats.count("none"))
+    assert factor["cap"] > 1 > factor["none"]
+    even, balanced = (
+        [rarity.draw(np.random.default_rng(seed), None, share).hat for seed in range(200)] for share in (0.0, 1.0)
+    )
+    assert balanced.count("none") < even.count("none") - 20
+    unheard_of = replace(counted[0], skin="green")
+    assert rarity.ids(unheard_of)[ATTRIBUTES.index("skin")] == UNHEARD_OF
+
+
+def test_heads_learn_what_captions_tell(config):
+    rarity = Rarity.of([sample_attributes(np.random.default_rng(seed)) for seed in range(50)])
+    heads = words.AttributeHeads(8, rarity)
+    logits = heads(torch.zeros(3, 5, 8), torch.zeros(3, 8))
+    attributes = torch.zeros(3, len(ATTRIBUTES), dtype=torch.uint8)
+    even = words.words_loss(logits, attributes, torch.zeros(3, dtype=torch.bool))
+    assert even.item() == pytest.approx(np.log(logits.shape[-1]))
+    right = logits.clone()
+    right[:, 1:, :, 0] = 100
+    dropped = torch.tensor([True, False, False])
+    assert words.words_loss(right, attributes, dropped).item() == pytest.approx(0, abs=1e-6)
+    attributes[0] = UNHEARD_OF
+    assert words.words_loss(right, attributes, torch.zeros(3, dtype=torch.bool)).item() == pytest.approx(0, abs=1e-6)
+    assert words.words_loss(right, attributes, torch.ones(3, dtype=torch.bool)).item() == 0  # nothing told: no NaN
 
 
 @pytest.mark.parametrize("kind", edits.EDITS)
@@ -188,141 +332,192 @@ def test_a_seam_shows_across_the_border():
     assert edits.across_border(flat, region) == 0 and edits.across_border(seam, region) == 10
 
 
-def test_the_decoder_learns_from_what_the_model_redraws(checkpoint, config, portraits, tmp_path):
-    further = replace(config, folder=tmp_path, start_from=checkpoint, decoder_redrawn=0.5, num_inference_steps=8)
-    vae.build_linear(portraits, further)
-    pipeline = load_pipeline(checkpoint, device="cpu")
-    rows = np.array([1, 3])
-    redrawn = vae.redraw(pipeline, portraits, rows, torch.Generator().manual_seed(0), further)
-    own = vae.encode(vae.load_vae(further), to_tensor(portraits.images[rows]))
-    assert redrawn.shape == own.shape
+def test_the_decoder_learns_from_what_the_model_redraws(config, run_of):
+    run = run_of(config)
+    tokens, rows = vae.redraw(run.model, run.code, run.pool, replace(config, redrawn_portraits=12), seconds=60)
+    own = run.pool["latents"][rows].float()
+    assert tokens.shape == own.shape
     # Even an untrained model's last steps leave a portrait nearer to itself than to another one.
-    assert (redrawn - own).square().mean() < (redrawn - own.flip(0)).square().mean()
-    vae.train_decoder(portraits, further)
-    before, after = vae.load_vae(further, decoder=False), vae.load_vae(further)
-    assert any(not torch.equal(*pair) for pair in zip(before.parameters(), after.parameters(), strict=True))
+    others = run.pool["latents"][(rows + 1) % len(run.pool)].float()
+    nearer = (tokens - own).square().mean((1, 2)) < (tokens - others).square().mean((1, 2))
+    assert nearer.float().mean() > 0.8
+    before = [parameter.clone() for parameter in run.vae.decoder.parameters()]
+    run.decoder(1e9)
+    assert any(not torch.equal(*pair) for pair in zip(before, run.vae.decoder.parameters(), strict=True))
+
+
+def test_the_decoders_pictures_are_those_of_its_latents(config, run_of):
+    run = run_of(config)
+    noiseless = replace(config, decoder_latent_noise=0.0)
+    lesson = vae.DecoderLesson(run.vae, run.model, run.code, run.pool, noiseless, seconds=60)
+    draw = lesson.draw(torch.Generator().manual_seed(0), replace(config.phase("decoder"), batch=8))
+    encoded = run.code(draw["pictures"])[:4]  # the others are redrawn
+    torch.testing.assert_close(draw["latents"][:4], encoded, atol=1e-4, rtol=1e-4)
+    assert len(draw["latents"]) == len(draw["pictures"]) == 8
+
+
+def test_the_devices_condition_is_that_of_the_pipeline(config, run_of):
+    """Tokens, class shares and latents, computed from tables, equal what the pipeline encodes picture by picture."""
+    run = run_of(config)
+    pipeline = program.load_pipeline(Path("assets/mini"), device="cpu")
+    pipeline.register_modules(vae=run.vae.eval())
+    draw, batch = drawn(run, 3)
+    draw["dropped"][:] = False
+    batch = prepare(draw, run.code)
+    for row, label_map in enumerate(draw["label_map"].numpy()):
+        torch.testing.assert_close(
+            batch.condition[row], pipeline.encode_label_map(label_map, 64, 64), atol=1e-5, rtol=0
+        )
+        covered = torch.from_numpy(coverage(label_map, 4, 4)).flatten(1).T.float()
+        torch.testing.assert_close(batch.seen_shares[row], covered, atol=1e-6, rtol=0)
+    torch.testing.assert_close(class_shares(draw["label_map"]), batch.seen_shares)
+    images = run.pool["images"][:3]
+    encoded = run.vae.encode(images.permute(0, 3, 1, 2).float() / 127.5 - 1).latent_dist.mode()
+    torch.testing.assert_close(unpack(run.code.tokens(images)), encoded, atol=1e-4, rtol=0)
+
+
+def test_the_devices_loss_is_flow_matching_of_the_pipelines_transformer(config, run_of):
+    run = run_of(config)
+    nn.init.normal_(run.model.transformer.proj_out.weight, std=0.1)
+    draw, batch = drawn(run, 3)
+    embeds, pooled = run.model.text(draw["clip"], draw["t5"])
+    velocity, weights = run.model(embeds, pooled, batch.condition, batch.noisy, draw["timestep"], draw["guidance"])
+    ours = losses(velocity, weights, batch.target, draw["guidance"], batch, config)["square"]
+    grid = program.models.image_ids(4, 4)
+    plain = TrainingBatch(draw["clean"], embeds, pooled, grid, torch.zeros(32, 3), batch.condition)
+    noise, timestep = draw["noise"], draw["timestep"]
+    theirs = flow_matching_loss(run.model.transformer, run.model.mogle, plain, noise=noise, timestep=timestep)
+    assert ours.item() == pytest.approx(theirs.item(), rel=1e-5)
+
+
+def test_what_is_dropped_is_black(config, run_of):
+    run = run_of(config)
+    black = run.code.condition(torch.zeros(1, 64, 64, dtype=torch.uint8))[0][0, 2]  # no skin
+    draw, batch = drawn(run, 64)
+    assert (batch.condition[draw["dropped"]] - black).abs().max() < 1e-6
+    without = draw["dropped"].all(1)
+    assert torch.equal(~without, batch.known) and 2 < without.sum() < 30  # a fifth
+    partly = draw["dropped"][~without]
+    assert not partly[:, 0].any() and 0.02 < partly[:, 1:].float().mean() < 0.2
+
+
+def test_draws_repeat_and_mix_the_maps(config, run_of):
+    run = run_of(config)
+    first, again, other = (drawn(run, 32, seed)[0] for seed in (0, 0, 1))
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not torch.equal(first["noise"], other["noise"])
+    own = (first["own_map"] == first["label_map"]).flatten(1).all(1)
+    assert 0.5 < own.float().mean() < 1
+    silent = first["t5"] == run.spoiler.empty[1]
+    assert torch.equal(silent.all(1), first["silent"])
+
+
+@pytest.mark.parametrize(("all_masks_dropout", "unusual"), [(0.0, (True, False)), (1.0, (False, True))])
+def test_what_is_unusual_is_not_drawn_without_its_words(config, run_of, all_masks_dropout, unusual):
+    run = run_of(replace(config, text_dropout=1.0, all_masks_dropout=all_masks_dropout))
+    run.pool["unusual"][:] = torch.tensor(unusual)
+    assert not drawn(run, 8)[0]["silent"].any()
+    run.pool["unusual"][:] = ~torch.tensor(unusual)
+    assert drawn(run, 8)[0]["silent"].all()
 
 
 def test_a_class_counts_as_much_as_any_other_and_by_its_mean_error():
-    label_maps = np.zeros((1, 4, 4), np.uint8)
-    label_maps[0, :2, :2] = 3
-    shares = adapter.class_shares(label_maps, 2)
-    assert shares.sum(2).nonzero().tolist() == [[0, 0], [3, 0]] and shares[3].tolist() == [[1, 0, 0, 0]]
+    label_map = torch.zeros(1, 32, 32, dtype=torch.uint8)
+    label_map[0, :16, :16] = 3
+    shares = class_shares(label_map)
+    assert shares.sum(1).nonzero().tolist() == [[0, 0], [0, 3]] and shares[0, :, 3].tolist() == [1, 0, 0, 0]
     wrong = torch.zeros(1, 4, 5)
     wrong[0, 0] = 2  # the one token of class 3: of two classes, one is wrong by 2
-    assert adapter.class_error(wrong, shares).item() == pytest.approx(2**2 / 2)
+    assert objective.class_error(wrong, shares).item() == pytest.approx(2**2 / 2)
     uneven = torch.tensor([0.0, 3.0, -1.0, -2.0])[None, :, None].expand(1, 4, 5)  # over class 0: right on average
-    assert adapter.class_error(uneven, shares).item() == pytest.approx(0)
+    assert objective.class_error(uneven, shares).item() == pytest.approx(0)
 
 
 def test_an_expert_is_asked_to_weigh_more_inside_its_class():
-    # Every other class is absent, and is not asked.
-    shares = adapter.class_shares(np.array([[[0, 0], [1, 1]]], np.uint8), 2)
-    even = torch.full((1, 4, 20), 1 / 20)
-    assert adapter.unspecialised(even, shares, 3.0).item() == pytest.approx(np.log(3))
-    apart = even.clone()
+    # Every other class is absent, and is not asked; nor is a sample whose map was dropped.
+    label_maps = torch.zeros(2, 32, 32, dtype=torch.uint8)
+    label_maps[:, 16:] = 1
+    shares, known = class_shares(label_maps), torch.tensor([True, False])
+    apart = torch.full((2, 4, 20), 1 / 20)
+    hinge = lambda: objective.unspecialised(apart, shares, known, 3.0).item()  # noqa: E731
+    assert hinge() == pytest.approx(np.log(3))
     apart[0, :2, 1] *= 4
-    assert adapter.unspecialised(apart, shares, 3.0).item() == pytest.approx(np.log(3) / 2)
+    assert hinge() == pytest.approx(np.log(3) / 2)
     apart[0, 2:, 2] *= 3
-    assert adapter.unspecialised(apart, shares, 3.0).item() == pytest.approx(0, abs=1e-6)
+    assert hinge() == pytest.approx(0, abs=1e-6)
+    assert objective.unspecialised(apart, shares, torch.zeros(2, dtype=torch.bool), 3.0).item() == 0
 
 
-def test_a_base_that_takes_guidance_is_at_first_the_same(checkpoint):
-    """And its embedding is made once: trained weights stay."""
-    transformer = load_pipeline(checkpoint, device="cpu").transformer
-    draw = torch.Generator().manual_seed(0)
-    inputs = {
-        "hidden_states": torch.randn(2, 4, 64, generator=draw), "timestep": torch.tensor([0.9, 0.2]),
-        "encoder_hidden_states": torch.randn(2, 3, 32, generator=draw), "img_ids": image_ids(2, 2),
-        "pooled_projections": torch.randn(2, 32, generator=draw), "txt_ids": torch.zeros(3, 3),
-    }  # fmt: skip
-    before = transformer(**inputs).sample
-    guidance.take_guidance(transformer)
-    assert transformer.config.guidance_embeds
-    torch.testing.assert_close(transformer(**inputs, guidance=torch.tensor([1.0, 6.0])).sample, before)
-    trained = transformer.time_text_embed
-    guidance.take_guidance(transformer)
-    assert transformer.time_text_embed is trained
+@pytest.fixture
+def lesson(config, run_of):
+    """A teacher on whom text and guidance have an effect, and a draw: a red-haired man, and no prompt."""
+    run = run_of(config)
+    draws = torch.Generator().manual_seed(0)
+    nn.init.normal_(run.model.transformer.proj_out.weight, std=0.3, generator=draws)
+    nn.init.normal_(run.model.transformer.time_text_embed.guidance_embedder.linear_2.weight, std=0.3, generator=draws)
+    run.model.eval()
+    draw, _ = drawn(run, 2)
+    draw["clip"], draw["t5"] = run.model.encoders.ids(["a man with red hair", ""])
+    draw["dropped"][:] = False
+    return Teacher(run.model, run.spoiler, config), draw, run.code
 
 
-@pytest.fixture(scope="module")
-def outspoken(checkpoint, tmp_path_factory):
-    """Two steps of training leave the text without effect: here it has one."""
-    pipeline = load_pipeline(checkpoint, device="cpu")
-    nn.init.normal_(pipeline.transformer.proj_out.weight, std=0.3, generator=torch.Generator().manual_seed(0))
-    folder = tmp_path_factory.mktemp("outspoken")
-    pipeline.save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def lesson(outspoken, config, portraits):
-    """A teacher, its inputs for a red-haired man and for no prompt, and a learner's inputs from the same."""
-    teacher = guidance.Teacher(replace(config, start_from=outspoken, adapter_guided_above=0.7))
-    tokens = adapter.condition_tokens(portraits.label_maps[:2], vae.load_code(config))
-    noisy = torch.randn(2, *tokens.shape[2:], generator=torch.Generator().manual_seed(0))
-    ids = teacher.text.ids(["a man with red hair", ""])
-    embeds = teacher.text(*ids)
-    batch = TrainingBatch(noisy, *embeds, base.token_grid_ids(noisy), torch.zeros(config.text_length, 3), tokens)
-    return teacher, batch, ids, noisy
+def guided(lesson, scale: float, timestep: float = 0.9, **options) -> torch.Tensor:
+    teacher, draw, code = lesson
+    draw |= {"timestep": torch.full((2,), timestep), "guidance": torch.full((2,), scale)}
+    batch = replace(prepare(draw, code), noisy=draw["noise"])
+    return teacher.guided(draw, batch, **options)
 
 
 def test_guidance_goes_on_from_no_prompt_to_the_prompt(lesson):
     """What two passes made, one pass shall make; an empty prompt leads nowhere, and little noise needs none."""
-    teacher, batch, ids, noisy = lesson
-
-    def guided(scale, timestep=0.9):
-        times = torch.full((2,), timestep)
-        return teacher.guided_velocity(batch, ids, noisy, times, torch.full((2,), scale))
-
-    told, untold = guided(1.0), guided(0.0)
+    told, untold = guided(lesson, 1.0), guided(lesson, 0.0)
     assert (told - untold)[0].abs().max() > 1e-3 and (told - untold)[1].abs().max() < 1e-4
-    blended, _ = teacher.mogle(batch.condition_tokens, noisy, torch.full((2,), 0.9))
-    plain = predict_velocity(
-        teacher.transformer, batch, noisy, torch.full((2,), 0.9), guidance_scale=None, condition_hidden_states=blended
-    )
+    teacher, draw, code = lesson
+    text, batch = teacher.model.text(draw["clip"], draw["t5"]), prepare(draw, code)
+    one = torch.ones(2)
+    plain, _ = teacher.model(*text, batch.condition, draw["noise"], torch.full((2,), 0.9), one)
     torch.testing.assert_close(told, plain)
-    torch.testing.assert_close(guided(3.0), untold + 3 * (told - untold))
-    assert not torch.equal(guided(3.0, 0.71), guided(1.0, 0.71))
-    assert torch.equal(guided(3.0, 0.7), guided(1.0, 0.7))
-    assert not guided(3.0).requires_grad
+    torch.testing.assert_close(guided(lesson, 3.0), untold + 3 * (told - untold))
+    assert not torch.equal(guided(lesson, 3.0, 0.31), guided(lesson, 1.0, 0.31))
+    assert torch.equal(guided(lesson, 3.0, 0.3), guided(lesson, 1.0, 0.3))
+    assert not guided(lesson, 3.0).requires_grad
 
 
-def test_without_a_map_guidance_also_leads_away_from_perturbed_attention(lesson, config, monkeypatch):
-    teacher, batch, ids, noisy = lesson
-    tokens = batch.condition_tokens.clone()
-    tokens[1] = adapter.condition_tokens(np.zeros((1, config.size, config.size), np.uint8), vae.load_code(config))[0, 2]
-    batch = replace(batch, condition_tokens=tokens)
+def test_without_a_map_guidance_also_leads_away_from_perturbed_attention(lesson):
+    teacher = lesson[0]
 
     def added(scale, timestep=0.9, *, weight=1.5):
-        """By perturbed attention, to the velocities with a map and without."""
+        """By perturbed attention, to the velocities without a map and with one."""
+        teacher.config = replace(teacher.config, perturbed=weight)
+        return guided(lesson, scale, timestep, without_map=1) - guided(lesson, scale, timestep)
 
-        def guided(weight):
-            monkeypatch.setattr(teacher, "config", replace(teacher.config, adapter_perturbed=weight))
-            return teacher.guided_velocity(batch, ids, noisy, torch.full((2,), timestep), torch.full((2,), scale))
-
-        return guided(weight) - guided(0.0)
-
-    with_map, without = added(2.0)
+    without, with_map = added(2.0)
     assert not with_map.any() and without.abs().max() > 1e-3
-    torch.testing.assert_close(added(2.0, weight=3.0)[1], 2 * without)
-    torch.testing.assert_close(added(1.5)[1], without / 2)
-    torch.testing.assert_close(added(5.0)[1], without)
+    torch.testing.assert_close(added(2.0, weight=3.0)[0], 2 * without)
+    torch.testing.assert_close(added(1.5)[0], without / 2)
+    torch.testing.assert_close(added(5.0)[0], without)
     assert not added(1.0).any() and not added(2.0, 0.7).any()
 
 
-def test_perturbed_image_tokens_see_only_themselves(outspoken, config):
-    transformer = load_pipeline(outspoken, device="cpu").transformer
-    guidance.perturb(transformer, text_length=3)
-    attention = transformer.single_transformer_blocks[0].attn
-    rope = transformer.pos_embed(torch.zeros(3 + 2 * 4, 3))
+def test_some_samples_go_on_learning_from_portraits(lesson):
+    _, draw, code = lesson
+    made = guided(lesson, 3.0, portraits=1)
+    assert torch.equal(made[1], prepare(draw, code).target[1])
+    assert torch.equal(made[0], guided(lesson, 3.0)[0])
+
+
+def test_perturbed_image_tokens_see_only_themselves(config):
+    small = model.from_nothing(replace(config, text_length=3, size=32))
+    block = small.transformer.single_transformer_blocks[0]
     rows = torch.randn(1, 3 + 2 * 4, 64, generator=torch.Generator().manual_seed(0))  # text, image, condition
 
     def reached(place):
         """The rows whose output hangs on that row."""
         changed = rows.clone()
         changed[:, place] += 1
-        before, after = (attention(hidden_states=each, image_rotary_emb=rope)[0] for each in (rows, changed))
+        options = {"image_rotary_emb": (small.cosines, small.sines), "attention_mask": small.only_themselves}
+        before, after = (block.attn(hidden_states=each, **options)[0] for each in (rows, changed))
         return set((before - after).abs().amax(1).gt(1e-5).nonzero().flatten().tolist())
 
     image = {3, 4, 5, 6}
@@ -330,100 +525,95 @@ def test_perturbed_image_tokens_see_only_themselves(outspoken, config):
     assert reached(0) == reached(9) == set(range(11)) - image
 
 
-def test_what_guidance_says_is_learned(outspoken, lesson, config, portraits, tmp_path):
-    further = replace(
-        config, folder=tmp_path, start_from=outspoken, adapter_guidance=6.0, adapter_steps=120, adapter_batch=8,
-        adapter_learning_rate=3e-3,
-    )  # fmt: skip
-    vae.build_linear(portraits, further)
-    adapter.train_adapter(portraits, encode_portraits(vae.load_code(further), portraits), further)
-    text, transformer, mogle = adapter.load_adapter(further)
-    teacher, batch, ids, noisy = lesson
-    times, scale = torch.full((2,), 0.9), torch.full((2,), 5.0)
-    told, wanted = (teacher.guided_velocity(batch, ids, noisy, times, each)[0] for each in (torch.ones(2), scale))
-    embeds, pooled = text(*ids)
-    batch = replace(batch, prompt_embeds=embeds, pooled_prompt_embeds=pooled)
-    blended, _ = mogle(batch.condition_tokens, noisy, times)
-    plain, guided = (
-        predict_velocity(transformer, batch, noisy, times, guidance_scale=each, condition_hidden_states=blended)[0]
-        for each in (torch.ones(2), scale)
-    )
-    assert (guided - wanted).square().mean() < 0.5 * (told - wanted).square().mean()
-    assert (plain - told).square().mean() < 0.5 * (told - wanted).square().mean()
+def test_one_step_is_taught_where_two_lead(lesson):
+    """From a place of the halved sampling, the taught velocity leads to where two of the scheduler's steps do."""
+    teacher, draw, code = lesson
+    sigmas = teacher.model.sigmas()
+    assert len(sigmas) == MiniConfig.num_inference_steps + 1 and sigmas[0] == 1 and sigmas[-1] == 0
+    scheduler = program.load_pipeline(Path("assets/mini"), device="cpu").scheduler
+    scheduler.set_timesteps(sigmas=np.linspace(1, 1 / 8, 8))
+    assert scheduler.sigmas.tolist() == pytest.approx(sigmas)
+    for start in (0, 4, 6):
+        draw |= {"timestep": torch.full((2,), sigmas[start]), "guidance": torch.tensor([1.0, 4.0])}
+        batch = prepare(draw, code)
+        text, latents = teacher.model.text(draw["clip"], draw["t5"]), batch.noisy
+        for sigma, after in ((sigmas[start], sigmas[start + 1]), (sigmas[start + 1], sigmas[start + 2])):
+            time = torch.full((2,), sigma)
+            with torch.no_grad():
+                velocity, _ = teacher.model(*text, batch.condition, latents, time, draw["guidance"])
+            latents = latents + (after - sigma) * velocity
+        led = batch.noisy + (sigmas[start + 2] - sigmas[start]) * teacher.two_steps(draw, batch)
+        torch.testing.assert_close(led, latents, atol=1e-5, rtol=1e-4)
+    times = grid_timesteps(teacher.model, torch.Generator().manual_seed(0), 100, 1.0)
+    assert {round(float(time), 4) for time in times} == {round(sigmas[index], 4) for index in (0, 2, 4, 6)}
+    assert grid_timesteps(teacher.model, torch.Generator().manual_seed(0), 1000, 0.0).min() > 0
 
 
-def test_guidance_needs_a_teacher(config):
-    with pytest.raises(ValueError, match="Set start_from"):
-        guidance.Teacher(replace(config, start_from=Path("none")))
+@pytest.mark.parametrize(("name", "teach"), [("guidance", Teacher.guided), ("halving", Teacher.two_steps)])
+def test_what_a_teacher_says_is_learned(config, run_of, name, teach):
+    run = run_of(with_phases(replace(config, specialisation_weight=0.0), steps=40, learning_rate=3e-3, average=0.9))
+    draws = torch.Generator().manual_seed(0)
+    nn.init.normal_(run.model.transformer.proj_out.weight, std=0.3, generator=draws)
+    teacher = Teacher(run.model, run.spoiler, config)
+    draw, batch = drawn(run, 4)
+    draw |= {"timestep": torch.full((4,), teacher.model.sigmas()[2]), "guidance": torch.full((4,), 5.0)}
+    batch = prepare(draw, run.code)
+    lesson = run.denoising(lambda generator, phase: draw, lambda draw, batch: teach(teacher, draw, batch))
+    learn(name, lesson, run.config, seconds=1e9, log=run.log)
+    inputs = batch.condition, batch.noisy, draw["timestep"], draw["guidance"]
+    with torch.no_grad():
+        before, after = (each(*each.text(draw["clip"], draw["t5"]), *inputs)[0] for each in (teacher.model, run.model))
+    wanted = teach(teacher, draw, batch)
+    assert (after - wanted).square().mean() < 0.5 * (before - wanted).square().mean()
 
 
-def test_asking_for_it_makes_the_gating_specialise(checkpoint, config, portraits, tmp_path):
+def test_asking_for_it_makes_the_gating_specialise(config, run_of, tmp_path):
     ratios = {}
     for weight in (0.0, 10.0):
-        further = replace(
-            config, folder=tmp_path / str(weight), start_from=checkpoint, adapter_specialisation_weight=weight,
-            adapter_steps=60, adapter_learning_rate=3e-3,
-        )  # fmt: skip
-        vae.build_linear(portraits, further)
-        code = vae.load_code(further)
-        adapter.train_adapter(portraits, encode_portraits(code, portraits), further)
-        _, _, mogle = adapter.load_adapter(further)
-        tokens = adapter.condition_tokens(portraits.label_maps, code)
+        settings = replace(
+            config, folder=tmp_path / str(weight), specialisation_weight=weight, all_masks_dropout=0.0, world=None
+        )
+        run = run_of(with_phases(settings, steps=60, learning_rate=3e-3))
+        run.flow(1e9)
+        label_maps = run.pool["label_maps"][:12, 0]
+        tokens, _ = run.code.condition(label_maps)
         noise = torch.randn(tokens[:, 0].shape, generator=torch.Generator().manual_seed(0))
-        gating_weights = mogle(tokens, noise, torch.ones(len(noise)))[1].mT.unflatten(2, (4, 4)).numpy()
-        parts = [inside_outside(*pair) for pair in zip(gating_weights, portraits.label_maps, strict=True)]
+        with torch.no_grad():
+            gating_weights = run.model.mogle(tokens, noise, torch.ones(len(noise)))[1].mT.unflatten(2, (4, 4)).numpy()
+        parts = [inside_outside(*pair) for pair in zip(gating_weights, label_maps.numpy(), strict=True)]
         inside, outside = np.nanmean(parts, axis=0).T
         ratios[weight] = inside / outside
     assert np.mean(ratios[10.0] > 1.5) > 0.8 > np.mean(ratios[0.0] > 1.5)
 
 
-def test_condition_tokens_are_those_of_the_pipeline(checkpoint, config, portraits):
-    pipeline = load_pipeline(checkpoint, device="cpu")
-    label_map = portraits.label_maps[0]
-    ours = adapter.condition_tokens(label_map[None], vae.load_code(config))[0]
-    assert (ours - pipeline.encode_label_map(label_map, 64, 64)).abs().mean() < 0.02  # its weights are bfloat16
+def test_portraits_are_rendered_once(config, portraits, monkeypatch):
+    monkeypatch.setattr(samples, "ProcessPoolExecutor", None)
+    assert np.array_equal(samples.load(config, "train", limit=12).images, portraits.images)
 
 
-def test_portraits_are_rendered_once(config, portraits):
-    again = samples.load(config, "train", limit=5)
-    assert len(again) == 5
-    assert np.array_equal(again.images, portraits.images[:5])
-    with pytest.raises(FileNotFoundError, match=r"train\.mini portraits"):
-        samples.load(replace(config, test_seed=77), "test")
+def test_workers_portraits_are_the_trainers(config, run_of):
+    """Token ids as the encoders' tokenizers give them, the own map first, then one that differs."""
+    run = run_of(config)
+    recipe = run.portraits.recipe
+    sample = recipe(5)
+    assert {name: value.shape for name, value in sample.items()} == {
+        k: shape for k, (shape, _) in recipe.spec().items()
+    }
+    rng = np.random.default_rng(5)
+    attributes = recipe.rarity.draw(rng, recipe.world, recipe.balanced)
+    image, label_map = samples.render(attributes, size=64)
+    assert np.array_equal(sample["images"], image) and np.array_equal(sample["label_maps"][0], label_map)
+    assert (sample["label_maps"][1] != label_map).any()
+    captions = ["a woman, with xyzzy hair", " ".join(["red"] * 60), ""]
+    for own, ids in zip(recipe.tokenizers, run.model.encoders.ids(captions), strict=True):
+        assert [own.encode(caption).ids for caption in captions] == ids.tolist()
 
 
-def test_an_interrupted_run_ends_as_an_undisturbed_one(tmp_path):
-    def train(folder, *, stop_at: int | None = None, settings: dict[str, str] | None = None) -> torch.Tensor:
-        torch.manual_seed(0)
-        model = nn.Linear(3, 1)
-
-        def loss_of(generator, step):
-            if step == stop_at:
-                raise KeyboardInterrupt
-            return (model(torch.randn(8, 3, generator=generator)) - 1).square().mean()
-
-        fit(
-            folder,
-            {"model": model},
-            loss_of,
-            steps=9,
-            learning_rate=0.1,
-            seed=1,
-            settings=settings or {},
-            checkpoint_seconds=0,
-        )
-        return model.weight.detach()
-
-    with pytest.raises(KeyboardInterrupt):
-        train(tmp_path / "broken", stop_at=4)
-    assert torch.equal(train(tmp_path / "broken"), train(tmp_path / "whole"))
-    with pytest.raises(ValueError, match=r"other settings \(width\)"):
-        train(tmp_path / "whole", settings={"width": "4"})
-
-
-def test_learning_rate_warms_up_and_ends_at_zero():
-    factors = [learning_rate_factor(step, 1000) for step in (0, 99, 500, 875, 1000)]
-    assert factors == pytest.approx([0.01, 1, 1, 0.5, 0])
+def test_unseen_portraits_are_never_rendered(config, monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr(program, "Feed", lambda recipe, **options: asked.append(options["seeds"]) or AtOnce(recipe))
+    program.Run(replace(config, folder=tmp_path), Log(tmp_path / "log.jsonl"))
+    assert asked == [range(config.test_seed)]
 
 
 def test_words_outside_the_vocabulary_are_one_token(config):
@@ -436,36 +626,65 @@ def test_words_outside_the_vocabulary_are_one_token(config):
     assert prompt_embeds.shape == (2, config.text_length, 32) and pooled.shape == (2, 32)
 
 
-def test_dropped_captions_are_empty(config):
-    text = TextEncoders(config)
-    generator = torch.Generator().manual_seed(0)
-    dropped = training_ids(text, ["a woman"] * 3, generator, dropout=ConditionDropout(text=1.0), unknown=0.0)
-    assert torch.equal(dropped[1], text.ids([""] * 3)[1])
+def test_spoiled_captions(config):
+    encoders = TextEncoders(config)
+    spoiler = Spoiler.of(encoders, "cpu")
+    clip, t5 = encoders.ids(["a woman with red hair", " ".join(["red"] * 60)])
+    none, all_of_them = torch.zeros(2, 32, dtype=torch.bool), torch.ones(2, 32, dtype=torch.bool)
+    kept = spoiler(clip, t5, unknown=none, silent=none[:, 0])
+    assert torch.equal(kept[0], clip) and torch.equal(kept[1], t5)
+    one = none.clone()
+    one[0, 3] = True
+    for ids, wanted in zip(
+        spoiler(clip, t5, unknown=one, silent=none[:, 0]), encoders.ids(["a woman with xyzzy hair"]), strict=False
+    ):
+        assert torch.equal(ids[0], wanted[0])  # the same word in both
+    lost = spoiler(clip, t5, unknown=all_of_them, silent=none[:, 0])
+    for ids, before, tokenizer in zip(lost, (clip, t5), (encoders.tokenizer, encoders.tokenizer_2), strict=False):
+        special = torch.isin(before, torch.tensor(tokenizer.convert_tokens_to_ids(tokenizer.all_special_tokens)))
+        assert torch.equal(ids[special], before[special]) and (ids[~special] == tokenizer.unk_token_id).all()
+    dropped = spoiler(clip, t5, unknown=none, silent=torch.tensor([True, False]))
+    assert torch.equal(dropped[1][0], encoders.ids([""])[1][0]) and torch.equal(dropped[1][1], t5[1])
+    assert dropped[2].tolist() == [True, False]
 
 
-def test_settings_given_as_text():
-    assert changed(MiniConfig(), {"base_steps": "7", "base_learning_rate": "2e-3"}).base_steps == 7
-    with pytest.raises(SystemExit, match="base_stepz"):
-        changed(MiniConfig(), {"base_stepz": "7"})
-
-
-def test_the_parser_is_exported_whole(checkpoint, config, portraits, tmp_path):
-    parser.export_parser(config, tmp_path)
-    assert (tmp_path / "LICENSE.md").is_file()
-    read = load_parser(tmp_path).parse(list(portraits.images))
-    assert np.shape(read) == portraits.label_maps.shape
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--help"], "a phase that fails leaves the weights of the one before it"),
+        (["--minutes", "0"], "--minutes must be above 0"),
+        (["--start-from", "nowhere"], "--start-from must be a folder, got nowhere"),
+        (["adopt"], "adopt needs --start-from RUN"),
+        (["bake"], "invalid choice"),
+    ],
+)
+def test_the_command_explains_itself(arguments, said):
+    run = subprocess.run([sys.executable, "-m", "train.mini", *arguments], capture_output=True, text=True)
+    assert said in " ".join((run.stdout + run.stderr).split())
+    assert len(run.stdout.splitlines()) < 45
 
 
 def test_the_parsers_pictures_and_maps_move_together(portraits):
     """A picture that shows its own label map still does after all that moves it."""
-    shown = replace(portraits, images=np.repeat(portraits.label_maps[..., None] * 13, 3, axis=-1))
-    pictures, classes = parser.draw_batch(shown, 8, torch.Generator().manual_seed(0))
-    again = parser.draw_batch(shown, 8, torch.Generator().manual_seed(0))
+    label_maps = torch.from_numpy(portraits.label_maps)
+    shown = (label_maps[..., None] * 13).expand(-1, -1, -1, 3)
+    pictures, classes = parser.draw_batch(shown, label_maps, torch.Generator().manual_seed(0))
+    again = parser.draw_batch(shown, label_maps, torch.Generator().manual_seed(0))
     assert torch.equal(pictures, again[0]) and torch.equal(classes, again[1])
     for picture, label_map in zip(pictures.mean(1), classes, strict=True):
         # Left and right classes are swapped by a flip, and differ little in these grey levels.
         correlation = np.corrcoef(picture.flatten(), label_map.flatten())[0, 1]
         assert correlation > 0.9
+
+
+def test_a_parsers_pairs_can_be_made_hard():
+    recipe = samples.PairRecipe(32, None, harden=lambda image, label_map, rng: (255 - image, label_map * 0), hard=0.5)
+    plain = samples.PairRecipe(32, None)
+    hard = [not recipe(seed)["label_maps"].any() for seed in range(20)]
+    assert 4 < sum(hard) < 16
+    for seed in range(3):
+        image = plain(seed)["images"]
+        assert np.array_equal(recipe(seed)["images"], 255 - image if hard[seed] else image)
 
 
 def test_the_parsers_loss_falls_with_better_logits():

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from facemogle.labels import to_colours
 from facemogle.vae import PixelShuffleAutoencoderKL
-from train.mini.latent_code import LatentCode, binary_masks, psnr, to_tensor
+from train.mini.latent_code import LatentCode, binary_masks, psnr, to_tensor, unpack
 from train.mini.linear_vae import hold_constants, set_linear
 from train.mini.vae import code_of
 
@@ -99,12 +100,13 @@ def test_it_survives_saving(tmp_path, pictures):
 
 
 def test_codes_of_all_masks_at_once(code):
-    label_maps = np.random.default_rng(0).integers(19, size=(2, 16, 24)).astype(np.uint8)
-    codes = code.local_masks(label_maps)
-    assert codes.shape == (2, 19, 16, 2, 3)
+    label_maps = np.random.default_rng(0).integers(19, size=(2, 32, 32)).astype(np.uint8)
+    tokens, shares = code.condition(torch.from_numpy(label_maps))
+    assert tokens.shape == (2, 20, 4, 64) and shares.shape == (2, 4, 19)
+    assert torch.allclose(tokens[:, 0], code.tokens(torch.from_numpy(to_colours(label_maps))), atol=1e-4)
     for class_id in (0, 7, 18):
         one_by_one = code(to_tensor(binary_masks(label_maps, np.array([class_id] * 2))))
-        assert torch.allclose(codes[:, class_id], one_by_one, atol=1e-4)
+        assert torch.allclose(unpack(tokens[:, 1 + class_id]), one_by_one, atol=1e-4)
 
 
 def test_psnr_and_masks():

@@ -1,99 +1,97 @@
-"""Build the bundled checkpoint: `python -m train.mini STAGE`. Every stage is seeded and resumes where it stopped."""
+"""Make the bundled checkpoint `mini` and its parser: from nothing or from a checkpoint, in one go, on one GPU or a CPU.
+
+Worker processes render portraits without end while five phases learn from them, each for its share of --minutes:
+  flow      text encoders, transformer, adapter and MoGLE together, on flow matching
+  guidance  the average's guidance in several passes becomes a number that one pass takes
+  halving   one step learns what two made, so that half the steps do
+  decoder   the VAE's, on what the model draws
+  parser    the network that reads label maps from portraits
+The weights are in OUT/mini and OUT/mini-parser, a sheet of unseen cases in OUT/sheet.jpg. The same command goes on
+where a killed run stopped; a phase that fails leaves the weights of the one before it. All other numbers are in
+train/mini/config.py.
+"""
 
 import argparse
-from dataclasses import fields, replace
 from pathlib import Path
 
-import torch
+# The workers import this module too: nothing slow up here.
 
-from train.mini import adapter, base, examples, export, parser, report, samples, vae, words
-from train.mini.config import MiniConfig
-from train.mini.latent_code import encode_portraits
-
-
-def portraits(config: MiniConfig) -> None:
-    samples.render_all(config)
-
-
-def pictures(config: MiniConfig) -> None:
-    samples.write_pictures(samples.load(config, "train"), config.folder / "pictures")
-
-
-def linear(config: MiniConfig) -> None:
-    vae.build_linear(samples.load(config, "train", limit=2_000), config)
-
-
-def decoder(config: MiniConfig) -> None:
-    vae.train_decoder(samples.load(config, "train"), config)
-
-
-def train_parser(config: MiniConfig) -> None:
-    parser.train_parser(samples.load(config, "train"), config)
-
-
-def train_words(config: MiniConfig) -> None:
-    words.train_words(samples.load(config, "train"), config)
-
-
-def train_base(config: MiniConfig) -> None:
-    base.train_base(*with_latents(config), config)
-
-
-def train_adapter(config: MiniConfig) -> None:
-    adapter.train_adapter(*with_latents(config), config)
-
-
-def export_both(config: MiniConfig) -> None:
-    export.export(config)
-    parser.export_parser(config)
-
-
-def with_latents(config: MiniConfig) -> tuple[samples.Samples, torch.Tensor]:
-    portraits = samples.load(config, "train")
-    return portraits, encode_portraits(vae.load_code(config), portraits)
-
-
-STAGES = {
-    "portraits": portraits,
-    "pictures": pictures,
-    "linear": linear,
-    "decoder": decoder,
-    "words": train_words,
-    "base": train_base,
-    "adapter": train_adapter,
-    "parser": train_parser,
-    "export": export_both,
-    "adopt": export.adopt,
-    "examples": examples.write_examples,
-    "report": report.report,
+COMMANDS = {
+    "make": "all of the above (the default)",
+    "parser": "the parser alone",
+    "pictures": "4,000 portraits as files, for train.cache and train.train",
+    "adopt": "put the adapter and MoGLE of a run of train.train (--start-from) in the place of those of assets/mini",
+    "examples": "the page's example label maps",
+    "report": "measure assets/mini, and write its REPORT.md",
 }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m train.mini", description=__doc__)
-    parser.add_argument("stage", choices=[*STAGES])
-    parser.add_argument("--threads", type=int, help="CPU threads (default: torch's choice)")
-    parser.add_argument(
-        "--set", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="change a setting"
+def arguments() -> argparse.Namespace:
+    commands = "\n".join(f"  {name:9} {text}" for name, text in COMMANDS.items())
+    parser = argparse.ArgumentParser(
+        prog="python -m train.mini",
+        description=__doc__,
+        epilog=f"commands:\n{commands}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    arguments = parser.parse_args()
-    if arguments.threads:
-        torch.set_num_threads(arguments.threads)
-    STAGES[arguments.stage](changed(MiniConfig(), dict(arguments.set)))
+    parser.add_argument("command", nargs="?", choices=COMMANDS, default="make", metavar="COMMAND", help="see below")
+    parser.add_argument("--minutes", type=float, default=15.0, help="of the whole run (default: 15, a GPU's)")
+    parser.add_argument("--start-from", type=Path, metavar="DIR", help="a checkpoint to go on from, as assets/mini")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="the run's folder (default: runs/mini)")
+    parser.add_argument("--device", help="cuda or cpu (default: cuda where there is one)")
+    parser.add_argument("--workers", type=int, metavar="N", help="processes that render (default: by the cores)")
+    parser.add_argument("--eager", action="store_true", help="compile no blocks, and record no steps on CUDA")
+    parser.add_argument("--smoke", action="store_true", help="a minute: how fast each phase is, and the whole run then")
+    return parser.parse_args()
 
 
-def changed(config: MiniConfig, settings: dict[str, str]) -> MiniConfig:
-    """The config with settings given as text, each read as the type of its default."""
-    unknown = set(settings) - {field.name for field in fields(config)}
-    if unknown:
-        raise SystemExit(f"Unknown settings: {', '.join(sorted(unknown))}. train/mini/config.py lists them.")
-    kinds = {name: type(getattr(config, name)) for name in settings}
-    if unreadable := [
-        name for name, kind in kinds.items() if not issubclass(kind, (int, float, str, Path)) or kind is bool
-    ]:
-        raise SystemExit(f"{', '.join(unreadable)} cannot be set here: edit train/mini/config.py.")
-    return replace(config, **{name: kinds[name](value) for name, value in settings.items()})
+def main() -> int:
+    given = arguments()
+    from train.mini.config import MiniConfig
+
+    named = {"start_from": given.start_from, "folder": given.out, "device": given.device, "workers": given.workers}
+    config = MiniConfig(
+        minutes=given.minutes, compile=not given.eager, **{name: value for name, value in named.items() if value}
+    )
+    if config.minutes <= 0 or (config.workers or 1) < 1:
+        raise SystemExit("--minutes must be above 0 and --workers at least 1.")
+    if config.start_from and not config.start_from.is_dir():
+        raise SystemExit(f"--start-from must be a folder, got {config.start_from}.")
+    if config.device == "cpu":
+        config = config.smaller()
+    if given.command in ("make", "parser"):
+        from train.mini import program
+
+        if given.smoke:
+            program.smoke(config)
+            return 0
+        try:
+            failed = program.make(config, program.PHASES if given.command == "make" else ("parser",))
+        except ValueError as error:
+            raise SystemExit(str(error)) from error
+        if failed:
+            print(f"Failed: {', '.join(failed)}. The reasons stand above.")
+        return len(failed) > 0
+    if given.command == "adopt":
+        from train.mini.adopt import adopt
+
+        if not config.start_from:
+            raise SystemExit("adopt needs --start-from RUN, a folder that train.train has written.")
+        adopt(config.start_from)
+    elif given.command == "pictures":
+        from train.mini.samples import load, write_pictures
+
+        write_pictures(load(config, "train", limit=4_000), config.folder / "pictures")
+    elif given.command == "examples":
+        from train.mini.examples import write_examples
+
+        write_examples(config)
+    else:
+        from train.mini.report import report
+
+        report(config)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

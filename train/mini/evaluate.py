@@ -29,7 +29,6 @@ BATCH = 4
 SWAPPED = ("hair colour", "clothes colour", "background colour")
 NECKLACE_PIXELS = 4
 TIMED = 20  # portraits whose gating over the steps is measured
-SEEN_PORTRAITS = 1_000  # of the training split: what its words for colours look like, and its distribution
 
 
 @dataclass(frozen=True)
@@ -197,7 +196,7 @@ def evaluate(config: MiniConfig, checkpoint: Path = DESTINATION) -> tuple[dict, 
     pipeline = load_pipeline(checkpoint, device=config.device)
     pipeline.set_progress_bar_config(disable=True)
     parser = load_parser(device=config.device)
-    seen = samples.load(config, "train", limit=SEEN_PORTRAITS)
+    seen = samples.load(config, "train", limit=config.seen_cases)
     colours = measures.learn_colours(seen)
     captions = [each[0] for each in portraits.captions]
     label_maps = list(portraits.label_maps)

@@ -1,27 +1,29 @@
-"""Put the trained parts together into the bundled checkpoint, an ordinary FaceMoGLEPipeline folder."""
+"""Put the trained parts together into a checkpoint, an ordinary FaceMoGLEPipeline folder, with a record of its run."""
 
 import json
 import shutil
+from copy import deepcopy
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
-import yaml
 from diffusers import FlowMatchEulerDiscreteScheduler
 from matplotlib.figure import Figure
 
-from facemogle.checkpoints import ADAPTER_FILE, SUGGESTIONS_FILE, load_pipeline
+from facemogle.checkpoints import SUGGESTIONS_FILE
 from facemogle.pipeline import FaceMoGLEPipeline
-from train.mini.adapter import load_adapter
-from train.mini.config import STAGES, MiniConfig
+from facemogle.vae import PixelShuffleAutoencoderKL
+from train.mini.config import PHASES, MiniConfig
+from train.mini.log import Log
+from train.mini.model import Mini
 from train.mini.portraits import SUGGESTIONS
 from train.mini.text import read_synonyms
-from train.mini.vae import load_vae
-from train.publish import CONFIG_FILE, WEIGHTS_FOLDER
-from train.train import LOG_FILE
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
 DESTINATION = ASSETS / "mini"
 RECORD_FILE = "training.json"
+ELSEWHERE = ("folder", "start_from", "device")  # nobody's business, or told as "run"
 LICENSE_NOTE = """\
 The weights in this folder are licensed under Apache-2.0, as the code that made them.
 They were trained from scratch on procedural portraits alone (`train/mini/portraits`): no photograph, no dataset and no
@@ -29,35 +31,32 @@ other weights took part. The faces they draw are of nobody.
 """
 
 
-def assemble(config: MiniConfig) -> FaceMoGLEPipeline:
-    text, transformer, mogle = load_adapter(config)
-    return FaceMoGLEPipeline(
-        scheduler=FlowMatchEulerDiscreteScheduler(shift=config.sampling_shift),
-        vae=load_vae(config),
-        text_encoder=text.text_encoder,
-        tokenizer=text.tokenizer,
-        text_encoder_2=text.text_encoder_2,
-        tokenizer_2=text.tokenizer_2,
-        transformer=transformer,
-        mogle=mogle,
-        height=config.size,
-        width=config.size,
-        num_inference_steps=config.num_inference_steps,
-        guidance_scale=config.guidance_scale,
-        max_sequence_length=config.text_length,
-    )
-
-
-def export(config: MiniConfig, destination: Path = DESTINATION) -> None:
-    """Write bfloat16 safetensors in shards of at most 9 MB, the settings, and the log of every stage."""
+def export(model: Mini, vae: PixelShuffleAutoencoderKL, config: MiniConfig, log: Log, destination: Path) -> None:
+    """Write bfloat16 safetensors in shards of at most 9 MB, the settings, and the log of every phase; the weights that
+    are trained stay as they are. FloatingPointError, and what was there stays, if one of them is no number."""
+    parts = model.parts() | {"vae": vae}
+    if broken := [name for name, part in parts.items() if not all(p.isfinite().all() for p in part.parameters())]:
+        raise FloatingPointError(f"Weights of {', '.join(broken)} are not finite: the training diverged.")
     part = destination.with_name(f"{destination.name}.part")
     shutil.rmtree(part, ignore_errors=True)
-    assemble(config).to(dtype=torch.bfloat16).save_pretrained(part, max_shard_size="9MB")
+    copies: dict[str, Any] = {name: deepcopy(each).cpu().eval() for name, each in parts.items()}
+    pipeline = FaceMoGLEPipeline(
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=config.sampling_shift),
+        tokenizer=model.encoders.tokenizer,
+        tokenizer_2=model.encoders.tokenizer_2,
+        height=config.size,
+        width=config.size,
+        num_inference_steps=model.steps,
+        guidance_scale=config.guidance_scale,
+        max_sequence_length=config.text_length,
+        **copies,
+    )
+    pipeline.to(dtype=torch.bfloat16).save_pretrained(part, max_shard_size="9MB")
     forget_origin(part)
     read_synonyms(part)
     (part / "LICENSE.md").write_text(LICENSE_NOTE)
     (part / SUGGESTIONS_FILE).write_text(json.dumps(SUGGESTIONS, indent=1) + "\n")
-    write_record(training_record(config), part)
+    write_record(training_record(config, log), part)
     shutil.rmtree(destination, ignore_errors=True)
     part.rename(destination)
 
@@ -68,30 +67,6 @@ def forget_origin(folder: Path) -> None:
         settings = json.loads(file.read_text())
         if settings.pop("_name_or_path", None) is not None:
             file.write_text(json.dumps(settings, indent=2) + "\n")
-
-
-def adopt(config: MiniConfig, destination: Path = DESTINATION) -> None:
-    """Put the adapter and the MoGLE of a run of `train.train` in the place of the checkpoint's, its log in the record.
-
-    CheckpointError where the run has not written its weights.
-    """
-    run = config.adapter_run
-    weights = run / WEIGHTS_FOLDER
-    pipeline = load_pipeline(
-        destination, adapter=weights / ADAPTER_FILE, mogle=weights / "mogle", dtype=torch.bfloat16, device="cpu"
-    )
-    pipeline.save_condition_adapter(destination / ADAPTER_FILE)
-    pipeline.mogle.save_pretrained(destination / "mogle")
-    forget_origin(destination)
-    settings = yaml.safe_load((run / CONFIG_FILE).read_text())
-    for name in ("checkpoint", "cache", "data", "output"):
-        del settings[name]
-    lines = [json.loads(line) for line in (run / LOG_FILE).read_text().splitlines()]
-    learned = [{name: line[name] for name in ("step", "loss", "seconds")} for line in lines if "loss" in line]
-    tested = [{"step": line["step"], "loss": line["validation_loss"]} for line in lines if "validation_loss" in line]
-    stages = {"adapter": thinned(learned), "validation": tested}
-    before = json.loads((destination / RECORD_FILE).read_text())
-    write_record({"settings": {"size": settings["height"]} | settings, "stages": stages, "before": before}, destination)
 
 
 def write_record(record: dict, folder: Path) -> None:
@@ -105,17 +80,22 @@ def thinned(points: list[dict]) -> list[dict]:
     return points[every - 1 :: every]
 
 
-def training_record(config: MiniConfig) -> dict:
-    """The settings, and (step, loss, seconds) of every stage, thinned to a hundred points; "before", what it went on
-    from."""
-    settings = {name: value for name, value in vars(config).items() if not isinstance(value, Path)}
-    curves = {}
-    for stage in STAGES:
-        log = config.folder / stage / "log.jsonl"
-        curves[stage] = thinned([json.loads(line) for line in log.read_text().splitlines()] if log.exists() else [])
-    record = {"settings": settings, "stages": curves}
-    before = config.start_from / RECORD_FILE
-    return record | {"before": json.loads(before.read_text())} if before.is_file() else record
+def training_record(config: MiniConfig, log: Log) -> dict:
+    """The settings, the run (device, minutes, samples), and (step, loss, seconds) of every phase, thinned to a hundred
+    points; "before", what it went on from."""
+    curves = {name: thinned(log.points(name)) for name in PHASES}
+    samples = {name: config.phase(name).batch * points[-1]["step"] for name, points in curves.items() if points}
+    record = {
+        "settings": {name: value for name, value in asdict(config).items() if name not in ELSEWHERE},
+        "run": {
+            "device": torch.cuda.get_device_name() if config.device != "cpu" else "CPU",
+            "minutes": round(log.seconds() / 60, 1),
+            "samples": samples,
+        },
+        "stages": {name: points for name, points in curves.items() if points},
+    }
+    before = config.start_from / RECORD_FILE if config.start_from else None
+    return record | {"before": json.loads(before.read_text())} if before and before.is_file() else record
 
 
 def runs(record: dict) -> list[dict]:

@@ -1,106 +1,74 @@
-"""From two passes a step to one: the base learns to take guidance as a number, as FLUX.1-dev's was made to.
+"""From many passes to one: the model learns to take guidance as a number, and then to take two steps in one.
 
-Stage one of arXiv 2210.03142, and perturbed attention (arXiv 2403.17377) where no map says where things are.
-B batch, N image tokens, C channels.
+Stage one of arXiv 2210.03142, as FLUX.1-dev was made; perturbed attention (arXiv 2403.17377) where no map says where
+things are; progressive distillation (arXiv 2202.00512) of half of the steps. B batch, N image tokens, C channels.
 """
 
 from copy import deepcopy
-from dataclasses import replace
 
 import torch
-from diffusers.models.embeddings import CombinedTimestepGuidanceTextProjEmbeddings
-from torch import Tensor, nn
+from torch import Tensor
 
-from facemogle.checkpoints import load_pipeline
-from facemogle.transformer import FaceMoGLETransformer2DModel
 from train.mini.config import MiniConfig
-from train.mini.text import TextEncoders, load_encoders
-from train.objective import TrainingBatch, predict_velocity
-
-
-def take_guidance(transformer: FaceMoGLETransformer2DModel) -> None:
-    """Give the base FLUX.1-dev's embedding of guidance, where it has none yet; at first it changes nothing."""
-    if transformer.config.guidance_embeds:
-        return
-    settings, before = transformer.config, transformer.time_text_embed
-    embedding = CombinedTimestepGuidanceTextProjEmbeddings(transformer.inner_dim, settings.pooled_projection_dim)
-    embedding.load_state_dict(before.state_dict(), strict=False)
-    nn.init.zeros_(embedding.guidance_embedder.linear_2.weight)
-    nn.init.zeros_(embedding.guidance_embedder.linear_2.bias)
-    transformer.time_text_embed = embedding.to(transformer.device)
-    transformer.register_to_config(guidance_embeds=True)
-
-
-def perturb(transformer: FaceMoGLETransformer2DModel, text_length: int) -> None:
-    """In the middle third of the single stream image tokens shall see only themselves: pictures then fall apart."""
-
-    def hide_others(attention: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
-        rows = torch.arange(kwargs["hidden_states"].shape[1], device=transformer.device)  # text, image, condition
-        image = (rows >= text_length) & (rows < (len(rows) + text_length) // 2)
-        return args, {**kwargs, "attention_mask": (rows == rows[:, None]) | ~image[:, None]}
-
-    blocks = transformer.single_transformer_blocks
-    for block in blocks[len(blocks) // 3 : -(-2 * len(blocks) // 3)]:
-        block.get_submodule("attn").register_forward_pre_hook(hide_others, with_kwargs=True)
+from train.mini.loop import Draw
+from train.mini.model import Mini
+from train.mini.objective import Batch
+from train.mini.text import Spoiler
 
 
 class Teacher:
-    """The checkpoint to go on from, as it was: its guidance in two or three passes is what one pass shall learn.
+    """The model as it was when a phase began, frozen: a base that taught itself diverged."""
 
-    It stays frozen: a base that taught itself diverged, at a learning rate of 4e-4.
-    """
-
-    def __init__(self, config: MiniConfig):
-        if not config.start_from.is_dir():
-            raise ValueError(
-                "Guidance is distilled from a trained checkpoint. Set start_from, or adapter_guidance to 1."
-            )
-        pipeline = load_pipeline(config.start_from, dtype=torch.float32, device=config.device)
-        self.config, self.transformer, self.mogle = config, pipeline.transformer, pipeline.mogle
-        self.text = TextEncoders(config)
-        load_encoders(self.text, config.start_from)
-        self.text.requires_grad_(False).to(config.device)
-        self.perturbed = deepcopy(self.transformer)
-        perturb(self.perturbed, config.text_length)
-        if config.compile:
-            self.transformer.compile_repeated_blocks()
+    def __init__(self, model: Mini, spoiler: Spoiler, config: MiniConfig):
+        self.model = deepcopy(model).requires_grad_(False).eval()
+        self.spoiler, self.config = spoiler, config
 
     @torch.no_grad()
-    def guided_velocity(
-        self,
-        batch: TrainingBatch,
-        ids: tuple[Tensor, Tensor],
-        noisy_latents: Tensor,
-        timestep: Tensor,
-        guidance: Tensor,
-    ) -> Tensor:
-        """(B, N, C) velocities of prompts' token ids under guidance (B,); under none where there is little noise."""
-        assert batch.condition_tokens is not None
-        config = self.config
-        plain = torch.ones_like(guidance) if self.transformer.config.guidance_embeds else None
-        blended, _ = self.mogle(batch.condition_tokens, noisy_latents, timestep)
-        empty = tuple(each.to(timestep.device) for each in self.text.ids([""] * len(noisy_latents)))
+    def guided(self, draw: Draw, batch: Batch, *, without_map: int = 0, portraits: int = 0) -> Tensor:
+        """(B, N, C) velocities under the draw's guidance; under none where there is little noise.
 
-        def velocity(transformer: FaceMoGLETransformer2DModel, ids: tuple[Tensor, ...], rows: slice | Tensor) -> Tensor:
-            embeds, pooled = self.text(*(each[rows] for each in ids))
-            return predict_velocity(
-                transformer,
-                replace(batch, prompt_embeds=embeds, pooled_prompt_embeds=pooled),
-                noisy_latents[rows],
-                timestep[rows],
-                guidance_scale=None if plain is None else plain[rows],
-                condition_hidden_states=blended[rows],
-            )
-
-        further = (guidance - 1)[:, None, None]
-        everywhere = slice(None)
-        told = velocity(self.transformer, ids, everywhere)
-        untold = velocity(self.transformer, empty, everywhere)
-        guided = told + further * (timestep > config.adapter_guided_above)[:, None, None] * (told - untold)
-        # Without a map all experts are given the same black mask.
-        mapless = (batch.condition_tokens == batch.condition_tokens[:, :1]).flatten(1).all(1)
-        rows = mapless & (timestep > config.adapter_perturbed_above)
-        if config.adapter_perturbed and rows.any():
-            apart = velocity(self.perturbed, ids, rows)
-            guided[rows] += config.adapter_perturbed * further[rows].clamp(max=1) * (told[rows] - apart)
+        The first `without_map` samples have no map: those also lead away from what perturbed attention makes. The last
+        `portraits` go on learning from portraits.
+        """
+        model, config, timestep = self.model, self.config, draw["timestep"]
+        one = torch.ones_like(timestep)
+        blended, _ = model.mogle(batch.condition, batch.noisy, timestep)
+        text = model.text(draw["clip"], draw["t5"])
+        embeds, pooled = model.text(*self.spoiler.empty)
+        nothing = embeds.repeat(len(one), 1, 1), pooled.repeat(len(one), 1)
+        told = model.velocity(*text, blended, batch.noisy, timestep, one)
+        untold = model.velocity(*nothing, blended, batch.noisy, timestep, one)
+        further = (draw["guidance"] - 1)[:, None, None]
+        guided = told + further * (timestep > config.guided_above)[:, None, None] * (told - untold)
+        if without_map and config.perturbed:
+            first = slice(without_map)
+            inputs = (*text, blended, batch.noisy, timestep, one)
+            apart = model.velocity(*(each[first] for each in inputs), perturbed=True)
+            strength = further[first].clamp(max=1) * (timestep[first] > config.perturbed_above)[:, None, None]
+            guided[first] += config.perturbed * strength * (told[first] - apart)
+        if portraits:
+            guided[-portraits:] = batch.target[-portraits:]
         return guided
+
+    @torch.no_grad()
+    def two_steps(self, draw: Draw, batch: Batch) -> Tensor:
+        """(B, N, C): the velocity that leads in one step to where two of the model's lead, from each timestep."""
+        model = self.model
+        place = model.place_of(draw["timestep"])
+        length = place.clamp(max=2 / model.steps)
+        start, middle, end = (model.sigma_at(place - part * length) for part in (0, 0.5, 1))
+        text = model.text(draw["clip"], draw["t5"])
+        first, _ = model(*text, batch.condition, batch.noisy, start, draw["guidance"])
+        by_first, by_second, both = ((b - a)[:, None, None] for a, b in ((start, middle), (middle, end), (start, end)))
+        halfway = batch.noisy + by_first * first
+        second, _ = model(*text, batch.condition, halfway, middle, draw["guidance"])
+        return (by_first * first + by_second * second) / both
+
+
+def grid_timesteps(model: Mini, generator: torch.Generator, count: int, on_the_grid: float) -> Tensor:
+    """(B,) where halved sampling looks, by a chance of `on_the_grid`, or anywhere on its way."""
+    device, steps = generator.device, model.steps // 2
+    anywhere = 1 - torch.rand(count, generator=generator, device=device)  # never 0
+    grid = torch.randint(1, steps + 1, (count,), generator=generator, device=device) / steps
+    chosen = torch.rand(count, generator=generator, device=device) < on_the_grid
+    return model.sigma_at(torch.where(chosen, grid, anywhere))

@@ -1,21 +1,26 @@
-"""The linear latent code that the VAE starts from: principal components of 8x8 patches."""
+"""The linear latent code that the VAE's encoder computes: principal components of 8x8 patches, on any device.
+
+B pictures, S their size in pixels, N tokens of 16x16 pixels, C = 4 c channels of a token.
+"""
 
 from dataclasses import dataclass
+from functools import cache, cached_property
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from facemogle import labels
+from facemogle.labels import NUM_CLASSES, PALETTE
 from train.mini.config import MiniConfig
-from train.mini.samples import Samples
 
 PATCH = 8
+TOKEN = 2 * PATCH  # latents are packed 2x2
 
 
-def to_tensor(pictures: np.ndarray) -> Tensor:
+def to_tensor(pictures: np.ndarray | Tensor) -> Tensor:
     """(B, S, S, 3) uint8 -> (B, 3, S, S) in -1..1."""
-    return torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1
+    return torch.as_tensor(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def binary_masks(label_maps: np.ndarray, class_ids: np.ndarray) -> np.ndarray:
@@ -24,18 +29,24 @@ def binary_masks(label_maps: np.ndarray, class_ids: np.ndarray) -> np.ndarray:
     return np.repeat(mask[..., None], 3, axis=-1)
 
 
-def mixed_pictures(samples: Samples, count: int, generator: torch.Generator, *, portraits: float) -> Tensor:
-    """A batch of what the VAE must code: portraits, and in equal parts palette maps and binary masks."""
-    rows = torch.randint(len(samples), (count,), generator=generator).numpy()
-    of_portraits = round(count * portraits)
-    of_palette = (count - of_portraits + 1) // 2
-    pictures = samples.images[rows]
-    palette = slice(of_portraits, of_portraits + of_palette)
-    binary = slice(of_portraits + of_palette, count)
-    pictures[palette] = labels.to_colours(samples.label_maps[rows[palette]])
-    class_ids = torch.randint(labels.NUM_CLASSES, (count,), generator=generator).numpy()
-    pictures[binary] = binary_masks(samples.label_maps[rows[binary]], class_ids[binary])
-    return to_tensor(pictures)
+def mixed_pictures(images: Tensor, label_maps: Tensor, class_ids: Tensor, portraits: int) -> Tensor:
+    """What the VAE must code: the first `portraits` of the images, and of the others in equal parts the palette map and
+    the mask of one class. (B, S, S, 3) uint8, (B, S, S), (B,) -> (B, S, S, 3) uint8."""
+    middle = portraits + (len(images) - portraits + 1) // 2
+    palette = palette_on(images.device)[label_maps[portraits:middle].long()]
+    white = (label_maps[middle:] == class_ids[middle:, None, None])[..., None].expand(-1, -1, -1, 3)
+    return torch.cat([images[:portraits], palette, white.to(torch.uint8) * 255])
+
+
+def pack(latents: Tensor) -> Tensor:
+    """(B, c, 2h, 2w) -> (B, h * w, 4c), as the pipeline packs them; the latent code needs no scale and shift."""
+    return F.pixel_unshuffle(latents, 2).flatten(2).mT.contiguous()
+
+
+def unpack(tokens: Tensor) -> Tensor:
+    """(B, N, 4c) of square pictures -> (B, c, 2h, 2w)."""
+    side = round(tokens.shape[1] ** 0.5)
+    return F.pixel_shuffle(tokens.mT.unflatten(2, (side, side)), 2)
 
 
 @dataclass(frozen=True)
@@ -43,41 +54,81 @@ class LatentCode:
     """z = (patch - mean) @ encode; patch = z @ decode + mean. Patches are flattened 3x8x8 blocks."""
 
     mean: Tensor  # (192,)
-    encode: Tensor  # (192, 16)
-    decode: Tensor  # (16, 192)
+    encode: Tensor  # (192, c)
+    decode: Tensor  # (c, 192)
+
+    def to(self, device: torch.device | str) -> "LatentCode":
+        return LatentCode(*(tensor.to(device) for tensor in (self.mean, self.encode, self.decode)))
 
     def __call__(self, pictures: Tensor) -> Tensor:
-        """(B, 3, H, W) in -1..1 -> (B, 16, H/8, W/8)."""
-        patches = torch.nn.functional.pixel_unshuffle(pictures, PATCH).movedim(1, -1)
+        """(B, 3, H, W) in -1..1 -> (B, c, H/8, W/8)."""
+        patches = F.pixel_unshuffle(pictures, PATCH).movedim(1, -1)
         return ((patches - self.mean) @ self.encode).movedim(-1, 1)
 
-    def local_masks(self, label_maps: np.ndarray) -> Tensor:
-        """(B, H, W) class ids -> codes (B, 19, 16, H/8, W/8) of every class's black-and-white mask.
-
-        The code is affine and a mask is grey: each white pixel adds its row of `encode`, summed over the colours.
-        """
-        rows = 2 * self.encode.reshape(3, PATCH**2, -1).sum(0)
-        black = (-1 - self.mean) @ self.encode
-        one_hot = torch.from_numpy(label_maps[:, None] == np.arange(labels.NUM_CLASSES)[:, None, None]).float()
-        patches = torch.nn.functional.pixel_unshuffle(one_hot.flatten(0, 1)[:, None], PATCH).movedim(1, -1)
-        return (patches @ rows + black).movedim(-1, 1).unflatten(0, (len(label_maps), -1))
+    def tokens(self, pictures: Tensor) -> Tensor:
+        """(B, S, S, 3) uint8 -> (B, N, C)."""
+        return pack(self(to_tensor(pictures)))
 
     def inverse(self, latents: Tensor) -> Tensor:
-        """(B, 16, h, w) -> (B, 3, 8h, 8w)."""
-        return torch.nn.functional.pixel_shuffle(
-            (latents.movedim(1, -1) @ self.decode + self.mean).movedim(-1, 1), PATCH
-        )
+        """(B, c, h, w) -> (B, 3, 8h, 8w)."""
+        return F.pixel_shuffle((latents.movedim(1, -1) @ self.decode + self.mean).movedim(-1, 1), PATCH)
+
+    @cached_property
+    def _tables(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The code is affine: what a pixel of a class adds to a patch's code, in the class's colour (19 * 64, c) and
+        white on black (64, c); and the codes of a patch of value 0, which is grey, and of a black one (c,)."""
+        by_colour = self.encode.reshape(3, PATCH**2, -1)
+        palette = palette_on(self.mean.device).float() / 127.5 - 1
+        coloured = torch.einsum("kr,rpc->kpc", palette, by_colour).flatten(0, 1)
+        return coloured, 2 * by_colour.sum(0), -self.mean @ self.encode, (-1 - self.mean) @ self.encode
+
+    @property
+    def black_token(self) -> Tensor:
+        """(C,): every token of a black picture."""
+        return self._tables[-1].repeat_interleave(4)
+
+    def condition(self, label_maps: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, S, S) class ids -> the tokens of the map in colours and of every class's mask (B, 20, N, C), and how much
+        of each token each class covers (B, N, 19)."""
+        coloured, white, grey, black = self._tables
+        one_hot = pixels_by_patch(label_maps)[:, :, :, None] == classes(label_maps.device)[:, None]
+        one_hot = one_hot.to(white.dtype)  # (B, N, 4, 19, 64)
+        whole = one_hot.flatten(3) @ coloured + grey
+        codes = torch.cat([whole[:, :, :, None], one_hot @ white + black], dim=3)  # (B, N, 4, 20, c)
+        return codes.permute(0, 3, 1, 4, 2).flatten(3), one_hot.sum((2, 4)) / TOKEN**2
 
 
-def fit_latent_code(samples: Samples, config: MiniConfig) -> LatentCode:
+def pixels_by_patch(label_maps: Tensor) -> Tensor:
+    """(B, S, S) -> (B, N, 4, 64): the pixels of each token's patches."""
+    count, side = len(label_maps), label_maps.shape[1] // TOKEN
+    pixels = label_maps.view(count, side, 2, PATCH, side, 2, PATCH).permute(0, 1, 4, 2, 5, 3, 6)
+    return pixels.reshape(count, side**2, 4, PATCH**2)
+
+
+def class_shares(label_maps: Tensor) -> Tensor:
+    """(B, S, S) class ids -> (B, N, 19), how much of each token each class covers."""
+    pixels = pixels_by_patch(label_maps).flatten(2)[:, :, None]
+    return (pixels == classes(label_maps.device)[:, None]).sum(-1, dtype=torch.float32) / TOKEN**2
+
+
+@cache  # a copy to the device would be waited for in every step
+def palette_on(device: torch.device) -> Tensor:
+    return torch.from_numpy(PALETTE).to(device)
+
+
+def classes(device: torch.device) -> Tensor:
+    return torch.arange(NUM_CLASSES, dtype=torch.uint8, device=device)
+
+
+def fit_latent_code(images: Tensor, label_maps: Tensor, config: MiniConfig) -> LatentCode:
     """Principal components over portraits, palette maps and masks, centred and scaled on portraits.
 
     Channels keep part of their differences in variance, so that coarse structure stays louder than detail.
     """
-    generator = torch.Generator().manual_seed(config.seed)
-    pictures = mixed_pictures(samples, 600, generator, portraits=0.7)
-    faces = round(600 * 0.7)
-    patches = torch.nn.functional.pixel_unshuffle(pictures, PATCH).movedim(1, -1)
+    faces = round(0.7 * len(images))
+    class_ids = torch.arange(len(images)) % NUM_CLASSES
+    pictures = to_tensor(mixed_pictures(images.cpu(), label_maps.cpu(), class_ids, faces))
+    patches = F.pixel_unshuffle(pictures, PATCH).movedim(1, -1)
     of_faces = patches[:faces].flatten(0, 2).double()
     mean = of_faces.mean(0)
     everything = patches.flatten(0, 2).double() - mean
@@ -87,12 +138,6 @@ def fit_latent_code(samples: Samples, config: MiniConfig) -> LatentCode:
     scale = spread**-config.equalise_variance
     scale = scale / (spread * scale).square().mean().sqrt()
     return LatentCode(mean.float(), (components * scale).float(), (components / scale).T.float())
-
-
-def encode_portraits(code: LatentCode, samples: Samples, *, batch: int = 500) -> Tensor:
-    """(N, 16, h, w) float16 latents of every portrait."""
-    starts = range(0, len(samples), batch)
-    return torch.cat([code(to_tensor(samples.images[start : start + batch])).half() for start in starts])
 
 
 def psnr(a: Tensor, b: Tensor) -> float:

@@ -1,134 +1,202 @@
-"""One resumable training loop for every stage: a step's randomness depends on the step's number alone."""
+"""One resumable loop for every phase: bounded by time, and a step's randomness depends on the step's number alone."""
 
-import json
+import math
 import os
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from train.mini.config import MiniConfig, Phase
+from train.mini.log import Log
+from train.mini.recorded import WARM_UP, CudaRecorder, Draw, RecordedStep
 
-class Average:
-    """Exponential moving average of parameters; the decay grows with the step, so that early weights are forgotten."""
+LOG_EVERY = 50
+KEPT_EVERY = 4 * LOG_EVERY  # steps, after which an average is kept to fall back on
+CLIP = 1.0
 
-    def __init__(self, parameters: list[nn.Parameter], decay: float):
-        self.decay = decay
-        self.values = [parameter.detach().clone() for parameter in parameters]
+
+def schedule(step: int, share: float, warmup: int) -> float:
+    """Factor of the learning rate: a linear warm-up over steps, times half a cosine over the phase's share."""
+    return min(1.0, (step + 1) / warmup) * (0.01 + 0.99 * (1 + math.cos(math.pi * min(1.0, share))) / 2)
+
+
+class Learner:
+    """Parameters with their optimiser and their average; a step asks the device nothing."""
+
+    def __init__(self, modules: dict[str, nn.Module], phase: Phase, rates: dict[str, float]):
+        named = {
+            f"{name}.{key}": (parameter, rates.get(name, 1.0))
+            for name, module in modules.items()
+            for key, parameter in module.named_parameters()
+            if parameter.requires_grad
+        }
+        self.names, self.phase, self.step, self.rate = list(named), phase, 0, phase.learning_rate
+        self.parameters: list[Tensor] = [parameter for parameter, _ in named.values()]
+        self.factors = sorted({factor for _, factor in named.values()})
+        device = self.parameters[0].device
+        self.optimizer = torch.optim.AdamW(
+            [
+                {
+                    "params": [parameter for parameter, own in named.values() if own == factor],
+                    "lr": torch.zeros((), device=device),
+                }
+                for factor in self.factors
+            ],
+            weight_decay=0.01, betas=(0.9, 0.99), fused=True, capturable=device.type == "cuda",
+        )  # fmt: skip
+        self.average = [parameter.detach().clone() for parameter in self.parameters]
+        self.kept = [value.clone() for value in self.average]
+
+    def set_rate(self, share: float) -> None:
+        rate = self.rate * schedule(self.step, share, self.phase.warmup)
+        for group, factor in zip(self.optimizer.param_groups, self.factors, strict=True):
+            group["lr"].fill_(rate * factor)
+
+    def descend(self, loss: Tensor) -> None:
+        """One step; none, if a gradient is not finite."""
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters, CLIP, foreach=True)
+        # The fused optimiser heeds these, as GradScaler sets them.
+        self.optimizer.grad_scale = None  # type: ignore[attr-defined]
+        self.optimizer.found_inf = (~norm.isfinite()).float()  # type: ignore[attr-defined]
+        self.optimizer.step()
 
     @torch.no_grad()
-    def update(self, parameters: list[nn.Parameter], step: int) -> None:
-        decay = min(self.decay, (1 + step) / (10 + step))
-        torch._foreach_lerp_(self.values, [parameter.detach() for parameter in parameters], 1 - decay)
+    def follow(self) -> None:
+        """The average takes in the newest weights; early ones are soon forgotten."""
+        self.step += 1
+        decay = min(self.phase.average, (1 + self.step) / (10 + self.step))
+        torch._foreach_lerp_(self.average, [parameter.detach() for parameter in self.parameters], 1 - decay)
+
+    @torch.no_grad()
+    def fall_back(self) -> None:
+        """To the last average that was kept, at half the rate and without momentum."""
+        for target in (self.parameters, self.average):
+            torch._foreach_copy_(target, self.kept)
+        for state in self.optimizer.state.values():
+            for value in state.values():
+                value.zero_()
+        self.rate /= 2
+
+    @torch.no_grad()
+    def keep(self) -> None:
+        torch._foreach_copy_(self.kept, self.average)
+
+    @torch.no_grad()
+    def adopt_average(self) -> None:
+        torch._foreach_copy_(self.parameters, self.average)
+
+    def state(self) -> dict:
+        return {
+            "parameters": dict(zip(self.names, (each.detach() for each in self.parameters), strict=True)),
+            "average": dict(zip(self.names, self.average, strict=True)),
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+            "rate": self.rate,
+        }
+
+    @torch.no_grad()
+    def load(self, state: dict) -> None:
+        for name, parameter, average in zip(self.names, self.parameters, self.average, strict=True):
+            parameter.copy_(state["parameters"][name])
+            average.copy_(state["average"][name])
+        rates = [group["lr"] for group in self.optimizer.param_groups]
+        self.optimizer.load_state_dict(state["optimizer"])
+        for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate
+        self.step, self.rate = state["step"], state["rate"]
+        self.keep()
 
 
-def learning_rate_factor(step: int, steps: int, *, warmup: int = 100, decay_share: float = 0.25) -> float:
-    """Linear warm-up, a plateau, then a linear descent to zero over the last share of the steps."""
-    descent = max(1.0, steps * decay_share)
-    return min(1.0, (step + 1) / warmup, max(0.0, (steps - step) / descent))
+@dataclass(frozen=True)
+class Lesson:
+    """A phase's modules, what a step draws, and what it makes of that: "loss", and parts of it to be logged."""
+
+    modules: dict[str, nn.Module]
+    draw: Callable[[torch.Generator, Phase], Draw]
+    loss: Callable[[Draw], dict[str, Tensor]]
+    rates: dict[str, float]  # of modules that learn at another rate than the phase's
 
 
-def fit(
-    folder: Path,
-    modules: dict[str, nn.Module],
-    loss_of: Callable[[torch.Generator, int], Tensor],
+def learn(
+    name: str,
+    lesson: Lesson,
+    config: MiniConfig,
     *,
-    steps: int,
-    learning_rate: float,
-    seed: int,
-    settings: dict[str, str],
-    ema_decay: float = 0.999,
-    weight_decay: float = 0.01,
-    checkpoint_seconds: float = 60.0,
-    log_every: int = 50,
+    seconds: float,
+    log: Log,
+    refill: Callable[[int], object] = lambda limit: None,
+    checkpoint: Path | None = None,
 ) -> None:
-    """Train what requires gradients, resume from `folder` if it holds a checkpoint, end with averaged parameters.
+    """Train for `seconds`, or for the phase's own number of steps; end with averaged weights.
 
-    `loss_of(generator, step)` returns a scalar; everything random in it must come from the generator, which is seeded
-    by the step, so a resumed run goes on exactly where it stopped. The log is `folder/log.jsonl`. A checkpoint of other
-    `settings` is not resumed: ValueError.
+    refill: called before each step with the most samples that it may bring. checkpoint: a file, written every
+    `checkpoint_seconds`, from which the same call goes on where it stopped. FloatingPointError if the loss stops being
+    a number again and again.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    checkpoint = folder / "checkpoint.pt"
-    named = [
-        (f"{name}.{key}", parameter)
-        for name, module in modules.items()
-        for key, parameter in module.named_parameters()
-        if parameter.requires_grad
-    ]
-    parameters = [parameter for _, parameter in named]
-    optimizer = torch.optim.AdamW(parameters, learning_rate, weight_decay=weight_decay, betas=(0.9, 0.99), fused=True)
-    average = Average(parameters, ema_decay)
-    step, seconds = 0, 0.0
-    if checkpoint.exists():
+    phase, device = config.phase(name), torch.device(config.device)
+    learner = Learner(lesson.modules, phase, lesson.rates)
+    generator, seed = torch.Generator(device), (config.seed + 1) * 1_000_003
+    spent, rescues, first = 0.0, 0, math.nan
+    if checkpoint is not None and checkpoint.exists():
         state = torch.load(checkpoint, weights_only=True, map_location="cpu")
-        if changed := [name for name in settings if state["settings"].get(name) != settings[name]]:
-            raise ValueError(
-                f"{checkpoint} was trained with other settings ({', '.join(changed)}). "
-                "Set them back to resume it, or delete the file to start anew."
-            )
-        for (name, parameter), value in zip(named, average.values, strict=True):
-            parameter.data.copy_(state["parameters"][name])
-            value.copy_(state["average"][name])
-        optimizer.load_state_dict(state["optimizer"])
-        step, seconds = state["step"], state["seconds"]
+        learner.load(state)
+        spent, seconds = state["spent"], state["seconds"]
+
+    def step_of(draw: Draw) -> Draw:
+        parts = lesson.loss(draw)
+        learner.descend(parts["loss"])
+        return {key: value.detach() for key, value in parts.items()}
+
+    recorded = RecordedStep(step_of, CudaRecorder() if device.type == "cuda" and config.compile else None)
+    settled = WARM_UP + 1 if recorded.recorder else 1  # from then on, steps take as long as they will
+    sums: dict[str, Tensor] = {}
+    started = saved = logged = time.monotonic()
+    logged_step = learner.step
 
     def save() -> None:
-        names = [name for name, _ in named]
-        state = {
-            "parameters": dict(zip(names, (parameter.detach() for parameter in parameters), strict=True)),
-            "average": dict(zip(names, average.values, strict=True)),
-            "optimizer": optimizer.state_dict(),
-            "step": step,
-            "seconds": seconds,
-            "settings": settings,
-        }
+        assert checkpoint is not None
+        state = learner.state() | {"seconds": seconds, "spent": spent + now - started}
         torch.save(state, checkpoint.with_suffix(".part"))
         os.replace(checkpoint.with_suffix(".part"), checkpoint)
 
-    losses: list[float] = []
-    started = saved = time.monotonic()
-    while step < steps:
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate * learning_rate_factor(step, steps)
-        loss = loss_of(torch.Generator().manual_seed(seed * 1_000_003 + step), step)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        step += 1
-        average.update(parameters, step)
-        losses.append(loss.item())
+    while True:
         now = time.monotonic()
-        if step % log_every == 0 or step == steps:
-            mean = sum(losses) / len(losses)
-            if mean != mean:
-                raise FloatingPointError(f"The loss became NaN before step {step}. Lower the learning rate and resume.")
-            record = {"step": step, "loss": round(mean, 6), "seconds": round(seconds + now - started, 1)}
-            with open(folder / "log.jsonl", "a") as log:
-                log.write(json.dumps(record) + "\n")
-            print(f"{folder.name}: step {step}/{steps}  loss {mean:.4f}  {record['seconds']:.0f} s", flush=True)
-            losses.clear()
-        if now - saved > checkpoint_seconds or step == steps:
-            seconds += now - started
-            started = saved = now
+        share = learner.step / phase.steps if phase.steps else (spent + now - started) / seconds
+        over = share >= 1 and (phase.steps is not None or learner.step > settled)
+        if sums and (over or learner.step % LOG_EVERY == 0 or learner.step == settled):
+            # The only place that waits for the device, but for checkpoints.
+            means = {key: float(value) / (learner.step - logged_step) for key, value in sums.items()}
+            now = time.monotonic()
+            log.record(
+                phase=name, step=learner.step, **means, seconds=spent + now - started,
+                per_second=(learner.step - logged_step) * phase.batch / (now - logged),
+            )  # fmt: skip
+            sums, logged, logged_step = {}, now, learner.step
+            if not math.isfinite(first):
+                first = means["loss"]
+            if not means["loss"] <= 3 * first + 0.1:
+                rescues += 1
+                if rescues > 3 or not math.isfinite(first):
+                    raise FloatingPointError(f"{name}: the loss went to {means['loss']}. Lower the learning rate.")
+                log.say(f"{name}: the loss went to {means['loss']:.3g}; back to good weights, at half the rate")
+                learner.fall_back()
+            elif learner.step % KEPT_EVERY == 0:
+                learner.keep()
+        if over:
+            break
+        if checkpoint is not None and now - saved > config.checkpoint_seconds:
             save()
-    load_average(folder, modules)
-
-
-def load_average(folder: Path, modules: dict[str, nn.Module]) -> None:
-    """Put the averaged parameters of a stage's checkpoint into the modules."""
-    state = torch.load(folder / "checkpoint.pt", weights_only=True, map_location="cpu")
-    for name, module in modules.items():
-        own = {
-            key: state["average"][f"{name}.{key}"]
-            for key, _ in module.named_parameters()
-            if f"{name}.{key}" in state["average"]
-        }
-        if not own:
-            raise ValueError(f"{folder} holds no weights for {name}.")
-        missing = module.load_state_dict(own, strict=False).missing_keys
-        trainable = {key for key, parameter in module.named_parameters() if parameter.requires_grad}
-        if trainable & set(missing):
-            raise ValueError(f"{folder} lacks {sorted(trainable & set(missing))[:3]} of {name}.")
+            saved = now
+        refill(phase.batch)
+        learner.set_rate(share)
+        parts = recorded(lesson.draw(generator.manual_seed(seed + learner.step), phase))
+        learner.follow()
+        # Added at once: a recorded step writes its results to the same place again.
+        sums = {key: value + sums[key] if key in sums else value.clone() for key, value in parts.items()}
+    learner.adopt_average()

@@ -2,6 +2,7 @@
 
 import math
 import shutil
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +12,12 @@ from torch import Tensor, nn
 
 from facemogle.labels import NUM_CLASSES, mirror
 from facemogle.parsing.mini import MiniParser
-from train.mini.config import MiniConfig
-from train.mini.export import ASSETS
+from train.mini.config import MiniConfig, Phase
 from train.mini.latent_code import to_tensor
-from train.mini.loop import fit
-from train.mini.samples import Samples
-from train.mini.vae import autocast
+from train.mini.loop import Draw
+from train.mini.model import autocast
+from train.mini.pool import Pool
 
-DESTINATION = ASSETS / "mini-parser"
 LICENSE_NOTE = """\
 The weights in this folder are licensed under Apache-2.0, as the code that made them.
 They were trained from scratch on procedural portraits alone (`train/mini/portraits`): no photograph, no dataset and no
@@ -31,22 +30,28 @@ NOISE = 0.08
 DICE = 1.0
 
 
-def draw_batch(samples: Samples, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Portraits at random, changed -> pictures (B, 3, S, S) around -1..1 and class ids (B, S, S)."""
-    rows = torch.randint(len(samples), (count,), generator=generator).numpy()
-    flipped = (torch.rand(count, generator=generator) < 0.5).numpy()
-    images, label_maps = samples.images[rows], samples.label_maps[rows]
-    images[flipped], label_maps[flipped] = images[flipped, :, ::-1], mirror(label_maps[flipped])
-    pictures, classes = moved(to_tensor(images), torch.from_numpy(label_maps), generator)
+def draw_batch(images: Tensor, label_maps: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """(B, S, S, 3) uint8 and (B, S, S), changed -> pictures (B, 3, S, S) around -1..1 and class ids (B, S, S)."""
+    count, device = len(images), images.device
+    flipped = (torch.rand(count, generator=generator, device=device) < 0.5)[:, None, None]
+    images = torch.where(flipped[..., None], images.flip(2), images)
+    label_maps = torch.where(flipped, mirrored_classes(device)[label_maps.flip(2).long()], label_maps)
+    pictures, classes = moved(to_tensor(images), label_maps, generator)
     pictures = softened(recoloured(pictures, generator), generator)
-    noise = NOISE * torch.rand(count, 1, 1, 1, generator=generator)
-    return pictures + noise * torch.randn(pictures.shape, generator=generator), classes
+    noise = NOISE * torch.rand(count, 1, 1, 1, generator=generator, device=device)
+    return pictures + noise * torch.randn(pictures.shape, generator=generator, device=device), classes
+
+
+@cache  # a copy to the device would be waited for in every step
+def mirrored_classes(device: torch.device) -> Tensor:
+    """(19,): the class that each becomes in a mirror."""
+    return torch.from_numpy(mirror(np.arange(NUM_CLASSES, dtype=np.uint8)[None])[0, ::-1].copy()).to(device)
 
 
 def moved(pictures: Tensor, label_maps: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Zoom and shift pictures and maps alike; what comes into view repeats the border."""
-    draw = 2 * torch.rand(len(pictures), 3, generator=generator) - 1
-    transform = torch.eye(2, 3) * (1 + ZOOM * draw[:, 0, None, None])
+    draw = 2 * torch.rand(len(pictures), 3, generator=generator, device=pictures.device) - 1
+    transform = torch.eye(2, 3, device=pictures.device) * (1 + ZOOM * draw[:, 0, None, None])
     transform[:, :, 2] = 2 * SHIFT * draw[:, 1:]
     grid = F.affine_grid(transform, list(pictures.shape), align_corners=False)
     classes = F.grid_sample(label_maps[:, None].float(), grid, "nearest", "border", align_corners=False)
@@ -55,11 +60,14 @@ def moved(pictures: Tensor, label_maps: Tensor, generator: torch.Generator) -> t
 
 def recoloured(pictures: Tensor, generator: torch.Generator) -> Tensor:
     """Turn hues around the grey axis, then change saturation, contrast and brightness."""
-    contrast, brightness, saturation, hue = (2 * torch.rand(4, len(pictures), 1, 1, generator=generator) - 1).unbind()
-    # An antisymmetric matrix generates the rotation about the axis (1, 1, 1).
-    axis = torch.tensor([[0.0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / math.sqrt(3)
-    grey = torch.full((3, 3), 1 / 3)
-    colours = grey + (1 + SATURATION * saturation) * (torch.matrix_exp(HUE * hue * axis) - grey)
+    draw = 2 * torch.rand(4, len(pictures), 1, 1, generator=generator, device=pictures.device) - 1
+    contrast, brightness, saturation, hue = draw.unbind()
+    # Rodrigues' rotation about the axis (1, 1, 1).
+    eye = torch.eye(3, device=pictures.device)
+    turn = (torch.roll(eye, 1, 0) - torch.roll(eye, 1, 1)) / math.sqrt(3)
+    grey = torch.full((3, 3), 1 / 3, device=pictures.device)
+    rotated = grey + (HUE * hue).cos() * (eye - grey) + (HUE * hue).sin() * turn
+    colours = grey + (1 + SATURATION * saturation) * (rotated - grey)
     changed = torch.einsum("bij,bjhw->bihw", (1 + CONTRAST * contrast) * colours, pictures)
     return changed + BRIGHTNESS * brightness[..., None]
 
@@ -68,7 +76,7 @@ def softened(pictures: Tensor, generator: torch.Generator) -> Tensor:
     """Mix with the picture at half the resolution: what `mini` draws is softer than what the renderer draws."""
     half = F.interpolate(pictures, scale_factor=0.5, mode="bilinear", antialias=True)
     soft = F.interpolate(half, pictures.shape[2:], mode="bilinear")
-    return torch.lerp(pictures, soft, torch.rand(len(pictures), 1, 1, 1, generator=generator))
+    return torch.lerp(pictures, soft, torch.rand(len(pictures), 1, 1, 1, generator=generator, device=pictures.device))
 
 
 def loss_of_logits(logits: Tensor, classes: Tensor, weight: Tensor) -> Tensor:
@@ -76,53 +84,54 @@ def loss_of_logits(logits: Tensor, classes: Tensor, weight: Tensor) -> Tensor:
     log_probabilities = logits.log_softmax(1)
     # A quarter of the pixels says enough on overlap, at a quarter of the cost.
     probabilities, wanted = log_probabilities[..., ::2, ::2].exp(), classes[..., ::2, ::2]
-    counts = torch.bincount(wanted.flatten(), minlength=NUM_CLASSES).to(logits)
-    own = probabilities.gather(1, wanted[:, None]).flatten()
-    hits = torch.zeros_like(counts).index_add(0, wanted.flatten(), own)
-    dice = (2 * hits / (probabilities.sum((0, 2, 3)) + counts))[counts > 0]
-    return F.nll_loss(log_probabilities, classes, weight) + DICE * (1 - dice.mean())
+    present = wanted[:, None] == torch.arange(NUM_CLASSES, device=wanted.device)[:, None, None]
+    counts, hits = present.sum((0, 2, 3)), (probabilities * present).sum((0, 2, 3))
+    dice = 2 * hits / (probabilities.sum((0, 2, 3)) + counts)
+    there = counts > 0  # a mask: how many there are must not change a tensor's shape
+    return F.nll_loss(log_probabilities, classes, weight) + DICE * (1 - (dice * there).sum() / there.sum())
 
 
-def class_weights(label_maps: np.ndarray) -> Tensor:
-    """Rare classes count more: the inverse fourth root of their share in the first portraits."""
-    counts = np.bincount(label_maps[:500].ravel(), minlength=NUM_CLASSES).clip(1)
+def class_weights(label_maps: Tensor) -> Tensor:
+    """Rare classes count more: the inverse fourth root of their share."""
+    counts = torch.bincount(label_maps.flatten().long(), minlength=NUM_CLASSES).clamp(min=1)
     weights = (counts / counts.sum()) ** -0.25
-    return torch.from_numpy(weights / weights.mean()).float()
+    return weights / weights.mean()
 
 
-def train_parser(samples: Samples, config: MiniConfig) -> None:
-    """Write `parser/weights`, a folder that `load_parser` reads."""
-    with torch.random.fork_rng():
-        torch.manual_seed(config.seed + 5)
-        parser = MiniParser(size=config.size)
-    # Channels last is a fifth faster on a CPU; compiling, once that is done, is no faster.
-    parser.to(config.device, memory_format=torch.channels_last).train()
-    weight = class_weights(samples.label_maps).to(config.device)
+class ParserLesson:
+    """The parser, and what it learns from."""
 
-    def loss_of(generator: torch.Generator, step: int) -> Tensor:
-        pictures, classes = draw_batch(samples, config.parser_batch, generator)
-        with autocast(config.device):
-            logits = parser(pictures.to(config.device, memory_format=torch.channels_last))
+    def __init__(self, pool: Pool, config: MiniConfig):
+        self.pool, self.config = pool, config
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed + 5)
+            parser = MiniParser(size=config.size)
+        # Channels last is a fifth faster on a CPU; compiling, once that is done, is no faster.
+        self.parser = parser.to(config.device, memory_format=torch.channels_last).train()
+        self.weight = class_weights(pool["label_maps"][: min(len(pool), 500)])
+
+    @torch.no_grad()
+    def draw(self, generator: torch.Generator, phase: Phase) -> Draw:
+        rows = torch.randint(len(self.pool), (phase.batch,), generator=generator, device=generator.device)
+        pictures, classes = draw_batch(self.pool["images"][rows], self.pool["label_maps"][rows], generator)
+        return {"pictures": pictures.contiguous(memory_format=torch.channels_last), "classes": classes}
+
+    def loss(self, draw: Draw) -> dict[str, Tensor]:
+        with autocast(self.config.device):
+            logits = self.parser(draw["pictures"])
         logits = logits.to(torch.float32, memory_format=torch.contiguous_format)
-        return loss_of_logits(logits, classes.to(config.device), weight)
+        return {"loss": loss_of_logits(logits, draw["classes"], self.weight)}
 
-    fit(
-        config.folder / "parser",
-        {"parser": parser},
-        loss_of,
-        steps=config.parser_steps,
-        learning_rate=config.parser_learning_rate,
-        seed=config.seed + 5,
-        settings=config.settings_of("parser"),
-        checkpoint_seconds=config.checkpoint_seconds,
-    )
-    calibrate(parser, samples, torch.Generator().manual_seed(config.seed))
-    # Half precision halves the folder; the weights are read back as float32.
-    parser.to("cpu", memory_format=torch.contiguous_format).half().save_pretrained(weights_folder(config))
+    def export(self, folder: Path) -> None:
+        """Write a folder that `load_parser` reads, in half precision, which halves it."""
+        calibrate(self.parser, self.pool, torch.Generator(self.config.device).manual_seed(self.config.seed))
+        shutil.rmtree(folder, ignore_errors=True)
+        self.parser.to("cpu", memory_format=torch.contiguous_format).half().save_pretrained(folder)
+        (folder / "LICENSE.md").write_text(LICENSE_NOTE)
 
 
 @torch.no_grad()
-def calibrate(parser: MiniParser, samples: Samples, generator: torch.Generator, *, batches: int = 40) -> None:
+def calibrate(parser: MiniParser, pool: Pool, generator: torch.Generator, *, batches: int = 40) -> None:
     """Batch statistics for the averaged weights, which differ from those gathered while training."""
     for module in parser.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -130,14 +139,7 @@ def calibrate(parser: MiniParser, samples: Samples, generator: torch.Generator, 
             module.momentum = None  # a plain average
     parser.train()
     for _ in range(batches):
-        parser(draw_batch(samples, 16, generator)[0].to(parser.device, memory_format=torch.channels_last))
+        rows = torch.randint(len(pool), (16,), generator=generator, device=generator.device)
+        pictures, _ = draw_batch(pool["images"][rows], pool["label_maps"][rows], generator)
+        parser(pictures.contiguous(memory_format=torch.channels_last))
     parser.eval()
-
-
-def export_parser(config: MiniConfig, destination: Path = DESTINATION) -> None:
-    shutil.copytree(weights_folder(config), destination, dirs_exist_ok=True)
-    (destination / "LICENSE.md").write_text(LICENSE_NOTE)
-
-
-def weights_folder(config: MiniConfig) -> Path:
-    return config.folder / "parser" / "weights"

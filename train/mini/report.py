@@ -29,7 +29,7 @@ SWAPS = (("red", "white"), ("black", "yellow"), ("blonde", "blue"), ("pink", "gr
 def report(config: MiniConfig, checkpoint: Path = DESTINATION) -> None:
     """Measure, draw the figures, write REPORT.md."""
     measured, pictures = evaluate(config, checkpoint)
-    portraits = samples.load(config, "test", limit=32)
+    portraits = samples.load(config, "test", limit=min(32, config.cases))
     pipeline = load_pipeline(checkpoint, device=config.device)
     pipeline.set_progress_bar_config(disable=True)
     pairs = np.concatenate([to_colours(portraits.label_maps), pictures["text and map"][:32]], axis=2)

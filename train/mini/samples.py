@@ -1,6 +1,7 @@
-"""Portraits on disk: rendered once in shards, read back whole."""
+"""Portraits: made without end for training, and those that figures are measured on, kept on disk."""
 
 import json
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
@@ -9,10 +10,89 @@ from pathlib import Path
 import cv2
 import numpy as np
 from PIL import Image
+from tokenizers import Tokenizer
 
 from facemogle.label_files import write_label_map
+from train.mini.augment import augment
 from train.mini.config import MiniConfig
-from train.mini.portraits import caption, render, sample_attributes
+from train.mini.feeder import Spec
+from train.mini.portraits import World, caption, render, sample_attributes, unusual
+from train.mini.rarity import ATTRIBUTES, Rarity
+
+SHARD = 500
+ATTEMPTS = 4  # at a map that differs from the portrait's own: half of the augmentations change nothing
+
+
+@dataclass(frozen=True)
+class PortraitRecipe:
+    """A portrait, its label map and clumsier ones, captions as token ids, its attributes' numbers, and whether there is
+    something unusual in it that words alone tell: with the map, and without."""
+
+    size: int
+    maps: int
+    captions: int
+    tokenizers: tuple[Tokenizer, Tokenizer]  # CLIP's and T5's, which pad to `length`
+    length: int
+    rarity: Rarity
+    world: World | None
+    balanced: float
+
+    def spec(self) -> Spec:
+        ids = ((self.captions, self.length), "int16")
+        return {
+            "images": ((self.size, self.size, 3), "uint8"),
+            "label_maps": ((self.maps, self.size, self.size), "uint8"),
+            "clip": ids,
+            "t5": ids,
+            "attributes": ((len(ATTRIBUTES),), "uint8"),
+            "unusual": ((2,), "bool"),
+        }
+
+    def __call__(self, seed: int) -> dict[str, np.ndarray]:
+        rng = np.random.default_rng(seed)
+        attributes = self.rarity.draw(rng, self.world, self.balanced)
+        image, label_map = render(attributes, size=self.size)
+        label_maps = [label_map, *(clumsier(label_map, rng) for _ in range(self.maps - 1))]
+        texts = [caption(attributes, rng) for _ in range(self.captions)]
+        clip, t5 = (np.array([tokenizer.encode(text).ids for text in texts]) for tokenizer in self.tokenizers)
+        return {
+            "images": image,
+            "label_maps": np.stack(label_maps),
+            "clip": clip,
+            "t5": t5,
+            "attributes": np.array(self.rarity.ids(attributes)),
+            "unusual": np.array([bool(unusual(vars(attributes), with_map=with_map)) for with_map in (True, False)]),
+        }
+
+
+Harden = Callable[[np.ndarray, np.ndarray, np.random.Generator], tuple[np.ndarray, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class PairRecipe:
+    """A portrait and its label map; a share of them made hard by `harden(image, label_map, rng)`."""
+
+    size: int
+    world: World | None
+    harden: Harden | None = None
+    hard: float = 0.0
+
+    def spec(self) -> Spec:
+        return {"images": ((self.size, self.size, 3), "uint8"), "label_maps": ((self.size, self.size), "uint8")}
+
+    def __call__(self, seed: int) -> dict[str, np.ndarray]:
+        rng = np.random.default_rng(seed)
+        image, label_map = render(sample_attributes(rng, self.world), size=self.size)
+        if self.harden is not None and rng.random() < self.hard:
+            image, label_map = self.harden(image, label_map, rng)
+        return {"images": image, "label_maps": label_map}
+
+
+def clumsier(label_map: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    for _ in range(ATTEMPTS):
+        if (changed := augment(label_map, rng)) is not label_map:
+            return changed
+    return label_map
 
 
 @dataclass(frozen=True)
@@ -31,12 +111,12 @@ class Samples:
         return Samples(*(values[:count] for values in vars(self).values()))
 
 
-def render_shard(path: Path, seeds: range, size: int, captions: int) -> None:
+def render_shard(path: Path, seeds: range, size: int, captions: int, world: World | None) -> None:
     cv2.setNumThreads(1)
     images, label_maps, texts, attributes = [], [], [], []
     for seed in seeds:
         rng = np.random.default_rng(seed)
-        portrait = sample_attributes(rng)
+        portrait = sample_attributes(rng, world)
         image, label_map = render(portrait, size=size)
         images.append(image)
         label_maps.append(label_map)
@@ -48,30 +128,38 @@ def render_shard(path: Path, seeds: range, size: int, captions: int) -> None:
     part.rename(path)
 
 
-def shards(config: MiniConfig, split: str) -> dict[Path, range]:
-    """Shard files of a split ("train" or "test") and the seeds of their portraits."""
-    first, count = {"train": (0, config.train_portraits), "test": (config.test_seed, config.test_portraits)}[split]
+def load(config: MiniConfig, split: str, *, limit: int) -> Samples:
+    """The first `limit` portraits of a split, "train" or "test", as they come; rendered if they are not there yet."""
+    first = {"train": 0, "test": config.test_seed}[split]
     folder = config.folder / f"portraits-{config.size}"
-    return {
-        folder / f"{split}-{start:08d}.npz": range(start, min(start + config.shard, first + count))
-        for start in range(first, first + count, config.shard)
+    folder.mkdir(parents=True, exist_ok=True)
+    # A name tells the seeds, so that a shard that was made shorter is not taken for a whole one.
+    shards = {
+        folder / f"{split}-{seeds.start:08d}-{len(seeds)}.npz": seeds
+        for start in range(first, first + limit, SHARD)
+        if (seeds := range(start, min(start + SHARD, first + limit)))
     }
-
-
-def render_all(config: MiniConfig, *, workers: int = 2) -> None:
-    """Render both splits; shards that exist are kept."""
-    wanted = {**shards(config, "test"), **shards(config, "train")}
-    missing = {path: seeds for path, seeds in wanted.items() if not path.exists()}
-    next(iter(wanted)).parent.mkdir(parents=True, exist_ok=True)
-    # A forked worker would inherit locks that other threads of this process hold.
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        jobs = [
-            pool.submit(render_shard, path, seeds, config.size, config.captions_per_portrait)
-            for path, seeds in missing.items()
-        ]
-        for done, job in enumerate(jobs, 1):
-            job.result()
-            print(f"portraits: {done}/{len(jobs)} shards", flush=True)
+    missing = {path: seeds for path, seeds in shards.items() if not path.exists()}
+    if missing:
+        # A forked worker would inherit locks that other threads of this process hold.
+        with ProcessPoolExecutor(config.workers, mp_context=get_context("spawn")) as pool:
+            jobs = [
+                pool.submit(render_shard, path, seeds, config.size, config.captions_per_portrait, config.measured_world)
+                for path, seeds in missing.items()
+            ]
+            for job in jobs:
+                job.result()
+    loaded = []
+    for path in shards:
+        with np.load(path, allow_pickle=False) as shard:
+            loaded.append((shard["images"], shard["label_maps"], json.loads(str(shard["words"]))))
+    words = [each for *_, each in loaded]
+    return Samples(
+        np.concatenate([images for images, *_ in loaded]),
+        np.concatenate([label_maps for _, label_maps, _ in loaded]),
+        [texts for each in words for texts in each["captions"]],
+        [attributes for each in words for attributes in each["attributes"]],
+    )
 
 
 def write_pictures(samples: Samples, folder: Path) -> None:
@@ -84,26 +172,3 @@ def write_pictures(samples: Samples, folder: Path) -> None:
         Image.fromarray(image).save(folder / "image" / f"{index:05d}.png")
         write_label_map(folder / "mask" / f"{index:05d}.png", label_map)
         (folder / "text" / f"{index:05d}.txt").write_text("\n".join(captions) + "\n")
-
-
-def load(config: MiniConfig, split: str, *, limit: int | None = None) -> Samples:
-    """Read a split, or its first `limit` portraits."""
-    images: list[np.ndarray] = []
-    label_maps: list[np.ndarray] = []
-    captions: list[list[str]] = []
-    attributes: list[dict] = []
-    for path, seeds in shards(config, split).items():
-        if limit is not None and len(captions) >= limit:
-            break
-        if not path.exists():
-            raise FileNotFoundError(f"{path} is missing. Run `python -m train.mini portraits` first.")
-        with np.load(path, allow_pickle=False) as shard:
-            words = json.loads(str(shard["words"]))
-            images.append(shard["images"])
-            label_maps.append(shard["label_maps"])
-        captions += words["captions"]
-        attributes += words["attributes"]
-        assert len(images[-1]) == len(seeds)
-    return Samples(
-        np.concatenate(images)[:limit], np.concatenate(label_maps)[:limit], captions[:limit], attributes[:limit]
-    )

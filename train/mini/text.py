@@ -1,5 +1,6 @@
 """Word-level tokenizers and small CLIP and T5 text encoders over the captions' closed vocabulary."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -10,7 +11,6 @@ from transformers import CLIPTextConfig, CLIPTextModel, PreTrainedTokenizerFast,
 from facemogle.words import known_words, replacements
 from train.mini.config import MiniConfig
 from train.mini.portraits import VOCABULARY
-from train.objective import ConditionDropout, drop_text
 
 UNKNOWN = "<unk>"
 CLIP_BEGIN, CLIP_END = "<|startoftext|>", "<|endoftext|>"
@@ -101,6 +101,16 @@ class TextEncoders(nn.Module):
         options = {"padding": "max_length", "max_length": self.length, "truncation": True, "return_tensors": "pt"}
         return self.tokenizer(captions, **options).input_ids, self.tokenizer_2(captions, **options).input_ids
 
+    def word_tokenizers(self) -> tuple[Tokenizer, Tokenizer]:
+        """The same for `ids` of one caption, without torch: `tokenizer.encode(caption).ids`."""
+        pair = []
+        for tokenizer in (self.tokenizer, self.tokenizer_2):
+            plain = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+            plain.enable_truncation(self.length)
+            plain.enable_padding(length=self.length, pad_id=tokenizer.pad_token_id, pad_token=tokenizer.pad_token)
+            pair.append(plain)
+        return pair[0], pair[1]
+
     def forward(self, clip_ids: Tensor, t5_ids: Tensor) -> tuple[Tensor, Tensor]:
         """(B, L) and (B, L) token ids -> prompt_embeds (B, L, width) and pooled_prompt_embeds (B, width)."""
         return self.text_encoder_2(t5_ids)[0], self.text_encoder(clip_ids).pooler_output
@@ -122,18 +132,28 @@ def load_encoders(encoders: TextEncoders, folder: Path) -> None:
         encoder.load_state_dict(state)
 
 
-def training_ids(
-    encoders: TextEncoders,
-    captions: list[str],
-    generator: torch.Generator,
-    *,
-    dropout: ConditionDropout,
-    unknown: float,
-) -> tuple[Tensor, Tensor]:
-    """Token ids of captions, some dropped whole, some words replaced by the unknown word, so that both are harmless."""
-    texts = []
-    for caption in drop_text(captions, dropout, generator=generator):
-        words = caption.split()
-        replaced = torch.rand(len(words), generator=generator) < unknown
-        texts.append(" ".join(UNKNOWN if gone else word for word, gone in zip(words, replaced, strict=True)))
-    return encoders.ids(texts)
+@dataclass(frozen=True)
+class Spoiler:
+    """Drops whole captions, and makes some words the unknown one, so that both are harmless: on the device."""
+
+    unknown: tuple[int, int]  # CLIP's and T5's ids
+    first_word: tuple[int, int]
+    empty: tuple[Tensor, Tensor]  # (1, L) each, of a caption that says nothing
+
+    @classmethod
+    def of(cls, encoders: TextEncoders, device: torch.device | str) -> "Spoiler":
+        tokenizers = (encoders.tokenizer, encoders.tokenizer_2)
+        unknown, first_word = (
+            tuple(tokenizer.convert_tokens_to_ids(token) for tokenizer in tokenizers)
+            for token in (UNKNOWN, VOCABULARY[0])
+        )
+        clip, t5 = (ids.to(device) for ids in encoders.ids([""]))
+        return cls(unknown, first_word, (clip, t5))
+
+    def __call__(self, clip: Tensor, t5: Tensor, *, unknown: Tensor, silent: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(B, L) ids twice, (B, L) words and (B,) captions to lose -> ids, and the captions that tell nothing (B,)."""
+        # A word's place in the caption is one more in CLIP's ids, which begin with a token of their own.
+        t5 = torch.where(unknown & (t5 >= self.first_word[1]), self.unknown[1], t5)
+        clip = torch.where(unknown.roll(1, 1) & (clip >= self.first_word[0]), self.unknown[0], clip)
+        clip, t5 = (torch.where(silent[:, None], *pair) for pair in zip(self.empty, (clip, t5), strict=True))
+        return clip, t5, silent

@@ -1,0 +1,224 @@
+"""What every phase of mini's training stands on: workers that make samples, the pool, the loop, the recorded step."""
+
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from tests.mini_recipes import Numbers
+from train.mini.config import MiniConfig, Phase
+from train.mini.feeder import FAILURES, Feed
+from train.mini.log import Log
+from train.mini.loop import Lesson, learn, schedule
+from train.mini.pool import Pool
+from train.mini.recorded import WARM_UP, RecordedStep
+
+
+def take(feed: Feed, count: int, *, seconds: float = 60.0) -> list[int]:
+    """The seeds of the next samples, each of them whole."""
+    arrays = {name: np.zeros((4, *shape), dtype) for name, (shape, dtype) in feed.rings.spec.items()}
+    seeds: list[int] = []
+    end = time.monotonic() + seconds
+    while len(seeds) < count and time.monotonic() < end:
+        taken = feed.take(arrays, min(4, count - len(seeds)))
+        assert (arrays["picture"][:taken] == arrays["seed"][:taken, None, None] % 256).all()
+        seeds += arrays["seed"][:taken].tolist()
+        if not taken:
+            feed.mend()
+            time.sleep(0.01)
+    return seeds
+
+
+def test_workers_make_every_seed_once_and_none_beyond():
+    with Feed(Numbers(), workers=2, slots=3, seeds=range(100, 110)) as feed:
+        seeds = take(feed, 25)
+        while len(set(seeds)) < 10:  # one may have been slow to start
+            seeds += take(feed, 4)
+        processes = feed.processes
+    for first in (100, 101):  # past the end they begin again
+        own = [seed for seed in seeds if seed % 2 == first % 2]
+        assert own == [first + 2 * number % 10 for number in range(len(own))]
+    assert not any(process.is_alive() for process in processes)
+
+
+def test_a_dead_worker_is_told_of_and_replaced(capfd):
+    with Feed(Numbers(fatal=3), workers=1, slots=2, seeds=range(1000)) as feed:
+        assert take(feed, 6) == [0, 1, 2, 4, 5, 6]  # what killed it is not tried again
+    assert "worker 0 died (exit code -9)" in capfd.readouterr().out
+
+
+def test_workers_that_cannot_go_on_are_an_error(capfd):
+    with (
+        Feed(Numbers(broken=0), workers=1, slots=2, seeds=range(1000)) as feed,
+        pytest.raises(RuntimeError, match="try fewer --workers"),
+    ):
+        take(feed, 1)
+    assert capfd.readouterr().out.count("out of paint") >= FAILURES
+
+
+def test_workers_end_when_the_trainer_is_killed():
+    script = (
+        "from tests.mini_recipes import Numbers; from train.mini.feeder import Feed; import time\n"
+        "if __name__ == '__main__':\n"
+        "    feed = Feed(Numbers(), workers=1, slots=4, seeds=range(9))\n"
+        "    while not feed.ready(): time.sleep(0.01)\n"
+        "    print(feed.processes[0].pid, flush=True); time.sleep(600)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as trainer:
+        assert trainer.stdout is not None
+        worker = int(trainer.stdout.readline())
+        trainer.kill()
+    for _ in range(600):
+        if not alive(worker):
+            break
+        time.sleep(0.05)
+    assert not alive(worker)
+
+
+def alive(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rsplit(")", 1)[1].split()[0] != "Z"  # a zombie has ended
+    except FileNotFoundError:
+        return False
+
+
+def test_workers_start_without_torch():
+    code = "import sys, train.mini.samples, train.mini.__main__; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+class AtOnce(Feed):
+    """Samples made by this process, as they are asked for."""
+
+    def __init__(self, recipe):
+        self.recipe, self.made_so_far = recipe, 0
+        self.rings = type("Rings", (), {"spec": recipe.spec()})
+
+    def take(self, into, limit):
+        for index in range(limit):
+            sample = self.recipe(self.made_so_far + index)
+            for name, target in into.items():
+                target[index] = sample[name]
+        self.made_so_far += limit
+        return limit
+
+    def mend(self):
+        pass
+
+
+def test_the_pool_keeps_the_newest():
+    pool = Pool(AtOnce(Numbers()), "cpu", capacity=10, share=0.5, derive=lambda chunk: {"twice": 2 * chunk["seed"]})
+    assert pool.refill(100) == 5  # a chunk, at most
+    assert len(pool) == 5 and pool["twice"][:5].tolist() == [0, 2, 4, 6, 8]
+    for _ in range(2):
+        pool.refill(4)
+    assert len(pool) == 10 and pool["twice"].tolist() == [20, 22, 24, 6, 8, 10, 12, 14, 16, 18]
+
+
+def test_learning_rate_warms_up_and_follows_a_cosine():
+    factors = [schedule(step, share, warmup=100) for step, share in ((0, 0), (99, 0), (500, 0.5), (900, 1))]
+    assert factors == pytest.approx([0.01, 1, 0.505, 0.01])
+
+
+def line(tmp_path, name, *, steps=9, stop_at=None, learning_rate=0.1, wrong_from=None, **settings) -> torch.Tensor:
+    """Weights of a line that learned to answer 1. stop_at: where the process is killed."""
+    torch.manual_seed(0)
+    model = nn.Linear(3, 1)
+    phase = Phase(share=1, batch=8, learning_rate=learning_rate, warmup=2, average=0.9, steps=steps)
+    config = MiniConfig(device="cpu", compile=False, checkpoint_seconds=0, flow=phase, **settings)
+    (tmp_path / name).mkdir(exist_ok=True)
+    taken = iter(range(10**6))
+
+    def draw(generator, phase):
+        if next(taken) == stop_at:
+            raise KeyboardInterrupt
+        return {"inputs": torch.randn(phase.batch, 3, generator=generator)}
+
+    def loss(draw):
+        error = (model(draw["inputs"]) - 1).square().mean()
+        return {"loss": error * (np.nan if wrong_from is not None and next(taken) >= wrong_from else 1)}
+
+    lesson = Lesson({"line": model}, draw, loss, {})
+    learn(
+        "flow", lesson, config, seconds=1e9, log=Log(tmp_path / name / "log.jsonl"), checkpoint=tmp_path / name / "c.pt"
+    )
+    return model.weight.detach()
+
+
+def test_an_interrupted_run_ends_as_an_undisturbed_one(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        line(tmp_path, "broken", stop_at=4)
+    assert torch.equal(line(tmp_path, "broken"), line(tmp_path, "whole"))
+
+
+def test_a_run_that_diverges_goes_back_and_then_gives_up(tmp_path, capsys):
+    with pytest.raises(FloatingPointError, match="Lower the learning rate"):
+        line(tmp_path, "broken", steps=600, wrong_from=100)
+    assert "back to good weights" in capsys.readouterr().out
+
+
+def test_a_phase_is_bounded_by_time(tmp_path):
+    model = nn.Linear(1, 1)
+    config = MiniConfig(device="cpu", compile=False)
+    one = torch.ones(1, 1)
+    lesson = Lesson(
+        {"line": model}, lambda generator, phase: {"x": one}, lambda draw: {"loss": model(draw["x"]).square().sum()}, {}
+    )
+    began = time.monotonic()
+    learn("flow", lesson, config, seconds=0.5, log=Log(tmp_path / "log.jsonl"))
+    assert 0.5 <= time.monotonic() - began < 10
+
+
+class Tape:
+    """Records as CUDA does: what is recorded runs only when it is replayed, on the same memory."""
+
+    def __init__(self, *, fails: bool = False):
+        self.fails, self.recorded, self.replayed = fails, 0, 0
+
+    def aside(self, call):
+        return call()
+
+    def record(self, call):
+        if self.fails:
+            raise RuntimeError("operation not permitted when stream is capturing\nmore")
+        self.recorded += 1
+        results = {"sum": torch.zeros(())}
+
+        def replay():
+            self.replayed += 1
+            results["sum"].copy_(call()["sum"])
+
+        return results, replay
+
+
+def test_a_recorded_step_sees_each_draw():
+    tape = Tape()
+    step = RecordedStep(lambda draw: {"sum": draw["x"].sum() * 2}, tape)
+    sums = [step({"x": torch.full((3,), float(value))})["sum"].item() for value in range(8)]
+    assert sums == [6.0 * value for value in range(8)]
+    assert (tape.recorded, tape.replayed) == (1, 8 - WARM_UP)
+
+
+def test_a_step_that_cannot_be_recorded_runs_as_it_is(capsys):
+    step = RecordedStep(lambda draw: {"sum": draw["x"].sum()}, Tape(fails=True))
+    assert [step({"x": torch.full((2,), float(value))})["sum"].item() for value in range(6)] == [0, 2, 4, 6, 8, 10]
+    assert capsys.readouterr().out.count("runs as it is") == 1
+
+
+def test_a_draw_of_other_names_is_the_callers_fault():
+    step = RecordedStep(lambda draw: {"sum": draw["x"].sum()}, None)
+    with pytest.raises(KeyError):
+        step({"y": torch.ones(1)})
+
+
+def test_on_a_cpu_less_is_done_at_once():
+    config = MiniConfig(device="cpu")
+    small = config.smaller()
+    assert (small.flow.batch, small.pool) == (config.flow.batch // 16, config.pool // 16)
+    assert small.flow.learning_rate == pytest.approx(config.flow.learning_rate / 4)
+    assert small.settings() != config.settings()
