@@ -87,32 +87,32 @@ class MiniParser(ModelMixin, ConfigMixin, PictureParser):
     def _pixels(self, picture: np.ndarray) -> Tensor:
         return resized(picture, self.config.size).to(self.device, self.dtype) / 127.5 - 1
 
-    def temperature_of(self, picture: np.ndarray, logits: Tensor) -> Tensor:
+    def temperature_of(self, picture: np.ndarray, logits: Tensor) -> float:
         if not self.config.doubts:
-            return super().temperature_of(picture, logits)
-        return temperature(self.doubt(self._pixels(picture), logits), self.config.doubts)
+            return 1.0
+        return float(temperature(self.doubt(self._pixels(picture), logits), self.config.doubts))
 
     def doubt(self, pictures: Tensor, logits: Tensor) -> Tensor:
-        """Signs that pictures (B, 3, S, S) may be misread as `logits` (B, 19, S, S) -> (B, 4, S, S).
+        """Signs that pictures (B, 3, S, S) are misread as `logits` (B, 19, S, S) -> (B, 3).
 
-        1; how far the reading of the mirrored and that of the smaller picture differ from this one, as total variation
-        in 0..1, here and in the mean of the picture; and how strange the picture is, as `strangeness` tells.
+        1; how far the readings of the mirrored and of the smaller picture differ from this one, as total variation in
+        0..1; and how strange the picture is, as `strangeness` tells.
         """
         with strangeness(self) as strange:
             mirrored = self(pictures.flip(3)).flip(3)[:, MIRRORED]
-        side = round(pictures.shape[3] * SMALLER / self.multiple) * self.multiple
+        side = max(1, round(pictures.shape[3] * SMALLER / self.multiple)) * self.multiple
         smaller = self(F.interpolate(pictures, (side, side), mode="bilinear", antialias=True))
         smaller = F.interpolate(smaller, pictures.shape[2:], mode="bilinear")
         here = logits.softmax(1)
-        apart = sum((other.softmax(1) - here).abs().sum(1, keepdim=True) for other in (mirrored, smaller)) / 4
-        overall = torch.cat([apart.mean((2, 3), keepdim=True), strange()[:, None, None, None]], 1)
-        return torch.cat([torch.ones_like(apart), apart, overall.expand(-1, -1, *apart.shape[2:])], 1)
+        apart = [(other.softmax(1) - here).abs().sum(1).mean((1, 2)) / 2 for other in (mirrored, smaller)]
+        signs = torch.stack(apart).mean(0), strange()
+        return torch.stack([torch.ones_like(signs[0]), *signs], 1)
 
 
 def temperature(doubt: Tensor, weights: Sequence[float] | Tensor) -> Tensor:
-    """(B, 4, H, W) -> (B, 1, H, W): the exponential of a weighted sum, from 1/4 to 32."""
-    scale = torch.as_tensor(weights, dtype=doubt.dtype, device=doubt.device)[:, None, None]
-    return (doubt * scale).sum(1, keepdim=True).clamp(math.log(0.25), math.log(32)).exp()
+    """(B, 3) -> (B,): the exponential of a weighted sum, from 1/4 to 32."""
+    scale = torch.as_tensor(weights, dtype=doubt.dtype, device=doubt.device)
+    return (doubt @ scale).clamp(math.log(0.25), math.log(32)).exp()
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from facemogle.labels import NAMES
 from facemogle.parsing.alignment import Frame
 from facemogle.parsing.cleanup import eyes_swapped, join_islands
 
-UNSURE = 0.6  # what is read with less confidence is to be checked
+UNSURE = 0.7  # what is read with less confidence is to be checked
 
 
 class FaceParser(Protocol):

@@ -27,15 +27,14 @@ class PictureParser(ABC):
     @torch.no_grad()
     def probabilities(self, pictures: Sequence[np.ndarray]) -> list[np.ndarray]:
         """uint8 RGB pictures (H, W, 3) of any sizes -> (19, H, W) float32, summing to 1 over the classes."""
-        read = []
-        for picture, logits in self._read(pictures):
-            temperature = _resized_to(picture, self.temperature_of(picture, logits))
-            read.append((_resized_to(picture, logits) / temperature).softmax(0).cpu().numpy())
-        return read
+        return [
+            (_resized_to(picture, logits) / self.temperature_of(picture, logits)).softmax(0).cpu().numpy()
+            for picture, logits in self._read(pictures)
+        ]
 
-    def temperature_of(self, picture: np.ndarray, logits: Tensor) -> Tensor:
-        """(H, W, 3) and its (1, 19, h, w) -> (1, 1, h, w): what the logits are divided by, before they are believed."""
-        return torch.ones_like(logits[:, :1])
+    def temperature_of(self, picture: np.ndarray, logits: Tensor) -> float:
+        """What the logits (1, 19, h, w) of a picture (H, W, 3) are divided by, before they are believed."""
+        return 1.0
 
     def _read(self, pictures: Sequence[np.ndarray]) -> Iterator[tuple[np.ndarray, Tensor]]:
         """Each with its logits, picture by picture: on a CPU batches are no faster, and need more memory."""

@@ -21,7 +21,7 @@ from train.mini.calibration import Renderings
 
 FOLDER = Path(__file__).parents[2] / "assets" / "mini-parser"
 FIRST_SEED = 30_000_000  # of portraits that no training has seen
-PICTURES = 100
+PICTURES = 48
 BINS = 15
 SHOWN = 8
 
@@ -54,11 +54,11 @@ class Reading:
         gaps = abs(self.bins[:, 1] - self.bins[:, 2])
         return {
             "mean IoU": round(float(np.nanmean(iou)), 3),
-            "accuracy": round(right / pixels, 3),
-            "mean confidence": round(certain / pixels, 3),
-            "expected calibration error": round(float(gaps.sum()) / pixels, 3),
-            "pixels hatched": round(self.hatched[0] / pixels, 3),
-            "errors hatched": round(self.hatched[1] / max(1, pixels - right), 3),
+            "accuracy": round(float(right / pixels), 3),
+            "mean confidence": round(float(certain / pixels), 3),
+            "expected calibration error": round(float(gaps.sum() / pixels), 3),
+            "pixels hatched": round(float(self.hatched[0] / pixels), 3),
+            "errors hatched": round(float(self.hatched[1] / max(1, pixels - right)), 3),
             "IoU": {
                 name: None if np.isnan(value) else round(float(value), 3)
                 for name, value in zip(NAMES, iou, strict=True)
@@ -170,10 +170,11 @@ Written by `python -m train.mini.parser_report`: {pictures} portraits of seeds t
 rendered and made hard (`train/mini/hard.py`): other skin, hair, clothes and backgrounds, occlusions, turns, light, a
 camera. No photograph was measured, for there are no labels to measure with; for photos use SegFace.
 
-"Calibrated" is the parser as it is used, "as trained" the same without its doubts (`doubts` of its config.json:
-temperature, disagreement with the mirrored and the smaller picture, strangeness; fitted on other held-out renderings,
-plain, hard and twice hard, by `train/mini/calibration.py`). Hatched is what it is less than {unsure}% sure of; "errors
-hatched" is the share of the wrong pixels that lie under the hatching.
+"Calibrated" is the parser as it is used, "as trained" the same without its doubts (`doubts` of its config.json): one
+temperature for each picture, which follows how far the readings of the mirrored and of the smaller picture differ and
+how far the picture lies from what batch normalisation remembers of the training. They were fitted on other held-out
+renderings: plain, hard, twice hard, and of strange colours (`train/mini/calibration.py`). Hatched is what it is less
+than {unsure}% sure of; "errors hatched" is the share of the wrong pixels that lie under the hatching.
 
 ![Reliability](reliability.png)
 
@@ -185,7 +186,8 @@ if __name__ == "__main__":
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("folder", type=Path, nargs="?", default=FOLDER)
     arguments.add_argument("--before", type=Path, help="another parser's folder, to measure beside it")
+    arguments.add_argument("--pictures", type=int, default=PICTURES, help="of each kind (default: %(default)s)")
     given = arguments.parse_args()
-    for kind, parsers in report(given.folder, given.before).items():
+    for kind, parsers in report(given.folder, given.before, pictures=given.pictures).items():
         for name, figures in parsers.items():
             print(kind, name, {title: value for title, value in figures.items() if isinstance(value, float)})

@@ -54,7 +54,7 @@ def clouds(rng: np.random.Generator, size: int, *, cells: int = 2, finest: int =
 
     The amplitude falls by `roughness` an octave: 1 is the spectrum of natural pictures (amplitude 1/f), 0.5 is smooth.
     """
-    field, power, amplitude = np.zeros((size, size), np.float32), 0.0, 1.0
+    field, power, amplitude, cells = np.zeros((size, size), np.float32), 0.0, 1.0, min(cells, size)
     while cells <= min(finest, size):
         grid = noise(rng, cells, cells)
         field += amplitude * cv2.resize(grid, (size, size), interpolation=cv2.INTER_LINEAR)
