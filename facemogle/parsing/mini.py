@@ -125,6 +125,7 @@ def strangeness(parser: nn.Module) -> Iterator[Callable[[], Tensor]]:
     seen: list[Tensor] = []
 
     def look(norm: nn.BatchNorm2d, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        assert norm.running_mean is not None and norm.running_var is not None
         own = (inputs[0].mean((2, 3)) - norm.running_mean) / (norm.running_var + norm.eps).sqrt()
         seen.append(own.square().mean(1))
 

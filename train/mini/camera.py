@@ -126,7 +126,9 @@ def noise_of(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def compressed(image: np.ndarray, quality: int) -> np.ndarray:
     """Through JPEG and back."""
     encoded = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-    return np.ascontiguousarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR)[..., ::-1])
+    decoded = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
+    assert decoded is not None  # as what is no picture would be
+    return np.ascontiguousarray(decoded[..., ::-1])
 
 
 def _motion(rng: np.random.Generator, length: int) -> np.ndarray:

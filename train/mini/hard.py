@@ -74,7 +74,8 @@ def harden(image: np.ndarray, label_map: np.ndarray, rng: np.random.Generator) -
 
     What stands before the person, hands too, is background, as in CelebAMask-HQ. A seeded `rng` makes it repeatable.
     """
-    scene = Scene(*_turned(image, label_map, rng), rng)
+    picture, classes, up = camera.turned(image, label_map, rng)
+    scene = Scene(picture.astype(np.float32) / 255, classes, up, rng)
     fray_hair(scene)
     hair = along(rng, HAIRS)
     lines = textures.strands(rng, scene.size, scene.place(rng.normal(0, 0.3), rng.uniform(0.6, 1.2)), _curl(rng))
@@ -95,13 +96,7 @@ def harden(image: np.ndarray, label_map: np.ndarray, rng: np.random.Generator) -
         let_hairs_fly(scene, hair)
     if rng.random() < 0.2:
         occlude(scene)
-    picture = camera.photographed(camera.lit(scene.image, rng), rng)
-    return picture, scene.label_map
-
-
-def _turned(image, label_map, rng):
-    picture, classes, up = camera.turned(image, label_map, rng)
-    return picture.astype(np.float32) / 255, classes, up
+    return camera.photographed(camera.lit(scene.image, rng), rng), scene.label_map
 
 
 def _curl(rng: np.random.Generator) -> float:
@@ -155,7 +150,7 @@ def paint_skin(scene: Scene) -> None:
             spot = np.zeros((size, size), np.float32)
             centre = tuple(map(int, scene.place(rng.normal(0, 0.4), rng.normal(0.1, 0.5))))
             cv2.circle(spot, centre, int(scene.reach * rng.uniform(0.08, 0.25)), 1.0, -1)
-            spot = textures.blurred(spot, scene.reach * rng.uniform(0.05, 0.15))
+            spot = textures.blurred(spot, float(scene.reach) * rng.uniform(0.05, 0.15))
             paint = paint + spot[..., None] * np.float32(rng.uniform(0.05, 0.3))
     scene.cover(where, paint)
     lips = tone * np.array((1, 0.72, 0.72), np.float32) * (shape + 0.1)
@@ -202,7 +197,7 @@ def paint_features(scene: Scene, hair: np.ndarray) -> None:
     if eyes.any():
         scene.image *= 1 - (eyes * np.float32(rng.uniform(0, 0.45)))[..., None]
         if rng.random() < 0.6:
-            sockets = textures.blurred(eyes.astype(np.float32), scene.reach * rng.uniform(0.08, 0.2))
+            sockets = textures.blurred(eyes.astype(np.float32), float(scene.reach) * rng.uniform(0.08, 0.2))
             scene.shadow(np.minimum(sockets * 1.5, 1) * ~scene.of("eyeglasses") * np.float32(rng.uniform(0.1, 0.6)))
     glass = scene.of("eyeglasses")
     if glass.any() and rng.random() < 0.5:
@@ -233,8 +228,8 @@ def wrinkle(scene: Scene) -> None:
         share = np.linspace(0, 1, 8)[:, None]
         curve = start + share * way + 4 * share * (1 - share) * bend
         cv2.polylines(lines, [curve.astype(np.int32)], False, float(rng.uniform(0.2, 1)), 1, cv2.LINE_AA)
-    lines = cv2.GaussianBlur(lines, (0, 0), size / 256 * rng.uniform(0.5, 1.5))
-    scene.shadow(lines * scene.of("skin", "nose", "neck") * np.float32(rng.uniform(0.2, 0.6)))
+    soft = cv2.GaussianBlur(lines, (0, 0), size / 256 * rng.uniform(0.5, 1.5))
+    scene.shadow(soft * scene.of("skin", "nose", "neck") * np.float32(rng.uniform(0.2, 0.6)))
 
 
 def let_hairs_fly(scene: Scene, hair: np.ndarray) -> None:
@@ -272,8 +267,8 @@ def occlude(scene: Scene) -> None:
         cv2.circle(where, tuple(map(int, centre - 0.3 * side * way)), max(1, int(side)), 1, -1)
     elif kind == 1:
         way = rng.normal(size=2) * size
-        ends = [tuple(map(int, centre + sign * way)) for sign in (0, 1)]
-        cv2.line(where, *ends, 1, max(1, int(0.5 * side)), cv2.LINE_8)
+        far = tuple(map(int, centre + way))
+        cv2.line(where, tuple(map(int, centre)), far, 1, max(1, int(0.5 * side)), cv2.LINE_8)
     else:
         corners = (centre + rng.normal(0, side, (rng.integers(3, 8), 2))).astype(np.int32)
         cv2.fillConvexPoly(where, cv2.convexHull(corners), 1)

@@ -111,12 +111,12 @@ def sheet(parser: MiniParser, renderings: Renderings) -> Image.Image:
 
 def report(folder: Path = FOLDER, before: Path | None = None, *, pictures: int = PICTURES) -> dict:
     """Measure the parser of a folder, as it is and without its doubts, and one before it; write the page beside it."""
-    parser = load_parser(folder)
+    parser = _load(folder)
     portraits = Renderings.of(range(FIRST_SEED, FIRST_SEED + pictures), parser.config.size)
     kinds = {"plain portraits": portraits, "hard renderings": portraits.hard(seed=1)}
-    bare = load_parser(folder)
+    bare = _load(folder)
     bare.register_to_config(doubts=())
-    readers = {"calibrated": parser, "as trained": bare} | ({"before": load_parser(before)} if before else {})
+    readers = {"calibrated": parser, "as trained": bare} | ({"before": _load(before)} if before else {})
     measured = {
         kind: {name: measure(reader, renderings) for name, reader in readers.items()}
         for kind, renderings in kinds.items()
@@ -128,6 +128,13 @@ def report(folder: Path = FOLDER, before: Path | None = None, *, pictures: int =
     (folder / "evaluation.json").write_text(json.dumps({"pictures": pictures, **measured}, indent=1) + "\n")
     (folder / "REPORT.md").write_text(page(measured, pictures))
     return measured
+
+
+def _load(folder: Path) -> MiniParser:
+    parser = load_parser(folder)
+    if not isinstance(parser, MiniParser):
+        raise ValueError(f"{folder} holds a {type(parser).__name__}; expected a MiniParser, as in {FOLDER}.")
+    return parser
 
 
 def page(measured: dict[str, dict[str, dict]], pictures: int) -> str:
