@@ -149,7 +149,7 @@ def parsers() -> dict[str, str]:
     return {
         name: f"{source.summary}; {_size(source)} to download, licence: {source.licence}"
         if isinstance(source, Published)
-        else "the small one of this project, for its own portraits; no download"
+        else "made for portraits that mini draws, often wrong on photos, which are for segface; no download"
         for name, source in PARSERS.items()
     }
 

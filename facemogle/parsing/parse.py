@@ -13,6 +13,8 @@ from facemogle.labels import NAMES
 from facemogle.parsing.alignment import Frame
 from facemogle.parsing.cleanup import eyes_swapped, join_islands
 
+UNSURE = 0.7  # what is read with less confidence is to be checked
+
 
 class FaceParser(Protocol):
     """A network that reads label maps, in our order of classes: see labels.order_of."""
@@ -36,6 +38,11 @@ class FaceParse:
     frame: Frame
     eyes_swapped: bool = False
     notes: tuple[str, ...] = ()
+
+    @property
+    def unsure(self) -> np.ndarray:
+        """(H, W) bool: where the parser is less sure than UNSURE."""
+        return self.confidence < UNSURE
 
     @property
     def class_confidence(self) -> dict[str, float]:

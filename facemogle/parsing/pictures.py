@@ -19,21 +19,34 @@ class PictureParser(ABC):
     def logits_of(self, picture: np.ndarray) -> Tensor:
         """(H, W, 3) uint8 RGB -> (1, 19, h, w) in our order of classes, at whatever size the network has them."""
 
+    @torch.no_grad()
     def parse(self, pictures: Sequence[np.ndarray]) -> list[np.ndarray]:
         """uint8 RGB pictures (H, W, 3) of any sizes -> label maps (H, W) uint8, each of its picture's size."""
-        return [logits.argmax(0).byte().cpu().numpy() for logits in self._logits(pictures)]
-
-    def probabilities(self, pictures: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """uint8 RGB pictures (H, W, 3) of any sizes -> (19, H, W) float32, summing to 1 over the classes."""
-        return [logits.softmax(0).cpu().numpy() for logits in self._logits(pictures)]
+        return [_resized_to(picture, logits).argmax(0).byte().cpu().numpy() for picture, logits in self._read(pictures)]
 
     @torch.no_grad()
-    def _logits(self, pictures: Sequence[np.ndarray]) -> Iterator[Tensor]:
-        """(19, H, W) float32, picture by picture: on a CPU batches are no faster, and need more memory."""
+    def probabilities(self, pictures: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """uint8 RGB pictures (H, W, 3) of any sizes -> (19, H, W) float32, summing to 1 over the classes."""
+        return [
+            (_resized_to(picture, logits) / self.temperature_of(picture, logits)).softmax(0).cpu().numpy()
+            for picture, logits in self._read(pictures)
+        ]
+
+    def temperature_of(self, picture: np.ndarray, logits: Tensor) -> float:
+        """What the logits (1, 19, h, w) of a picture (H, W, 3) are divided by, before they are believed."""
+        return 1.0
+
+    def _read(self, pictures: Sequence[np.ndarray]) -> Iterator[tuple[np.ndarray, Tensor]]:
+        """Each with its logits, picture by picture: on a CPU batches are no faster, and need more memory."""
         for picture in pictures:
             check_picture(picture)
         for picture in pictures:
-            yield F.interpolate(self.logits_of(picture).float(), picture.shape[:2], mode="bilinear")[0]
+            yield picture, self.logits_of(picture)
+
+
+def _resized_to(picture: np.ndarray, field: Tensor) -> Tensor:
+    """(1, C, h, w) -> (C, H, W) float32 of a picture's size."""
+    return F.interpolate(field.float(), picture.shape[:2], mode="bilinear")[0]
 
 
 def resized(picture: np.ndarray, size: int) -> Tensor:

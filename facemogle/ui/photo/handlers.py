@@ -30,7 +30,6 @@ from facemogle.ui.run import Base
 
 KEEP = gr.skip()
 KEPT_SIDE = 3072  # pixels: a visit holds no larger photo
-UNSURE = 0.6  # what is read with less confidence is hatched
 AROUND = 0.3  # of a face's box, on each side of it in its thumbnail
 
 
@@ -228,7 +227,7 @@ def _with_base(photo: OpenPhoto) -> OpenPhoto:
     parse = photo.parse
     assert parse is not None
     differing = None if photo.before is None else disagreement(parse, photo.before)
-    base = Base(Image.fromarray(parse.crop), parse.label_map, parse.confidence < UNSURE, differing)
+    base = Base(Image.fromarray(parse.crop), parse.label_map, parse.unsure, differing)
     return replace(photo, base=base)
 
 
