@@ -116,6 +116,8 @@ class MiniConfig:
     decoder_portraits: float = 0.625  # of the others; the rest are palette maps and masks
     decoder_latent_noise: float = 0.05
 
+    hard: float = 0.7  # share of the parser's portraits that are made hard, as photographs might show them
+
     # Sampling: more of the steps where the noise is high, as in training. Halving makes them half as many.
     num_inference_steps: int = 8
     sampling_shift: float = 4.0

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from facemogle.labels import NUM_CLASSES, mirror
 from facemogle.parsing.mini import MiniParser
+from train.mini.calibration import calibrate_confidence
 from train.mini.config import MiniConfig, Phase
 from train.mini.latent_code import to_tensor
 from train.mini.loop import Draw
@@ -125,6 +126,7 @@ class ParserLesson:
     def export(self, folder: Path) -> None:
         """Write a folder that `load_parser` reads, in half precision, which halves it."""
         calibrate(self.parser, self.pool, torch.Generator(self.config.device).manual_seed(self.config.seed))
+        calibrate_confidence(self.parser)
         shutil.rmtree(folder, ignore_errors=True)
         self.parser.to("cpu", memory_format=torch.contiguous_format).half().save_pretrained(folder)
         (folder / "LICENSE.md").write_text(LICENSE_NOTE)

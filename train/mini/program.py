@@ -24,6 +24,7 @@ from train.mini.config import PHASES, MiniConfig, Phase
 from train.mini.export import export
 from train.mini.feeder import Feed, Recipe
 from train.mini.guidance import Teacher, grid_timesteps
+from train.mini.hard import harden
 from train.mini.latent_code import fit_latent_code
 from train.mini.linear_vae import hold_constants, set_linear
 from train.mini.log import Log
@@ -238,7 +239,7 @@ class Run:
         config = self.config
         self.portraits.stop()
         self.__dict__.pop("pool", None)  # gives its memory back
-        with self._feed(PairRecipe(config.size, config.world)) as feed:
+        with self._feed(PairRecipe(config.size, config.world, harden, config.hard)) as feed:
             pool = self.gather(
                 Pool(feed, config.device, capacity=config.pool, share=config.pool_share), config.first_portraits
             )
