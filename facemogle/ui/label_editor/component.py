@@ -191,7 +191,7 @@ def open_label_map(file: str) -> dict[str, Any]:
     try:
         if len(file) > MAX_FILE_BYTES * 4 // 3:
             raise ValueError(f"The file is larger than {MAX_FILE_BYTES // 2**20} MB. Save the map as an indexed PNG.")
-        label_map, off_palette = read_label_map(io.BytesIO(base64.b64decode(file, validate=True)))
+        label_map, off_palette, *_ = read_label_map(io.BytesIO(base64.b64decode(file, validate=True)))
     except ValueError as error:  # binascii's error is one
         return {"error": f"Not opened: {error}"}
     height, width = label_map.shape

@@ -258,7 +258,7 @@ def label_map_in(file: PictureFile) -> np.ndarray | None:
         in_grey = (colours == colours[..., :1]).all() and colours.max() < NUM_CLASSES
         if not (in_grey or from_colours(colours)[1] == 0):  # told from few pixels, since photos may have many
             return None
-        label_map, off_palette = read_label_map(file.opened())
+        label_map, off_palette, *_ = read_label_map(file.opened())
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
     return None if off_palette or label_map.min() == label_map.max() else label_map
