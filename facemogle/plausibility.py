@@ -106,17 +106,14 @@ def _misread(values: np.ndarray, present: np.ndarray, order: ClassOrder) -> Doub
     name, turn = min(costs, key=lambda key: costs[key] + 0.2 * (key[0] != order.name) + 0.2 * (key[1] != 0))
     if costs[name, turn] < min(own - _BETTER, STRANGE):
         if name == order.name:
-            return Doubt(
-                "turned", f"The face seems to lie {_TURNS[turn]}. Turn the picture, and keep its colours exact."
-            )
+            remedy = "Turn the picture, and keep its colours exact"
+            return Doubt("turned", f"The face seems to lie {_TURNS[turn]}. {remedy}.")
         text = f"Its classes lie as in the order of {name}, not of {order.name}"
         text += f", and {_TURNS[turn]}" if turn else ""
         return Doubt("order", f"{text}. Give its class order ({name}): --classes, or Class order on the page.")
     if own > STRANGE:
-        text = "Its classes lie and are sized as in no face, in no order known here. Is it a label map of one face? If "
-        return Doubt(
-            "no face", f"{text}its values mean other classes, give a table of them as its class order (--classes)."
-        )
+        text = "Its classes lie and are sized as in no face, in no order known here. Is it a label map of one face?"
+        return Doubt("no face", f"{text} If its values mean other classes, give a table of them as its class order.")
     return None
 
 

@@ -28,14 +28,15 @@ def read_region(file: str | os.PathLike) -> np.ndarray:
         return opaque
     seen = grey if opaque is None else grey[opaque]
     if opaque is not None and ((seen > _MIDDLE[0]) & (seen < _MIDDLE[1])).mean() > _SOFT:
-        raise ValueError(f"{file} is a picture cut out, and no region: is what is transparent to change, or not? {_REMEDY}")
+        what = "a picture cut out, and no region: is what is transparent to change, or not?"
+        raise ValueError(f"{file} is {what} {_REMEDY}")
     region = grey > _half(grey)
     if opaque is not None:
         region &= opaque
     if not region.any():
         raise ValueError(
-            f"{file} is never lighter than half, so that nothing could change: its lightest value is {grey.max():.0f} of "
-            f"255. {_REMEDY}"
+            f"{file} is never lighter than half, so that nothing could change: its lightest value is "
+            f"{grey.max():.0f} of 255. {_REMEDY}"
         )
     return region
 

@@ -20,6 +20,7 @@ ARROWS = {
     "label_values": {"class_orders", "labels", "plausibility"},
     "label_files": {"class_orders", "label_values", "labels", "plausibility"},
     "picture_files": {"labels"},
+    "region_files": set(),
     "overlap": {"labels"},
     "gating": {"labels", "masks"},
     "figures": {"gating", "labels"},
@@ -37,7 +38,10 @@ ARROWS = {
         "editing", "pipeline", "parsing", "gating", "figures", "label_files", "labels", "masks", "overlap",
         "picture_files",
     },
-    "cli": {"checkpoints", "faces", "figures", "gating", "label_files", "labels", "parsing", "picture_files"},
+    "cli": {
+        "checkpoints", "class_orders", "faces", "figures", "gating", "label_files", "labels", "parsing",
+        "picture_files", "region_files",
+    },
     "__main__": {"cli"},
     "__init__": {"checkpoints", "faces", "pipeline"},
 }  # fmt: skip
