@@ -35,8 +35,8 @@ ARROWS = {
     "parsing": {"labels", "plausibility"},
     "faces": {"checkpoints", "parsing", "picture_files", "labels"},
     "ui": {
-        "editing", "pipeline", "parsing", "gating", "figures", "label_files", "labels", "masks", "overlap",
-        "picture_files",
+        "class_orders", "editing", "pipeline", "parsing", "gating", "figures", "label_files", "labels", "masks",
+        "overlap", "picture_files",
     },
     "cli": {
         "checkpoints", "class_orders", "faces", "figures", "gating", "label_files", "labels", "parsing",
