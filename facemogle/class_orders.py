@@ -120,7 +120,7 @@ def _order_of_content(text: str, name: str) -> ClassOrder:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     pairs = [re.fullmatch(r"(#?[\da-fA-F][\da-fA-F,\s]*?)[\s:=,]+([A-Za-z][\w -]*)", line) for line in lines]
     if pairs and all(pairs):
-        return _order_of_table(dict(pair.groups() for pair in pairs if pair), name)
+        return _order_of_table({pair[1]: pair[2] for pair in pairs if pair}, name)
     return _order_of_names(lines, name)
 
 

@@ -198,8 +198,8 @@ def _whole(values: np.ndarray) -> np.ndarray:
 
 def _check_size(width: int, height: int) -> None:
     if width * height > MAX_PIXELS:
-        raise ValueError(
-            f"{width}x{height} pixels are more than 4096x4096. "
+        raise NotUnderstoodError(
+            f"is too large: {width}x{height} pixels are more than 4096x4096. "
             "Scale it down with nearest-neighbour sampling; 1024x1024 is plenty."
         )
 
@@ -216,7 +216,10 @@ def _explained(name: str) -> Iterator[None]:
     except FileNotFoundError:
         raise
     except Exception as error:  # Pillow's readers fail on damaged files in ways beyond listing
-        raise ValueError(f"{name} cannot be read as a label map: {error or type(error).__name__}") from error
+        why = str(error).rstrip(".") or type(error).__name__
+        raise ValueError(
+            f"{name} cannot be read as a label map: {why}. It may be damaged or cut short: fetch or save it again."
+        ) from error
 
 
 def _read_part(path: Path) -> np.ndarray:

@@ -160,7 +160,7 @@ def _scaled(values: np.ndarray, present: np.ndarray, order: ClassOrder) -> Value
     """Class ids times a factor, as by programs that spread them from black to white; the likeliest face of several."""
     most = int(present.max())
     factors = {256.0, 257.0} | {most / top for top in range(2, NUM_CLASSES)}
-    found = {}
+    found: dict[bytes, tuple[float, np.ndarray]] = {}
     for factor in sorted(factors):
         ids = np.round(present / factor).astype(int)
         exact = (np.abs(present - ids * factor) < 1).all() and len(np.unique(ids)) == len(ids)

@@ -21,6 +21,7 @@ from facemogle.parsing.parse import FaceParse, FaceParser, parse_frame
 from facemogle.parsing.photos import read_photo
 from facemogle.picture_files import read_settings
 from facemogle.ui import torch_thread
+from facemogle.ui.component import WithoutStub
 from facemogle.ui.expert_scales.component import ExpertScales
 from facemogle.ui.photo.handlers import Parsers
 from facemogle.ui.provider import PipelineProvider
@@ -161,7 +162,8 @@ def largest_face(photo: np.ndarray, name: str) -> Face:
     if not faces:
         raise ValueError(
             f"No face was found in {name}, nor on its side. If it is much tilted, turn it upright. Or have it read as "
-            "it is, with whole, or first cut out a square around the face, from over the hair to the top of the shoulders."
+            "it is, with whole, or first cut out a square around the face, from over the hair to the top of the "
+            "shoulders."
         )
     return faces[0]
 
@@ -179,7 +181,7 @@ def read_map(path: str, classes: str) -> np.ndarray:
     return reading.label_map
 
 
-class Number(gr.Number):
+class Number(gr.Number, metaclass=WithoutStub):
     """Takes numbers alone, and with precision=0 whole ones: what is none gets a message that names the field."""
 
     is_template = True  # the page shows gr.Number
