@@ -16,6 +16,7 @@ from PIL import Image
 import app
 from facemogle import cli
 from facemogle.cli import arguments
+from facemogle.cli.generate import report_squash
 from facemogle.cli.inspect import lines_on
 from facemogle.label_files import parts_in, read_label_map, read_parts, write_label_map
 from facemogle.labels import NAMES
@@ -193,6 +194,14 @@ def test_a_face_on_its_side_is_found_and_turned():
         assert np.abs(frame_face(turned, find_faces(turned)[0]).crop(turned) - crops[0]).mean() < 1
 
 
+def test_a_squash_is_said_with_the_size_that_keeps_the_shape(capsys):
+    report_squash(Path("tall.png"), (384, 256, 3), 256, 256)
+    line = capsys.readouterr().err
+    assert "tall.png is 256 wide and 384 high" in line and "--size 384x256 keeps its shape" in line
+    report_squash(Path("square.png"), (512, 500), 256, 256)
+    assert not capsys.readouterr().err
+
+
 def test_one_range_of_seeds_and_steps_everywhere(capsys):
     seed = 1099511627783
     assert arguments.seed(str(seed)) == seed and handlers.read_request(None, "", seed, 1, 4, 1, 1, None).seed == seed
@@ -224,13 +233,16 @@ def one_line(capsys, *command: str) -> str:
     return capsys.readouterr().err.splitlines()[-1]
 
 
-def test_devices_prompts_and_folders_that_are_none_get_one_line(capsys, tmp_path):
+def test_devices_prompts_and_folders_that_are_none_get_one_line(capsys, tmp_path, monkeypatch):
     generate = ["generate", f"--out={tmp_path / 'face.png'}"]
     for device in ("mps", "xpu", "cuda:99"):
         assert f"{device} was asked for, but torch sees" in one_line(capsys, *generate, f"--device={device}")
     assert "is not in UTF-8" in one_line(capsys, *generate, "--prompt", "a \udce9 woman")
     mini = app.EXAMPLES.parent / "mini"
     assert f"Did you mean {mini / 'mogle'}?" in one_line(capsys, *generate, f"--mogle={mini}")
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    assert "read-only" in one_line(capsys, "generate", f"--out={tmp_path / 'face.png'}")
+    monkeypatch.undo()
     assert "no file and no folder" in one_line(capsys, "parse", str(tmp_path / "photos"), f"--out={tmp_path / 'maps'}")
     assert "--port" in one_exit(capsys, lambda: app.parse_arguments(["--port", "99999"]))
 

@@ -1,6 +1,7 @@
 """What the commands share: help, and how words on the command line become values."""
 
 import argparse
+import os
 import re
 import sys
 from pathlib import Path
@@ -131,6 +132,8 @@ def output_path(text: str) -> Path:
     path = Path(text)
     if path.is_dir() or not path.parent.is_dir():
         raise argparse.ArgumentTypeError(f"{text} cannot be written: expected a file in a folder that exists")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise argparse.ArgumentTypeError(f"{text} cannot be written: its place is read-only here. Name another")
     return path
 
 

@@ -104,7 +104,9 @@ def run_generate(arguments: argparse.Namespace) -> None:
     own = {name: pipeline.config[name] for name in ("height", "width", "num_inference_steps", "guidance_scale")}
     first = Settings(**own | given)
     if arguments.image is not None:
-        _report_squash(arguments.image, edit["image"], first.height, first.width)
+        report_squash(arguments.image, edit["image"].shape, first.height, first.width)
+    if arguments.label_map is not None and first.label_map is not None:
+        report_squash(arguments.label_map, first.label_map.shape, first.height, first.width)
     records = []
     # One by one: a picture of a batch need not be, to the last bit, what its seed makes alone.
     for index in range(arguments.num_images):
@@ -185,9 +187,9 @@ def _given_edit(arguments: argparse.Namespace, strength: float | None) -> dict[s
     return edit
 
 
-def _report_squash(path: Path, image: np.ndarray, height: int, width: int) -> None:
-    """A word on a picture whose shape is not that of the run, by more than a twentieth."""
-    (rows, columns), shorter = image.shape[:2], min(height, width)
+def report_squash(path: Path, shape: tuple[int, ...], height: int, width: int) -> None:
+    """A word on a picture or map whose proportions are not those of the run, by more than a twentieth."""
+    (rows, columns), shorter = shape[:2], min(height, width)
     if abs(np.log(columns * height / (rows * width))) > np.log(1.05):
         scale = shorter / min(rows, columns)
         keeping = "x".join(str(max(1, round(side * scale / 16)) * 16) for side in (rows, columns))
