@@ -32,6 +32,7 @@ _TURNS = {0: "", 2: "upside down", 1: "on its left side", 3: "on its right side"
 _FEW = 5  # classes; fewer tell nothing of their order
 _BETTER = 0.75  # standard deviations on average, by which another reading must fit better to be named
 STRANGE = 2.0  # standard deviations on average, over which no face lies
+_APART = 0.08  # of the width; the eyes of a face are a quarter apart
 _SAMPLED = 256  # pixels of the longer side are looked at
 
 
@@ -71,14 +72,15 @@ def doubts(values: np.ndarray, order: ClassOrder) -> tuple[Doubt, ...]:
 def sides_swapped(label_map: np.ndarray) -> bool:
     """Whether left and right look exchanged: `left` is the subject's left, which lies on the right of the picture.
 
-    The eyes, the brows and the ears, where both are there, have one vote each.
+    The eyes, the brows and the ears have one vote each, where both are there and lie apart.
     """
     columns = np.arange(label_map.shape[1])
     votes = 0
     for pair in LEFT_RIGHT_PAIRS:
         left, right = ((label_map == class_id).sum(0) for class_id in pair)
         if left.any() and right.any():
-            votes += int(np.sign(np.average(columns, weights=right) - np.average(columns, weights=left)))
+            apart = (np.average(columns, weights=right) - np.average(columns, weights=left)) / len(columns)
+            votes += int(np.sign(apart)) if abs(apart) > _APART else 0
     return votes > 0
 
 
