@@ -177,7 +177,7 @@ def photo(tmp_path) -> Path:
 @pytest.fixture
 def edited(tmp_path, label_map) -> Path:
     """The label map with hair in its upper half."""
-    class_ids, _ = read_label_map(label_map)
+    class_ids = read_label_map(label_map).label_map
     class_ids = class_ids.copy()
     class_ids[:20] = NAMES.index("hair")
     write_label_map(tmp_path / "edited.png", class_ids)
@@ -344,7 +344,7 @@ def test_parse_a_photo(tmp_path, portrait, capsys):
     more = [f"--crop-out={tmp_path / 'crop.png'}", f"--confidence={tmp_path / 'sure.png'}"]
     assert cli.main([*PARSE, str(photo), f"--out={out}", *more]) == 0
     assert capsys.readouterr().out.split() == [str(tmp_path / name) for name in ("map.png", "crop.png", "sure.png")]
-    label_map, off_palette = read_label_map(out)
+    label_map, off_palette, *_ = read_label_map(out)
     assert off_palette == 0 and (label_map == portrait[1]).mean() > 0.97
     assert np.array_equal(_rows(tmp_path / "crop.png"), portrait[0])
     sure = _rows(tmp_path / "sure.png")

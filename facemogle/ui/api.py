@@ -27,7 +27,7 @@ from facemogle.ui.photo.handlers import Parsers
 from facemogle.ui.provider import PipelineProvider
 from facemogle.ui.visit import Visit
 
-MISREAD = ("empty", "order", "turned")  # doubts that an order given with a map overrules
+MISREAD = ("empty", "order", "turned", "no face")  # doubts that an order given with a map overrules
 
 
 def add_api(

@@ -261,7 +261,8 @@ def label_map_in(file: PictureFile) -> Reading | None:
         reading = read_label_map(file.opened())
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
-    return None if reading.off_palette or reading.label_map.min() == reading.label_map.max() else reading
+    no_face = any(doubt.kind in ("empty", "no face") for doubt in reading.doubts)  # such as a photo of few colours
+    return None if reading.off_palette or no_face or reading.label_map.min() == reading.label_map.max() else reading
 
 
 def within(photo: np.ndarray, side: int) -> np.ndarray:
