@@ -13,7 +13,7 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from facemogle.class_orders import ClassOrder, ClassTable, class_order
+from facemogle.class_orders import OWN, ClassOrder, ClassTable, class_order
 from facemogle.label_values import REMEDY, NotUnderstoodError, Values, from_grey, from_indices, from_rgb
 from facemogle.labels import ALIASES, CLASS_ID, NUM_CLASSES, PALETTE, PARSER_NAMES
 from facemogle.plausibility import Doubt, doubts
@@ -125,7 +125,7 @@ def write_label_map(path: str | os.PathLike | BinaryIO, label_map: np.ndarray, *
 
 
 def _reading(found: Values, label_map: np.ndarray, notes: Sequence[str]) -> Reading:
-    how = found.how if found.order.name == "celebamask-hq" else f"{found.how}, in the order of {found.order.name}"
+    how = found.how if found.order.name == OWN else f"{found.how}, in the order of {found.order.name}"
     said = [*notes, *found.notes]
     if how not in _PLAIN:
         said.append(f"It is read as {how}.")

@@ -4,12 +4,11 @@ Every way of writing a map that is in use is tried against the pixels; what fits
 taken and counted, and what fits in no way is refused with the reason. H, W: pixels.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from facemogle.class_orders import NO_CLASS, ClassOrder, painted_order
+from facemogle.class_orders import NO_CLASS, OWN, ClassOrder, painted_order
 from facemogle.labels import NAMES, NUM_CLASSES, PALETTE, colours_in, nearest_colours, palette_colours
 from facemogle.plausibility import strangeness
 
@@ -81,7 +80,7 @@ def from_grey(values: np.ndarray, order: ClassOrder, what: str = "class ids") ->
         found = _scaled(values, present, order) or _in_grey(values, present, order)
         if found is not None:
             return found
-    raise NotUnderstoodError(_strange_values(present))
+    raise NotUnderstoodError(_strange_values(present, order))
 
 
 def from_rgb(colours: np.ndarray, order: ClassOrder) -> Values:
@@ -208,22 +207,20 @@ def _side(class_ids: np.ndarray) -> np.ndarray:
     return np.where(np.isin(class_ids, (5, 7, 9)), class_ids - 1, class_ids)
 
 
-def _strange_values(present: np.ndarray) -> str:
+def _strange_values(present: np.ndarray, order: ClassOrder) -> str:
+    unknown = [int(value) for value in present if not _known(np.array([value]), order)][:5]
+    of = "" if order.name == OWN else f" of {order.name}"
     if len(present) == 2:
         return (
             f"holds two values alone, {int(present[0])} and {int(present[1])}: a region or one part of a face. "
-            f"No class has the values {_over(present)}. {REMEDY}"
+            f"No class{of} has the values {unknown}. {REMEDY}"
         )
     if len(present) > 2 * NUM_CLASSES:
         return (
             f"has {len(present)} shades of grey: a photograph, no label map. Read a label map from it first: "
             "python -m facemogle parse, or drop it on the page."
         )
-    return f"holds values that are no classes: no class has the values {_over(present)}. {_TABLE} {REMEDY}"
-
-
-def _over(present: np.ndarray) -> Sequence[int]:
-    return present[(present < 0) | (present >= NUM_CLASSES)][:5].tolist() or present[:5].tolist()
+    return f"holds values that are no classes: no class{of} has the values {unknown}. {_TABLE} {REMEDY}"
 
 
 def _strange_colours(match: _Match) -> str:
