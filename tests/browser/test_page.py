@@ -348,7 +348,7 @@ def test_the_result_is_compared_with_the_run_before_and_with_the_map(page):
 def test_a_prompt_of_any_length_is_served(page):
     page.locator("#prompt textarea").fill("freckles " * 1200)
     generate(page)
-    assert "The prompt is long" in page.locator("#status").inner_text()
+    assert "Only the first" in page.locator("#status").inner_text()
 
 
 @pytest.fixture
