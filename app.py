@@ -8,6 +8,10 @@ from pathlib import Path
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio is imported
 
+from facemogle.ui.start import check_address, writable_folder
+
+os.environ["GRADIO_TEMP_DIR"] = writable_folder()  # and so is this
+
 import spaces  # before torch, on which it acts where there is a ZeroGPU
 
 from facemogle.checkpoints import (
@@ -35,6 +39,7 @@ FLUX_MEMORY = 38e9  # bytes: 34 GB of weights, and what a step needs
 
 def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse_arguments(argv)
+    check_address(arguments.host, arguments.port)
     parts = {"adapter": arguments.adapter, "mogle": arguments.mogle}
     name = arguments.checkpoint or choose_checkpoint(**parts)
     provider = PipelineProvider(
@@ -75,8 +80,14 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--share", action="store_true", help="also serve at a public address, through Gradio's server")
     add("--mcp", action="store_true", help="also serve the API as tools to AI agents, by MCP")
     add("--host", help="address to listen on (default: 127.0.0.1; 0.0.0.0 for the local network)")
-    add("--port", type=int, help="port to listen on (default: the first free one from 7860)")
+    add("--port", type=port, help="port to listen on (default: the first free one from 7860)")
     return parser.parse_args(argv)
+
+
+def port(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text[:9]) <= 65535:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1 to 65535, got {text[:40]!r}")
+    return int(text)
 
 
 def choose_checkpoint(*, adapter: str | None, mogle: str | None) -> str:

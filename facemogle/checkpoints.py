@@ -18,6 +18,7 @@ from huggingface_hub import constants
 from facemogle.parser_checkpoints import PARSERS, default_parser, load_parser, parser_available, parsers
 from facemogle.weight_files import (
     CheckpointError,
+    check_device,
     check_model,
     check_weights,
     explained,
@@ -114,13 +115,12 @@ def load_pipeline(
     dtype: bfloat16 on CUDA and float32 elsewhere, unless given. device: CUDA where there is one, unless given.
     A token for gated repositories is read from the environment variable HF_TOKEN.
 
-    Raises CheckpointError; ValueError for CUDA where there is none.
+    Raises CheckpointError; ValueError for a device that is not there.
     """
     import torch
 
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"{device} was asked for, but torch sees no CUDA device. Leave device out to run on the CPU.")
+    check_device(device)
     dtype = dtype or (torch.bfloat16 if device.type == "cuda" else torch.float32)
     pipeline = _read(find_files(name_or_path, adapter=adapter, mogle=mogle, download=True), dtype)
     try:

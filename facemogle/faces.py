@@ -89,8 +89,9 @@ def _frame(photo: np.ndarray, *, face: int, square: tuple[float, float, float] |
     faces = find_faces(photo)
     if not faces:
         raise NoFaceError(
-            "No face was found in the picture. Parse it as it is with whole=True (--whole), or say where the face is "
-            "with square=(left, top, side) in pixels (--square LEFT,TOP,SIDE), from over the hair to the neck."
+            "No face was found in the picture, nor on its side. If it is much tilted, turn it upright first. "
+            "Else parse it as it is with whole=True (--whole), or say where the face is with square=(left, top, side) "
+            "in pixels (--square LEFT,TOP,SIDE), from over the hair to the neck."
         )
     if not 0 <= face < len(faces):
         one = len(faces) == 1

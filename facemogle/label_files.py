@@ -1,43 +1,112 @@
-"""Label maps as picture files: reads what datasets and paint programs write, writes one exact form."""
+"""Label maps as files: finds out how a map is written, and says so; writes one exact form.
+
+Read are pictures, NumPy arrays, and CelebAMask-HQ's folders of one picture for each part of a face.
+"""
 
 import os
-from typing import BinaryIO
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
-from facemogle.labels import LEFT_RIGHT_PAIRS, NAMES, NUM_CLASSES, PALETTE, from_colours
+from facemogle.class_orders import OWN, ClassOrder, ClassTable, class_order
+from facemogle.label_values import REMEDY, NotUnderstoodError, Values, from_grey, from_indices, from_rgb
+from facemogle.labels import ALIASES, CLASS_ID, NUM_CLASSES, PALETTE, PARSER_NAMES
+from facemogle.plausibility import Doubt, doubts
 
 MAX_PIXELS = 4096 * 4096
-_REMEDY = (
-    f"Class ids are 0 ({NAMES[0]}) to {NUM_CLASSES - 1} ({NAMES[-1]}). "
-    "Save the map as a palette or greyscale PNG of class ids, or as RGB in the palette's colours."
-)
+# CelebAMask-HQ's files for classes 1 to 18; in this order later ones lie over earlier ones.
+PARTS = PARSER_NAMES["segformer"][1:]
+_PLAIN = ("class ids", "class ids behind a palette", "the palette's colours", "parts")
+_PART_FILE = re.compile(rf"(.+)_({'|'.join(PARTS)})\.(?:png|bmp|jpe?g)", re.IGNORECASE)
+_ORIENTATION = 274  # EXIF
 
 
-def read_label_map(file: str | os.PathLike | BinaryIO) -> tuple[np.ndarray, int]:
-    """Read a label map -> (H, W) uint8 class ids, and how many pixels were off the palette and snapped to it.
+class Reading(NamedTuple):
+    """What was read: `label_map` (H, W) uint8 class ids, and how many pixels took the nearest class of other colours.
 
-    Understood: palette pictures (the indices are class ids), greyscale of 8 or 16 bits (the values are class ids),
-    and colours (see labels.from_colours). Transparent pixels are background.
-    ValueError where the file is no picture, is truncated, has over 4096x4096 pixels or holds values over 18;
-    FileNotFoundError where there is none.
+    `how` the classes stood in the file, in words; `notes`: what was done about it; `doubts`: what speaks against it.
+    """
+
+    label_map: np.ndarray
+    off_palette: int
+    how: str
+    notes: tuple[str, ...] = ()
+    doubts: tuple[Doubt, ...] = ()
+
+    @property
+    def share_off(self) -> float:
+        return self.off_palette / self.label_map.size
+
+    @property
+    def messages(self) -> tuple[str, ...]:
+        """Sentences on all that a person should know; () for a plain map of a face."""
+        return (*self.notes, *map(str, self.doubts))
+
+
+def read_label_map(file: str | os.PathLike | BinaryIO, *, classes: ClassTable | ClassOrder | None = None) -> Reading:
+    """Read a label map, however it is written: see label_values. A file's mark of its own side is obeyed.
+
+    classes: what its values mean, where they are in another order than ours; see class_orders. A folder, or a name in a
+    folder without its ending, is read from CelebAMask-HQ's parts.
+
+    What looks wrong, but may be meant, is read as it stands, and told of in `doubts`. ValueError where a file is no
+    label map, is damaged or has over 4096x4096 pixels, with the reason; FileNotFoundError where there is none.
     """
     name = getattr(file, "name", "The file") if hasattr(file, "read") else os.fspath(file)
-    try:
-        with Image.open(file) as picture:
-            if picture.width * picture.height > MAX_PIXELS:
-                raise ValueError(
-                    f"{picture.width}x{picture.height} pixels are more than 4096x4096. "
-                    "Scale it down with nearest-neighbour sampling; 1024x1024 is plenty."
-                )
-            return _class_ids(picture)
-    except UnidentifiedImageError as error:
-        raise ValueError(f"{name} is not a picture that can be read. {_REMEDY}") from error
-    except FileNotFoundError:
-        raise
-    except (ValueError, OSError, SyntaxError, Image.DecompressionBombError) as error:  # PIL: SyntaxError, broken PNG
-        raise ValueError(f"{name} cannot be read as a label map: {error}") from error
+    order = class_order(classes)
+    if isinstance(file, (str, os.PathLike)) and (parts := parts_in(Path(file))):
+        return read_parts(parts)
+    with _explained(str(name)):
+        pixels, turned = _pixels(file)
+        found = _values(*pixels, order)
+    notes = ["It is turned upright, as its EXIF mark says."] if turned else []
+    return _reading(found, found.order.ids[found.values], notes)
+
+
+def read_parts(parts: Sequence[tuple[Path, int]]) -> Reading:
+    """Pictures of single parts with their class ids, dark elsewhere -> the whole; later ones lie over earlier ones."""
+    first = parts[0][0]
+    label_map = np.zeros(_read_part(first).shape, np.uint8)
+    for path, class_id in parts:
+        part = _read_part(path)
+        if part.shape != label_map.shape:
+            raise ValueError(
+                f"{path} is {_size(part)}, but {first.name} is {_size(label_map)}: parts must be of one size."
+            )
+        label_map[part] = class_id
+    return Reading(label_map, 0, f"{len(parts)} parts of a face", (), doubts(label_map, class_order(None)))
+
+
+def parts_in(path: Path) -> list[tuple[Path, int]]:
+    """CelebAMask-HQ's parts of one face, in class order: of a folder, or of FOLDER/00000; [] where there are none.
+
+    ValueError where a folder holds those of several faces.
+    """
+    if path.is_file() or not (path.is_dir() or path.parent.is_dir()):
+        return []
+    folder, wanted = (path, None) if path.is_dir() else (path.parent, path.name)
+    found: dict[str, dict[int, Path]] = {}
+    for name in sorted(os.listdir(folder)):
+        if (match := _PART_FILE.fullmatch(name)) and wanted in (None, match[1]):
+            found.setdefault(match[1], {})[part_class(match[2])] = folder / name
+    if len(found) > 1:
+        names = sorted(found)
+        raise ValueError(f"{path} holds the parts of {len(found)} faces. Name one of them, as in {path / names[0]}.")
+    if not found and path.is_dir():
+        raise ValueError(
+            f"{path} is a folder, and holds no parts of a face, such as 00000_skin.png. Name a file in it."
+        )
+    return [(part, class_id) for parts in found.values() for class_id, part in sorted(parts.items())]
+
+
+def part_class(part: str) -> int:
+    """ "eye_g" -> 3."""
+    return CLASS_ID[ALIASES.get(part.lower(), part.lower())]
 
 
 def write_label_map(path: str | os.PathLike | BinaryIO, label_map: np.ndarray, *, colours: bool = False) -> None:
@@ -47,52 +116,119 @@ def write_label_map(path: str | os.PathLike | BinaryIO, label_map: np.ndarray, *
     """
     if label_map.ndim != 2 or label_map.size == 0 or not np.issubdtype(label_map.dtype, np.integer):
         raise ValueError(f"label_map must be (H, W) integers, got {label_map.dtype} of shape {label_map.shape}.")
-    picture = Image.fromarray(_in_range(label_map)).convert("L")
+    if label_map.min() < 0 or label_map.max() >= NUM_CLASSES:
+        wrong = np.unique(label_map[(label_map < 0) | (label_map >= NUM_CLASSES)])
+        raise ValueError(f"no class has the values {wrong[:5].tolist()}. {REMEDY}")
+    picture = Image.fromarray(label_map.astype(np.uint8)).convert("L")
     picture.putpalette(PALETTE.tobytes())
     (picture.convert("RGB") if colours else picture).save(path, format="PNG")
 
 
-def _class_ids(picture: Image.Image) -> tuple[np.ndarray, int]:
+def _reading(found: Values, label_map: np.ndarray, notes: Sequence[str]) -> Reading:
+    how = found.how if found.order.name == OWN else f"{found.how}, in the order of {found.order.name}"
+    said = [*notes, *found.notes]
+    if how not in _PLAIN:
+        said.append(f"It is read as {how}.")
+    if found.off:
+        share = found.off / label_map.size
+        said.append(f"{found.off} pixels ({share:.1%}) are not in the palette's colours; took the nearest class.")
+    return Reading(label_map, found.off, how, tuple(said), doubts(found.values, found.order))
+
+
+def _pixels(file: str | os.PathLike | BinaryIO) -> tuple[tuple[np.ndarray, np.ndarray | None], bool]:
+    """-> (H, W) integers with a palette (256, 3), or None; or (H, W, 3) colours; and whether they were turned."""
+    if _is_array(file):
+        return (_loaded(file), None), False
+    with Image.open(file) as picture:
+        _check_size(picture.width, picture.height)
+        turned = picture.getexif().get(_ORIENTATION, 1) not in (0, 1)
+        upright = ImageOps.exif_transpose(picture) if turned else picture
+        return _pixels_of(upright), turned
+
+
+def _pixels_of(picture: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
     if picture.mode == "P":
-        return _from_indices(picture)
+        palette = np.zeros((256, 3), np.uint8)
+        stored = np.array(picture.getpalette("RGB"), np.uint8).reshape(-1, 3)
+        palette[: len(stored)] = stored
+        return np.asarray(picture), palette
+    if picture.mode == "F":
+        return _whole(np.asarray(picture)), None
     if picture.mode.startswith("I"):
-        return _in_range(_sixteen_to_eight(np.asarray(picture))), 0
+        return np.asarray(picture).astype(np.int32), None
     if picture.mode in ("1", "L"):
-        return _in_range(np.asarray(picture.convert("L"))), 0
+        return np.asarray(picture.convert("L")), None
     rgba = np.asarray(picture.convert("RGBA"))
-    colours = rgba[..., :3] * (rgba[..., 3:] > 127)
-    if (colours == colours[..., :1]).all():  # class ids in greyscale, stored on three channels
-        return _in_range(colours[..., 0]), 0
-    return from_colours(colours)
+    opaque = rgba[..., 3:] > 127
+    if not opaque.any():
+        raise NotUnderstoodError(f"is transparent everywhere, and so shows no classes. {REMEDY}")
+    return rgba[..., :3] * opaque, None
 
 
-def _from_indices(picture: Image.Image) -> tuple[np.ndarray, int]:
-    """Indices are class ids, unless the file's own palette holds the class colours in another order.
-
-    A paint program that reduces a picture to its colours writes such a file. Palettes that only swap left and right
-    are published with correct indices, so those do not count as another order.
-    """
-    indices = np.asarray(picture)
-    used = np.unique(indices)
-    palette = np.zeros((256, 3), np.uint8)
-    stored = np.array(picture.getpalette("RGB"), np.uint8).reshape(-1, 3)
-    palette[: len(stored)] = stored
-    by_colour, off_palette = from_colours(palette[used][None])
-    side = np.arange(256)
-    for left, right in LEFT_RIGHT_PAIRS:
-        side[right] = left
-    if not off_palette and (side[by_colour[0]] != side[used]).any():
-        return from_colours(palette[indices])
-    return _in_range(indices), 0
+def _values(pixels: np.ndarray, palette: np.ndarray | None, order: ClassOrder) -> Values:
+    if palette is not None:
+        return from_indices(pixels, palette, order)
+    return from_rgb(pixels, order) if pixels.ndim == 3 else from_grey(pixels, order)
 
 
-def _sixteen_to_eight(values: np.ndarray) -> np.ndarray:
-    """Class ids stored in 16 bits as they are, or scaled by 257 as programs do on conversion from 8 bits."""
-    return values // 257 if values.max() >= 257 and not (values % 257).any() else values
+def _is_array(file: str | os.PathLike | BinaryIO) -> bool:
+    if isinstance(file, (str, os.PathLike)):
+        return os.fspath(file).lower().endswith(".npy")
+    return str(getattr(file, "name", "")).lower().endswith(".npy")
 
 
-def _in_range(class_ids: np.ndarray) -> np.ndarray:
-    if class_ids.min() < 0 or class_ids.max() >= NUM_CLASSES:
-        wrong = np.unique(class_ids[(class_ids < 0) | (class_ids >= NUM_CLASSES)])
-        raise ValueError(f"no class has the values {wrong[:5].tolist()}. {_REMEDY}")
-    return class_ids.astype(np.uint8)
+def _loaded(file: str | os.PathLike | BinaryIO) -> np.ndarray:
+    """A NumPy file of class ids, (H, W) or with sides of 1 around it, or of colours (H, W, 3)."""
+    stored = np.load(file, mmap_mode="r" if isinstance(file, (str, os.PathLike)) else None, allow_pickle=False)
+    shape = stored.shape
+    stored = stored.reshape([side for side in shape if side != 1] if len(shape) > 2 else shape)
+    colours = stored.ndim == 3 and stored.shape[2] == 3 and stored.dtype == np.uint8
+    if not (stored.ndim == 2 or colours) or not stored.size:
+        remedy = "Save argmax over the classes" if NUM_CLASSES in shape else "Save one map"
+        raise NotUnderstoodError(f"is an array of shape {shape}, expected (H, W) class ids. {remedy}.")
+    _check_size(stored.shape[1], stored.shape[0])
+    return np.array(stored) if colours else _whole(np.array(stored))
+
+
+def _whole(values: np.ndarray) -> np.ndarray:
+    if not np.isfinite(values).all() or (values != np.round(values)).any() or np.abs(values).max() > 2**31 - 1:
+        raise NotUnderstoodError(f"holds fractions, which are no class ids. {REMEDY}")
+    return values.astype(np.int32)
+
+
+def _check_size(width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise NotUnderstoodError(
+            f"is too large: {width}x{height} pixels are more than 4096x4096. "
+            "Scale it down with nearest-neighbour sampling; 1024x1024 is plenty."
+        )
+
+
+@contextmanager
+def _explained(name: str) -> Iterator[None]:
+    """Whatever is wrong with a file becomes a ValueError that names it."""
+    try:
+        yield
+    except NotUnderstoodError as error:
+        raise ValueError(f"{name} {error}") from error
+    except UnidentifiedImageError as error:
+        raise ValueError(f"{name} is not a picture that can be read. {REMEDY}") from error
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # Pillow's readers fail on damaged files in ways beyond listing
+        why = str(error).rstrip(".") or type(error).__name__
+        raise ValueError(
+            f"{name} cannot be read as a label map: {why}. It may be damaged or cut short: fetch or save it again."
+        ) from error
+
+
+def _read_part(path: Path) -> np.ndarray:
+    """(H, W) bool: where it is lighter than half of its lightest pixel, which may be 255 or 1."""
+    with _explained(str(path)), Image.open(path) as picture:
+        _check_size(picture.width, picture.height)
+        grey = np.asarray(picture.convert("L"))
+        return grey > grey.max() // 2
+
+
+def _size(array: np.ndarray) -> str:
+    return f"{array.shape[1]}x{array.shape[0]}"

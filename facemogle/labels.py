@@ -3,7 +3,7 @@
 Names and order are those of CelebAMask-HQ. `left` is the subject's left: on the right side of the picture.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -42,7 +42,7 @@ PARSER_NAMES = {
         "l_lip", "hair", "hat", "ear_r", "neck_l", "neck", "cloth",
     ),
 }  # fmt: skip
-_ALIASES = {
+ALIASES = {
     "face": "skin",
     "eye_g": "eyeglasses", "eyeg": "eyeglasses",
     "l_eye": "left_eye", "r_eye": "right_eye",
@@ -65,7 +65,7 @@ def order_of(names: Sequence[str]) -> np.ndarray:
 
     ValueError where a class is missing, unknown or named twice.
     """
-    ours = [_ALIASES.get(name, name) for name in names]
+    ours = [ALIASES.get(name, name) for name in names]
     missing = [name for name in NAMES if name not in ours]
     unknown = [name for name, own in zip(names, ours, strict=True) if own not in NAMES]
     twice = [name for name, own in zip(names, ours, strict=True) if ours.count(own) > 1 and own in NAMES]
@@ -94,19 +94,35 @@ def from_colours(picture: np.ndarray) -> tuple[np.ndarray, int]:
             f"A colour mask must be (H, W, 3) uint8, got {picture.dtype} of shape {picture.shape}. "
             "A map of class ids needs no conversion."
         )
-    # Each colour once, as one number: a photo opened by mistake has millions of pixels, and as many colours.
-    codes, inverse = np.unique(
-        picture.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32), return_inverse=True
-    )
-    colours = np.stack([codes >> 16, codes >> 8 & 255, codes & 255], axis=1).astype(np.int32)
-    known = [*enumerate(PALETTE), *((class_id, colour) for colour, class_id in ALTERNATIVE_COLOURS.items())]
-    nearest, smallest = np.zeros(len(codes), np.uint8), np.full(len(codes), np.iinfo(np.int32).max, np.int32)
-    for class_id, colour in known:
+    codes, inverse, _ = colours_in(picture)
+    nearest, distance = nearest_colours(codes, palette_colours())
+    return nearest[inverse], int((distance > 0)[inverse].sum())
+
+
+def colours_in(picture: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(H, W, 3) uint8 -> its N colours (N, 3) uint8, which of them each pixel has (H, W), and how many have each."""
+    # Each colour as one number: a photo opened by mistake has millions of pixels, and as many colours.
+    numbers = picture.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
+    codes, inverse, counts = np.unique(numbers, return_inverse=True, return_counts=True)
+    colours = np.stack([codes >> 16, codes >> 8 & 255, codes & 255], axis=1).astype(np.uint8)
+    return colours, inverse.reshape(picture.shape[:2]), counts
+
+
+def palette_colours() -> list[tuple[tuple[int, ...], int]]:
+    """Every colour with its class id, the published variants as well."""
+    own = [(tuple(map(int, colour)), class_id) for class_id, colour in enumerate(PALETTE)]
+    return own + list(ALTERNATIVE_COLOURS.items())
+
+
+def nearest_colours(colours: np.ndarray, known: Iterable[tuple[tuple[int, ...], int]]) -> tuple[np.ndarray, np.ndarray]:
+    """(N, 3) uint8 -> the value (N,) uint8 of the nearest known colour, and the distance in RGB (N,) float32."""
+    colours = colours.astype(np.int32)
+    nearest, smallest = np.zeros(len(colours), np.uint8), np.full(len(colours), np.iinfo(np.int32).max, np.int32)
+    for colour, value in known:
         distance = ((colours - np.array(colour, np.int32)) ** 2).sum(1, dtype=np.int32)
         closer = distance < smallest
-        nearest[closer], smallest[closer] = class_id, distance[closer]
-    inverse = inverse.reshape(picture.shape[:2])
-    return nearest[inverse], int((smallest > 0)[inverse].sum())
+        nearest[closer], smallest[closer] = value, distance[closer]
+    return nearest, np.sqrt(smallest, dtype=np.float32)
 
 
 def mirror(label_map: np.ndarray) -> np.ndarray:

@@ -17,6 +17,7 @@ from huggingface_hub import constants
 
 from facemogle.weight_files import (
     CheckpointError,
+    check_device,
     check_model,
     check_weights,
     explained,
@@ -128,9 +129,10 @@ def load_parser(
     device: the CPU, unless given.
     A downloaded file must have the size and the sha256 that its publisher announces; one from the cache, the size.
 
-    Raises CheckpointError.
+    Raises CheckpointError; ValueError for a device that is not there.
     """
     name, device = os.fspath(name_or_path), device or "cpu"
+    check_device(device)
     source = PARSERS.get(name, Path(name).expanduser())
     own = Path(weights).expanduser() if weights else None
     if isinstance(source, Path):

@@ -21,7 +21,8 @@ from facemogle.labels import NAMES, NUM_CLASSES
 VERSION = 1
 # A picture may come from anyone: what it asks for must not fill the memory.
 MAX_PIXELS = 4096 * 4096
-MAX_STEPS = 10_000
+MAX_STEPS = 1000  # of as many noise levels that a model is trained on
+MAX_SEED = 2**53 - 1  # the largest whole number that a browser keeps exactly
 
 _SETTINGS_KEY = "facemogle"
 _XMP_KEY = "XML:com.adobe.xmp"
@@ -65,7 +66,7 @@ class Settings:
         _check_version(self.version)
         for name in ("prompt", "checkpoint"):
             _expect(isinstance(value := getattr(self, name), str), f"{name} must be text", value)
-        self._whole("seed", 0, 2**64 - 1)
+        self._whole("seed", 0, MAX_SEED)
         self._whole("num_inference_steps", 1, MAX_STEPS)
         self._whole("height", 1, MAX_PIXELS)
         self._whole("width", 1, MAX_PIXELS // self.height)

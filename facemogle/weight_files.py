@@ -54,6 +54,24 @@ def check_model(folder: Path) -> None:
         check_weights(file)
 
 
+def check_device(device: "torch.device | str") -> None:
+    """ValueError where torch sees no such device."""
+    import torch
+
+    device = torch.device(device)
+    if device.type == "cpu":
+        return
+    kind = getattr(torch, device.type, None)
+    count = kind.device_count() if kind is not None and kind.is_available() else 0
+    if (device.index or 0) >= count:
+        kinds = {"cuda": "CUDA", "mps": "Apple GPU (MPS)", "xpu": "Intel GPU (XPU)"}
+        seen = f"{count} of kind" if count else "no"
+        raise ValueError(
+            f"{device} was asked for, but torch sees {seen} {kinds.get(device.type, device.type)} device. Leave device "
+            "out, or ask for the CPU."
+        )
+
+
 def check_weights(file: Path) -> None:
     """A safetensors file's header tells its length, so that a broken download shows without reading it all."""
     from safetensors import SafetensorError, safe_open
@@ -75,7 +93,10 @@ def read_json(file: Path) -> dict[str, Any]:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise CheckpointError(f"{file} is missing, so {file.parent} is no checkpoint that was saved whole.") from error
+        whole = f"{file} is missing, so {file.parent} is no checkpoint that was saved whole."
+        part = next((path.parent for path in sorted(file.parent.glob(f"*/{file.name}"))), None)
+        remedy = f" Did you mean {part}?" if part is not None and (file.parent / "model_index.json").is_file() else ""
+        raise CheckpointError(whole + remedy) from error
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{file} cannot be read: {error}.") from error
     if not isinstance(content, dict):

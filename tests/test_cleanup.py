@@ -7,7 +7,8 @@ import pytest
 
 from facemogle.label_files import read_label_map
 from facemogle.labels import CLASS_ID, LEFT_RIGHT_PAIRS, NAMES, mirror
-from facemogle.parsing.cleanup import eyes_swapped, join_islands, swap_sides
+from facemogle.parsing.cleanup import join_islands, swap_sides
+from facemogle.plausibility import sides_swapped
 from train.mini.portraits import render, sample_attributes
 
 BACKGROUND, SKIN, HAIR, EARRING, NECK = (CLASS_ID[name] for name in ("background", "skin", "hair", "earring", "neck"))
@@ -115,11 +116,11 @@ def test_specks_are_taken_out(portraits):
 
 def test_swapped_sides_are_seen_and_mended(portraits):
     for label_map in [*portraits, *(read_label_map(path)[0] for path in EXAMPLES)]:
-        assert not eyes_swapped(label_map)
-        assert not eyes_swapped(mirror(label_map))
-        assert eyes_swapped(label_map[:, ::-1])
+        assert not sides_swapped(label_map)
+        assert not sides_swapped(mirror(label_map))
+        assert sides_swapped(label_map[:, ::-1])
         swapped = swap_sides(label_map)
-        assert eyes_swapped(swapped)
+        assert sides_swapped(swapped)
         assert np.array_equal(swap_sides(swapped), label_map)
         for left, right in LEFT_RIGHT_PAIRS:
             assert np.array_equal(swapped == left, label_map == right)
@@ -137,16 +138,16 @@ def pair(name: str, *, swapped: bool) -> np.ndarray:
 
 @pytest.mark.parametrize("name", ["eye", "brow", "ear"])
 def test_every_pair_has_a_vote(name):
-    assert eyes_swapped(pair(name, swapped=True))
-    assert not eyes_swapped(pair(name, swapped=False))
+    assert sides_swapped(pair(name, swapped=True))
+    assert not sides_swapped(pair(name, swapped=False))
     others = [other for other in ("eye", "brow", "ear") if other != name]
     outvoted = np.concatenate([pair(name, swapped=True), *(pair(other, swapped=False) for other in others)])
-    assert not eyes_swapped(outvoted)
-    assert eyes_swapped(np.concatenate([pair(name, swapped=False), *(pair(other, swapped=True) for other in others)]))
+    assert not sides_swapped(outvoted)
+    assert sides_swapped(np.concatenate([pair(name, swapped=False), *(pair(other, swapped=True) for other in others)]))
 
 
 def test_one_side_alone_tells_nothing():
     for name in NAMES:
         label_map = np.zeros((5, 5), np.uint8)
         label_map[2, 1] = CLASS_ID[name]
-        assert not eyes_swapped(label_map)
+        assert not sides_swapped(label_map)

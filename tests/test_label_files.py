@@ -19,19 +19,19 @@ def _reads_as(picture: Image.Image, expected: np.ndarray, off_palette: int = 0, 
     file = io.BytesIO()
     picture.save(file, format="PNG", **options)
     file.seek(0)
-    label_map, off = read_label_map(file)
+    label_map, off, *_ = read_label_map(file)
     assert label_map.dtype == np.uint8 and off == off_palette
     assert (label_map == expected).all()
 
 
 def test_round_trip(label_map, tmp_path):
     write_label_map(tmp_path / "map.png", label_map)
-    again, off_palette = read_label_map(tmp_path / "map.png")
+    again, off_palette, *_ = read_label_map(tmp_path / "map.png")
     assert (again == label_map).all() and off_palette == 0
     with Image.open(tmp_path / "map.png") as picture:
         assert picture.mode == "P" and (np.asarray(picture.convert("RGB")) == to_colours(label_map)).all()
     write_label_map(tmp_path / "colours.png", label_map, colours=True)
-    again, off_palette = read_label_map(tmp_path / "colours.png")
+    again, off_palette, *_ = read_label_map(tmp_path / "colours.png")
     assert (again == label_map).all() and off_palette == 0
     with Image.open(tmp_path / "colours.png") as picture:
         assert picture.mode == "RGB" and (np.asarray(picture) == to_colours(label_map)).all()

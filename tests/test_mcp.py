@@ -46,7 +46,7 @@ def test_an_agent_paints_a_face(call):
 def test_an_agent_is_told_what_is_wrong(call):
     assert call("generate", seed=-1) == (
         True,
-        "Seed must be a whole number from 0 to 4294967295, got -1; New seed draws one.",
+        "Seed must be a whole number from 0 to 9007199254740991, got -1; New seed draws one.",
     )
     failed, answer = call("generate", expert_scale={"hare": 0})
     assert failed and "There is no expert 'hare'" in answer

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from facemogle.labels import NUM_CLASSES
-from facemogle.picture_files import MAX_PIXELS, VERSION, Settings, read_settings, write_picture
+from facemogle.picture_files import MAX_PIXELS, MAX_SEED, VERSION, Settings, read_settings, write_picture
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def settings() -> Settings:
     return Settings(
         prompt='a "woman"\n with 頭 \0 \ud800',
         label_map=np.random.default_rng(0).integers(0, NUM_CLASSES, (9, 13)).astype(np.uint8),
-        seed=2**64 - 1,
+        seed=MAX_SEED,
         num_inference_steps=12,
         guidance_scale=0.1 + 0.2,
         condition_scale=1 / 3,
@@ -156,7 +156,7 @@ def test_a_bomb_in_the_chunk_itself(image):
         ({"prompt": None}, "prompt must be text"),
         ({"checkpoint": 3}, "checkpoint must be text"),
         ({"seed": -1}, "seed must be a whole number from 0"),
-        ({"seed": 2**64}, "seed must be a whole number"),
+        ({"seed": MAX_SEED + 1}, "seed must be a whole number"),
         ({"seed": 1.0}, "seed must be a whole number"),
         ({"num_inference_steps": 0}, "num_inference_steps must be"),
         ({"num_inference_steps": 10**9}, "num_inference_steps must be"),

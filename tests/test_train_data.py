@@ -171,7 +171,7 @@ def test_what_cannot_be_used_is_named(faces, what):
     elif what == "values over 18":
         Image.fromarray(np.full((24, 24), 19, np.uint8)).save(mask)
     else:
-        write_label_map(mask, np.zeros((24, 30), np.uint8))
+        write_label_map(mask, np.ones((24, 30), np.uint8))
     guilty = face if what in ("truncated face", "no picture") else mask
     with pytest.raises(ValueError, match=str(guilty)):
         read_pair(find_pairs(root)[1], height=16, width=16)
@@ -252,7 +252,7 @@ def test_check_reports_what_looks_wrong_but_can_be_used(faces, label_map):
     report = check(root)
     assert report.usable and report.pairs == 4
     assert [(finding.file.name, finding.problem) for finding in report.findings] == [
-        ("1.jpg", "no caption"), ("2.jpg", "no caption"), ("4.png", "eyes the wrong way round"),
+        ("1.jpg", "no caption"), ("2.jpg", "no caption"), ("4.png", "left and right swapped"),
     ]  # fmt: skip
     assert "face without mask" not in "\n".join(report.lines())
 

@@ -141,7 +141,7 @@ def test_a_closed_run_stops_within_a_step_and_leaves_the_pipeline_usable(pipelin
     forwards = []
     with (
         pipeline.transformer.register_forward_hook(lambda *_: forwards.append(1)),
-        closing(stream(pipeline, steps=run.MAX_STEPS)) as events,
+        closing(stream(pipeline, steps=handlers.MAX_STEPS)) as events,
     ):
         next(events)
         events.close()
@@ -345,9 +345,9 @@ def test_what_others_wrote_into_the_browser_is_passed_over(kept):
     assert recall.read(kept) is None
 
 
-@pytest.mark.parametrize("steps", [0, run.MAX_STEPS + 1])
+@pytest.mark.parametrize("steps", [0, handlers.MAX_STEPS + 1])
 def test_a_number_of_steps_that_no_visit_could_keep_is_explained(provider, steps):
-    with pytest.raises(gr.Error, match=f"Steps must be a whole number from 1 to {run.MAX_STEPS}"):
+    with pytest.raises(gr.Error, match=f"Steps must be a whole number from 1 to {handlers.MAX_STEPS}"):
         generate(provider, steps=steps)
 
 

@@ -40,7 +40,7 @@ from train.cache_files import (
     write_rows,
 )
 from train.data import EpochDataset
-from train.pairs import Pair, find_pairs, read_ids, read_pair
+from train.pairs import CLASSES_HELP, Pair, find_pairs, read_ids, read_pair
 
 EMPTY_PROMPT_FILE = "empty-prompt.safetensors"
 
@@ -214,12 +214,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--out", type=Path, required=True, metavar="FOLDER", help="where the cache is, or will be")
     add("--size", type=_size, metavar="HxW", help="of the pictures (default: the checkpoint's)")
     add("--ids", type=Path, metavar="FILE", help="cache only these: a text file of names, one a line")
+    add("--classes", metavar="NAME", help=CLASSES_HELP)
     add("--captions", type=int, metavar="N", help="the first N of each face (default: all); FLUX's take 4 MB each")
     add("--workers", type=int, default=os.cpu_count(), metavar="N", help="threads that read pictures")
     add("--on-error", choices=("raise", "skip"), default="raise", help="skip: leave out what cannot be used")
     arguments = parser.parse_args(argv)
     try:
-        pairs = find_pairs(arguments.data, ids=arguments.ids and read_ids(arguments.ids))
+        pairs = find_pairs(arguments.data, ids=arguments.ids and read_ids(arguments.ids), classes=arguments.classes)
         pairs = [replace(pair, captions=pair.captions[: arguments.captions]) for pair in pairs]
         pipeline = load_encoders(arguments.checkpoint)
         height, width = arguments.size or (pipeline.config.height, pipeline.config.width)

@@ -38,7 +38,8 @@ def cache_key(model: str, height: int, width: int, pipeline: FaceMoGLEPipeline |
 
 def pair_facts(pair: Pair) -> list[Any]:
     """What changes when a pair's files do."""
-    return [pair.name, pair.captions, [path.stat().st_size for path in (pair.image, *pair.masks)]]
+    order = [] if pair.order is None else [pair.order.ids.tolist()]
+    return [pair.name, pair.captions, [path.stat().st_size for path in (pair.image, *pair.masks)], *order]
 
 
 def digest(facts: Iterable[Any]) -> str:

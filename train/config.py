@@ -19,6 +19,7 @@ class TrainingConfig:
     checkpoint: str = "mini"  # the base: a checkpoint's name, a folder, or a Hub id
     cache: str = ""  # a folder that `python -m train.cache` wrote
     data: str = ""  # or a folder of pictures, label maps and captions, encoded anew at every step
+    classes: str = ""  # with data: the order of its classes where that is not ours, by name or as a table in a file
     output: str = "runs/train"  # checkpoints, log, validation pictures, and the weights at the end
     height: int = 512
     width: int = 512

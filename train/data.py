@@ -21,8 +21,10 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from facemogle.labels import CLASS_ID, NAMES, NUM_CLASSES, mirror
+from facemogle.class_orders import ClassTable, class_order
+from facemogle.labels import NAMES, NUM_CLASSES, mirror
 from train.pairs import (
+    CLASSES_HELP,
     Pair,
     check_shapes,
     find_files,
@@ -33,6 +35,17 @@ from train.pairs import (
     read_masks,
     read_pair,
 )
+
+# What is said of a mask that may be no face, by plausibility.Doubt.kind; and what a run can use none the less.
+DOUBTS = {
+    "empty": "mask of background alone",
+    "no skin": "mask without skin",
+    "order": "mask in another class order",
+    "turned": "mask that is turned",
+    "sides": "left and right swapped",
+    "no face": "mask that is no face",
+}
+TOLERABLE = ("no skin", "sides")
 
 logger = logging.getLogger(__name__)
 
@@ -161,17 +174,21 @@ class Report:
         yield from (f"{name:<28}{text}" for name, text in rows)
 
 
-def check(root: Path, *, ids: Sequence[str] | None = None) -> Report:
-    """Read every file once, at its own size. ValueError where there is nothing to read."""
+def check(root: Path, *, ids: Sequence[str] | None = None, classes: ClassTable | None = None) -> Report:
+    """Read every file once, at its own size. `ids` and `classes` as in find_pairs.
+
+    ValueError where there is nothing to read.
+    """
+    order = None if classes is None else class_order(classes)
     files = find_files(Path(root))
     report = Report()
     if ids is None:
-        pairs = [files.pair(key) for key in sorted(files.images.keys() & files.masks.keys(), key=in_order)]
+        pairs = [files.pair(key, order) for key in sorted(files.images.keys() & files.masks.keys(), key=in_order)]
         for key in sorted(files.images.keys() ^ files.masks.keys(), key=in_order):
             alone = files.images.get(key) or files.masks[key][0]
             report.findings.append(Finding(alone, "face without mask" if key in files.images else "mask without face"))
     else:
-        pairs = find_pairs(Path(root), ids=ids)
+        pairs = find_pairs(Path(root), ids=ids, classes=order)
     report.pairs = len(pairs)
     if not files.captions:
         report.findings.append(Finding(Path(root), "no captions", "neither text.json nor text/", usable=True))
@@ -198,15 +215,16 @@ def _examine(pair: Pair, expect_captions: bool) -> tuple[list[Finding], dict[str
         findings.append(Finding(pair.image, "face cannot be used", str(error)))
     try:
         masks = read_masks(pair)
-        label_map, off_palette = masks
+        label_map = masks.label_map
         present = np.unique(label_map).tolist()
         facts["sizes of masks"] = ["{1}x{0}".format(*label_map.shape)]
         facts["faces with each class"] = [NAMES[class_id] for class_id in present]
-        if off_palette:
-            detail = f"{off_palette} pixels took the nearest class"
+        facts["masks hold"] = [masks.how]
+        if masks.off_palette:
+            detail = f"{masks.off_palette} pixels took the nearest class"
             findings.append(Finding(pair.masks[0], "colours off the palette", detail, usable=True))
-        if eyes_are_swapped(label_map):
-            findings.append(Finding(pair.masks[0], "eyes the wrong way round", usable=True))
+        for doubt in masks.doubts:
+            findings.append(Finding(pair.masks[0], DOUBTS[doubt.kind], doubt.text, usable=doubt.kind in TOLERABLE))
     except ValueError as error:
         findings.append(Finding(pair.masks[0], "mask cannot be used", str(error)))
     if image is not None and masks is not None:
@@ -217,12 +235,6 @@ def _examine(pair: Pair, expect_captions: bool) -> tuple[list[Finding], dict[str
     return findings, facts
 
 
-def eyes_are_swapped(label_map: np.ndarray) -> bool:
-    """Whether the subject's left eye lies left of the right one in the picture."""
-    left, right = (np.nonzero(label_map == CLASS_ID[name])[1] for name in ("left_eye", "right_eye"))
-    return bool(len(left) and len(right) and left.mean() < right.mean())
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """-> the exit code: 0, 1 where something cannot be used, 2 where there is nothing to read."""
     parser = argparse.ArgumentParser(prog="python -m train.data", description=__doc__)
@@ -230,9 +242,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = commands.add_parser("check", help="read everything once and list what is wrong")
     command.add_argument("root", type=Path, help="the folder of face/, mask/ and text/, or CelebAMask-HQ's")
     command.add_argument("--ids", type=Path, metavar="FILE", help="only these: a text file of names, one a line")
+    command.add_argument("--classes", metavar="NAME", help=CLASSES_HELP)
     arguments = parser.parse_args(argv)
     try:
-        report = check(arguments.root, ids=arguments.ids and read_ids(arguments.ids))
+        ids = arguments.ids and read_ids(arguments.ids)
+        report = check(arguments.root, ids=ids, classes=arguments.classes)
     except (ValueError, OSError) as error:
         print(f"train.data: {error}", file=sys.stderr)
         return 2

@@ -16,22 +16,19 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageOps
 
-from facemogle.label_files import read_label_map
+from facemogle.class_orders import ORDERS, ClassOrder, ClassTable, class_order
+from facemogle.label_files import PARTS, Reading, part_class, read_label_map, read_parts
 from facemogle.masks import resize_nearest
 
 # Raised whenever `read_pair` makes other pixels of the same files, so that caches of the old ones are refused.
-PREPROCESSING = 1
+PREPROCESSING = 2
 
 IMAGE_FOLDERS = ("face", "image", "images", "CelebA-HQ-img")
 MASK_FOLDERS = ("mask", "masks", "CelebAMask-HQ-mask-anno")
 CAPTION_FOLDERS = ("text", "celeba-caption")
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+CLASSES_HELP = f"the order of the masks' classes where it is not ours: {', '.join(ORDERS)}, or a table in a file"
 MASK_SUFFIXES = (".png", ".bmp")  # a JPEG changes class ids
-# CelebAMask-HQ's files for classes 1 to 18; in this order later ones lie over earlier ones.
-PARTS = (
-    "skin", "nose", "eye_g", "l_eye", "r_eye", "l_brow", "r_brow", "l_ear", "r_ear", "mouth", "u_lip", "l_lip",
-    "hair", "hat", "ear_r", "neck_l", "neck", "cloth",
-)  # fmt: skip
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +41,7 @@ class Pair:
     image: Path
     masks: tuple[Path, ...]  # one label map file, or CelebAMask-HQ's parts in class order
     captions: tuple[str, ...]  # all there are; () where there is none
+    order: ClassOrder | None = None  # of the classes in a label map file, where it is not ours
 
 
 class Files(NamedTuple):
@@ -53,9 +51,9 @@ class Files(NamedTuple):
     masks: dict[str, tuple[Path, ...]]
     captions: dict[str, tuple[str, ...]]
 
-    def pair(self, key: str) -> Pair:
+    def pair(self, key: str, order: ClassOrder | None = None) -> Pair:
         image = self.images[key]
-        return Pair(image.stem, image, self.masks[key], self.captions.get(key, ()))
+        return Pair(image.stem, image, self.masks[key], self.captions.get(key, ()), order)
 
 
 def find_files(root: Path) -> Files:
@@ -73,10 +71,13 @@ def find_files(root: Path) -> Files:
     return Files(images, in_class_order, _find_captions(root))
 
 
-def find_pairs(root: Path, *, ids: Sequence[str] | None = None) -> list[Pair]:
+def find_pairs(
+    root: Path, *, ids: Sequence[str] | None = None, classes: ClassTable | ClassOrder | None = None
+) -> list[Pair]:
     """Faces that have a mask, matched by name; numbers in numeric order, then names.
 
     ids: these alone, in this order ("7" and "00007" are the same); ValueError where one of them lacks face or mask.
+    classes: what the values of the label maps mean, where that is not ours; see class_orders.
     Without ids, faces without mask are left out, with a warning. ValueError where no pair is left.
     """
     files = find_files(Path(root))
@@ -93,7 +94,8 @@ def find_pairs(root: Path, *, ids: Sequence[str] | None = None) -> list[Pair]:
         logger.warning(
             f"{alone} faces in {root} have no mask and are left out. `python -m train.data check` lists them."
         )
-    return [files.pair(key) for key in keys]
+    order = None if classes is None else class_order(classes)
+    return [files.pair(key, order) for key in keys]
 
 
 def read_ids(path: Path) -> list[str]:
@@ -112,7 +114,7 @@ def read_pair(pair: Pair, *, height: int, width: int) -> tuple[np.ndarray, np.nd
 
     Another shape than the files' is cut out of their middle. ValueError names a file that cannot be used.
     """
-    image, (label_map, _) = read_image(pair.image), read_masks(pair)
+    image, label_map = read_image(pair.image), read_masks(pair).label_map
     check_shapes(pair, image, label_map)
     box = _middle(*image.size, width / height)
     scale = np.array(label_map.shape[::-1] * 2) / (image.size * 2)
@@ -127,24 +129,12 @@ def read_image(path: Path) -> Image.Image:
         return ImageOps.exif_transpose(picture).convert("RGB")
 
 
-def read_masks(pair: Pair) -> tuple[np.ndarray, int]:
-    """(H, W) uint8 class ids at the files' own size, and how many pixels were off the palette.
-
-    ValueError names the file.
-    """
-    first = pair.masks[0]
-    if not _part_of(first)[1]:
-        with _naming(first):
-            return read_label_map(first)
-    label_map = np.zeros(_read_part(first).shape, np.uint8)
-    for path in pair.masks:
-        part = _read_part(path)
-        if part.shape != label_map.shape:
-            raise ValueError(
-                f"{path} is {_size(part)}, but {first.name} is {_size(label_map)}: parts must be of one size."
-            )
-        label_map[part] = _part_of(path)[1]
-    return label_map, 0
+def read_masks(pair: Pair) -> Reading:
+    """The label map at the files' own size, and how it was read. ValueError names the file."""
+    with _naming(pair.masks[0]):
+        if not _part_of(pair.masks[0])[1]:
+            return read_label_map(pair.masks[0], classes=pair.order)
+        return read_parts([(path, _part_of(path)[1]) for path in pair.masks])
 
 
 def check_shapes(pair: Pair, image: Image.Image, label_map: np.ndarray) -> None:
@@ -178,7 +168,7 @@ def _key(name: str) -> str:
 def _part_of(path: Path) -> tuple[str, int]:
     """A mask's file -> name of its face, and the class of a part; 0 for a whole label map."""
     name, _, part = path.stem.partition("_")
-    return (name, 1 + PARTS.index(part)) if name.isdigit() and part in PARTS else (path.stem, 0)
+    return (name, part_class(part)) if name.isdigit() and part in PARTS else (path.stem, 0)
 
 
 def _find_captions(root: Path) -> dict[str, tuple[str, ...]]:
@@ -207,11 +197,6 @@ def _naming(path: Path) -> Iterator[None]:
     except Exception as error:  # PIL fails on broken files in ways beyond listing
         message = str(error) or type(error).__name__
         raise ValueError(message if str(path) in message else f"{path} cannot be read: {message}") from error
-
-
-def _read_part(path: Path) -> np.ndarray:
-    with _naming(path), Image.open(path) as picture:
-        return np.asarray(picture.convert("L")) > 127
 
 
 def _middle(width: float, height: float, aspect: float) -> np.ndarray:

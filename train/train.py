@@ -201,7 +201,12 @@ def read_samples(config: TrainingConfig, pipeline: FaceMoGLEPipeline) -> Samples
     size = {"height": config.height, "width": config.width, "seed": config.seed}
     if config.cache:
         return CachedDataset(Path(config.cache), model=config.checkpoint, pipeline=pipeline, **size)
-    return FaceDataset(find_pairs(Path(config.data)), flip=config.flip, on_error=config.on_error, **size)
+    return FaceDataset(
+        find_pairs(Path(config.data), classes=config.classes or None),
+        flip=config.flip,
+        on_error=config.on_error,
+        **size,
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

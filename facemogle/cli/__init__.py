@@ -1,4 +1,4 @@
-"""`python -m facemogle generate`, `parse` and `gating`."""
+"""`python -m facemogle generate`, `parse`, `gating` and `inspect`."""
 
 import argparse
 import sys
@@ -11,6 +11,7 @@ from facemogle.checkpoints import CheckpointError
 from facemogle.cli.arguments import report_failure
 from facemogle.cli.gating import add_gating
 from facemogle.cli.generate import add_generate
+from facemogle.cli.inspect import add_inspect
 from facemogle.cli.parse import add_parse
 
 
@@ -39,4 +40,5 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add_generate(commands)
     add_parse(commands)
     add_gating(commands)
+    add_inspect(commands)
     return parser.parse_args(argv)

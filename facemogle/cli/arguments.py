@@ -1,15 +1,18 @@
 """What the commands share: help, and how words on the command line become values."""
 
 import argparse
+import os
 import re
 import sys
 from pathlib import Path
 
 import numpy as np
 
+from facemogle.class_orders import ORDERS, SWAPPED, ClassOrder, class_order
 from facemogle.gating import EXPERTS
 from facemogle.label_files import read_label_map
 from facemogle.labels import NAMES
+from facemogle.picture_files import MAX_SEED, MAX_STEPS
 
 _CLASSES = "\n".join(
     "".join(f"{class_id:>5} {NAMES[class_id]:<11}" for class_id in range(row, min(row + 5, len(NAMES)))).rstrip()
@@ -17,9 +20,14 @@ _CLASSES = "\n".join(
 )
 LABEL_MAP_HELP = f"""\
 a label map is a picture that says what each pixel of the face is. It may be a palette or greyscale PNG whose values
-are class ids, or an RGB picture in the palette's colours. `left` is the subject's left: right in the picture.
+are class ids, a picture in the palette's colours, a NumPy file, or a folder of CelebAMask-HQ's parts of a face.
+`python -m facemogle inspect FILE` tells what a file is. `left` is the subject's left: right in the picture.
 {_CLASSES}
 """
+CLASSES_HELP = (
+    f"what the values of label maps mean, where not as below: {', '.join(ORDERS)}, each also with {SWAPPED} behind it "
+    "for left and right exchanged; or a file with a table, of lines such as 13 hair"
+)
 PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".gif")
 
 
@@ -31,15 +39,11 @@ def add_command(commands, name: str, run, summary: str, epilog: str) -> argparse
     return command
 
 
-def read_and_report(path: Path) -> np.ndarray:
-    label_map, off_palette = read_label_map(path)
-    if off_palette:
-        share = off_palette / label_map.size
-        print(
-            f"{path}: {off_palette} pixels ({share:.1%}) are not in the palette's colours; took the nearest class.",
-            file=sys.stderr,
-        )
-    return label_map
+def read_and_report(path: Path, classes: ClassOrder | None = None) -> np.ndarray:
+    reading = read_label_map(path, classes=classes)
+    for message in reading.messages:
+        print(f"{path}: {message}", file=sys.stderr)
+    return reading.label_map
 
 
 def report_failure(message: str) -> int:
@@ -69,9 +73,33 @@ def square(text: str) -> tuple[float, float, float]:
 
 
 def seed(text: str) -> int:
-    if not text.isdecimal() or int(text) >= 2**64:
-        raise argparse.ArgumentTypeError(f"expected a whole number from 0 and below 2**64, got {text!r}")
+    return _whole(text, 0, MAX_SEED)
+
+
+def steps(text: str) -> int:
+    return _whole(text, 1, MAX_STEPS)
+
+
+def _whole(text: str, low: int, high: int) -> int:
+    if not text.isdecimal() or len(text) > 20 or not low <= int(text) <= high:
+        raise argparse.ArgumentTypeError(f"expected a whole number from {low} to {high}, got {text[:40]!r}")
     return int(text)
+
+
+def words(text: str) -> str:
+    """What a terminal of another encoding sends is no text."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise argparse.ArgumentTypeError(f"is not in UTF-8: {ascii(text)[:60]}. Set the terminal to UTF-8") from None
+    return text
+
+
+def classes(text: str) -> ClassOrder:
+    try:
+        return class_order(text)
+    except (ValueError, OSError) as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def expert_factor(text: str) -> tuple[str, float]:
@@ -104,6 +132,8 @@ def output_path(text: str) -> Path:
     path = Path(text)
     if path.is_dir() or not path.parent.is_dir():
         raise argparse.ArgumentTypeError(f"{text} cannot be written: expected a file in a folder that exists")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise argparse.ArgumentTypeError(f"{text} cannot be written: its place is read-only here. Name another")
     return path
 
 

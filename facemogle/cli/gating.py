@@ -7,9 +7,10 @@ import numpy as np
 from PIL import Image
 
 from facemogle import figures
-from facemogle.cli.arguments import LABEL_MAP_HELP, add_command, picture_path, read_and_report
+from facemogle.cli.arguments import CLASSES_HELP, LABEL_MAP_HELP, add_command, classes, picture_path, read_and_report
 from facemogle.gating import inside_outside, load_gating
 from facemogle.labels import NAMES
+from facemogle.parsing.photos import read_photo
 
 _GATING_HELP = f"""\
 {LABEL_MAP_HELP}
@@ -29,6 +30,7 @@ def add_gating(commands) -> None:
     add("--out", type=picture_path, required=True, metavar="PNG", help="the figure to write")
     add("--face", type=Path, metavar="PNG", help="draw the maps over this picture")
     add("--label-map", type=Path, metavar="PNG", help="outline each class, and print the weights inside and outside it")
+    add("--classes", type=classes, metavar="NAME", help=CLASSES_HELP)
     add("--image", type=int, default=0, metavar="N", help="which image of the run (default: %(default)s)")
     what = command.add_mutually_exclusive_group()
     what.add_argument("--step", type=int, metavar="N", help="draw one step, from 0 (default: the mean over the steps)")
@@ -41,8 +43,8 @@ def run_gating(arguments: argparse.Namespace) -> None:
         raise ValueError(f"--animate writes a GIF, got --out {arguments.out}. Name it {arguments.out.stem}.gif.")
     record = load_gating(arguments.record)
     weights = record.at(arguments.step, image=arguments.image)
-    label_map = None if arguments.label_map is None else read_and_report(arguments.label_map)
-    face = None if arguments.face is None else Image.open(arguments.face)
+    label_map = None if arguments.label_map is None else read_and_report(arguments.label_map, arguments.classes)
+    face = None if arguments.face is None else Image.fromarray(read_photo(arguments.face))
     if label_map is not None:
         print(ratio_table(weights, label_map))
     if arguments.curves:

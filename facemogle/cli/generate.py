@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
 
 from facemogle.checkpoints import load_pipeline, prompt_words
 from facemogle.cli.arguments import (
+    CLASSES_HELP,
     LABEL_MAP_HELP,
     add_command,
+    classes,
     device,
     expert_factor,
     output_path,
@@ -22,10 +23,13 @@ from facemogle.cli.arguments import (
     read_and_report,
     seed,
     size,
+    steps,
+    words,
 )
 from facemogle.gating import GatingRecord, save_gating
 from facemogle.parsing.photos import read_photo
-from facemogle.picture_files import Settings, read_settings, write_picture
+from facemogle.picture_files import MAX_SEED, Settings, read_settings, write_picture
+from facemogle.region_files import read_region
 
 _GENERATE_HELP = f"""\
 {LABEL_MAP_HELP}
@@ -47,7 +51,7 @@ examples:
 _FROM_HELP = "take all but --adapter and --mogle from this picture's settings; options given here come before them"
 _IMAGE_HELP = "change this picture instead of drawing a new one: resized to --size, and exact where it may not change"
 _SOURCE_HELP = "the label map of --image as it is: it may change where --label-map differs, and a little around"
-_REGION_HELP = "instead of --source-map: where --image may change, in white on black"
+_REGION_HELP = "instead of --source-map: where --image may change, in white on black, or opaque"
 _STRENGTH_HELP = "how much of --image is drawn anew where it may change, over 0 up to 1 (default: 1)"
 _NUM_IMAGES_HELP = "over 1: of as many seeds, from --seed upwards, written as NAME-0.png, NAME-1.png, ..."
 _EXPERT_SCALE_HELP = "an expert's weight times S: hair=0 mutes hair, global=2 doubles the global one; may be repeated"
@@ -62,9 +66,11 @@ def add_generate(commands) -> None:
     summary = "a face from a prompt, a label map or both"
     command = add_command(commands, "generate", run_generate, summary, _GENERATE_HELP)
     add = command.add_argument
-    longest = f" (mini reads {words} words of it)" if (words := prompt_words("mini")) else ""
-    add("--prompt", help=f"what the face looks like{longest}; none: the label map alone decides")
+    longest = f" (mini reads {count} words of it)" if (count := prompt_words("mini")) else ""
+    what = f"what the face looks like{longest}; none: the label map alone decides"
+    add("--prompt", type=words, help=what)
     add("--label-map", type=Path, metavar="PNG", help="where things are (see below); none: the text alone decides")
+    add("--classes", type=classes, metavar="NAME", help=CLASSES_HELP)
     add("--image", type=Path, metavar="PNG", help=_IMAGE_HELP)
     region = command.add_mutually_exclusive_group()
     region.add_argument("--source-map", type=Path, metavar="PNG", help=_SOURCE_HELP)
@@ -75,7 +81,7 @@ def add_generate(commands) -> None:
     add("--gating", type=output_path, metavar="NPZ", help="also write the gating weights of every step")
     add("--seed", type=seed, help="same seed, same picture (default: 0)")
     add("--num-images", type=positive, default=1, metavar="N", help=_NUM_IMAGES_HELP)
-    add("--steps", type=positive, metavar="N", help="denoising steps (default: the checkpoint's)")
+    add("--steps", type=steps, metavar="N", help="denoising steps (default: the checkpoint's)")
     add("--guidance-scale", type=float, metavar="S", help="how strongly the text guides (default: the checkpoint's)")
     add("--condition-scale", type=float, metavar="S", help="how strongly the label map guides (default: 1)")
     add("--expert-scale", type=expert_factor, action="append", metavar="NAME=S", help=_EXPERT_SCALE_HELP)
@@ -97,10 +103,14 @@ def run_generate(arguments: argparse.Namespace) -> None:
 
     own = {name: pipeline.config[name] for name in ("height", "width", "num_inference_steps", "guidance_scale")}
     first = Settings(**own | given)
+    if arguments.image is not None:
+        report_squash(arguments.image, edit["image"].shape, first.height, first.width)
+    if arguments.label_map is not None and first.label_map is not None:
+        report_squash(arguments.label_map, first.label_map.shape, first.height, first.width)
     records = []
     # One by one: a picture of a batch need not be, to the last bit, what its seed makes alone.
     for index in range(arguments.num_images):
-        settings = replace(first, seed=(first.seed + index) % 2**64)
+        settings = replace(first, seed=(first.seed + index) % (MAX_SEED + 1))
         result = pipeline(
             settings.prompt,
             label_map=settings.label_map,
@@ -144,7 +154,7 @@ def _given_settings(arguments: argparse.Namespace) -> dict[str, Any]:
         strength = 1.0  # an edit's settings always have one
     options = {
         "prompt": arguments.prompt,
-        "label_map": None if arguments.label_map is None else read_and_report(arguments.label_map),
+        "label_map": None if arguments.label_map is None else read_and_report(arguments.label_map, arguments.classes),
         "seed": arguments.seed,
         "num_inference_steps": arguments.steps,
         "guidance_scale": arguments.guidance_scale,
@@ -171,16 +181,20 @@ def _given_edit(arguments: argparse.Namespace, strength: float | None) -> dict[s
         return {}
     edit: dict[str, Any] = {"image": read_photo(arguments.image), "strength": strength}
     if arguments.source_map is not None:
-        edit["source_label_map"] = read_and_report(arguments.source_map)
+        edit["source_label_map"] = read_and_report(arguments.source_map, arguments.classes)
     if arguments.region is not None:
-        edit["edit_region"] = _read_region(arguments.region)
+        edit["edit_region"] = read_region(arguments.region)
     return edit
 
 
-def _read_region(path: Path) -> np.ndarray:
-    """(H, W) bool, True where it is light."""
-    try:
-        with Image.open(path) as picture:
-            return np.asarray(ImageOps.exif_transpose(picture).convert("RGB").convert("L")) > 127
-    except (SyntaxError, Image.DecompressionBombError) as error:  # PIL: SyntaxError, broken PNG
-        raise ValueError(f"{path} cannot be read as a picture: {error}") from error
+def report_squash(path: Path, shape: tuple[int, ...], height: int, width: int) -> None:
+    """A word on a picture or map whose proportions are not those of the run, by more than a twentieth."""
+    (rows, columns), shorter = shape[:2], min(height, width)
+    if abs(np.log(columns * height / (rows * width))) > np.log(1.05):
+        scale = shorter / min(rows, columns)
+        keeping = "x".join(str(max(1, round(side * scale / 16)) * 16) for side in (rows, columns))
+        print(
+            f"{path} is {columns} wide and {rows} high, and is squashed to {width} and {height}. --size {keeping} "
+            "keeps its shape.",
+            file=sys.stderr,
+        )

@@ -57,6 +57,8 @@ def add_parse(commands) -> None:
 
 def run_parse(arguments: argparse.Namespace) -> None:
     photo = arguments.photo
+    if not photo.exists():
+        raise ValueError(f"There is no file and no folder {photo}.")
     paths = {"--out": arguments.out, "--crop-out": arguments.crop_out, "--confidence": arguments.confidence}
     outputs = {option: path for option, path in paths.items() if path is not None}
     if len({path.resolve() for path in (photo, *outputs.values())}) <= len(outputs):

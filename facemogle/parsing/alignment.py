@@ -67,11 +67,33 @@ class Frame:
 
 
 def find_faces(photo: np.ndarray) -> list[Face]:
-    """Every face that MTCNN finds (arXiv 1604.02878), the largest first. Its weights come with facenet-pytorch."""
+    """Every face that MTCNN finds (arXiv 1604.02878), the largest first. Its weights come with facenet-pytorch.
+
+    Where there is none, the photo may lie on its side or upside down: it is looked at turned, too. What is found then
+    has its places in the photo as it is, so that frame_face turns it upright.
+    """
+    for quarters in (0, 1, 3, 2):
+        if faces := _find_upright(np.rot90(photo, quarters)):
+            return [_turned_back(face, photo, quarters) for face in faces]
+    return []
+
+
+def _turned_back(face: Face, photo: np.ndarray, quarters: int) -> Face:
+    """A face in np.rot90(photo, quarters), counter-clockwise, -> where it is in the photo."""
+    points = np.concatenate([face.box.reshape(2, 2), face.landmarks])
+    height, width = photo.shape[:2]
+    for left in reversed(range(quarters)):  # turns that remain after one is undone
+        points = np.stack([(height if left % 2 else width) - points[:, 1], points[:, 0]], axis=1)
+    corners = points[:2]
+    return Face(np.concatenate([corners.min(0), corners.max(0)]), points[2:], face.score)
+
+
+def _find_upright(photo: np.ndarray) -> list[Face]:
     scale = min(1.0, DETECTION_SIDE / max(photo.shape[:2]))
     height, width = (round(side * scale) for side in photo.shape[:2])
     if min(height, width) < MIN_FACE:
         return []
+    photo = np.ascontiguousarray(photo)
     small = cv2.resize(photo, (width, height), interpolation=cv2.INTER_AREA) if scale < 1 else photo
     boxes, scores, landmarks = _detector().detect(small, landmarks=True)
     if boxes is None:

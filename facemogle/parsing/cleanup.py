@@ -6,7 +6,7 @@ A label map is (H, W) uint8 class ids.
 import cv2
 import numpy as np
 
-from facemogle.labels import LEFT_RIGHT_PAIRS, NUM_CLASSES, mirror
+from facemogle.labels import mirror
 
 # Of the picture: 26 pixels of 512x512. Real parts, even an earring or a closed eye, have ten times as many.
 ISLAND = 1e-4
@@ -42,21 +42,6 @@ def _islands(label_map: np.ndarray, most: float) -> tuple[np.ndarray, int]:
         small |= is_small[region_of]
         count += int(is_small.sum())
     return small, count
-
-
-def eyes_swapped(label_map: np.ndarray) -> bool:
-    """Whether left and right look exchanged: `left` is the subject's left, which lies on the right of the picture.
-
-    The eyes, the brows and the ears, where both are there, have one vote each.
-    """
-    columns = np.arange(label_map.shape[1])
-    counts = [(label_map == class_id).sum(0) for class_id in range(NUM_CLASSES)]
-    votes = 0
-    for left, right in LEFT_RIGHT_PAIRS:
-        if counts[left].any() and counts[right].any():
-            left_x, right_x = (np.average(columns, weights=counts[side]) for side in (left, right))
-            votes += int(np.sign(right_x - left_x))
-    return votes > 0
 
 
 def swap_sides(label_map: np.ndarray) -> np.ndarray:

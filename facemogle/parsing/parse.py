@@ -11,7 +11,8 @@ import numpy as np
 
 from facemogle.labels import NAMES
 from facemogle.parsing.alignment import Frame
-from facemogle.parsing.cleanup import eyes_swapped, join_islands
+from facemogle.parsing.cleanup import join_islands
+from facemogle.plausibility import sides_swapped
 
 UNSURE = 0.7  # what is read with less confidence is to be checked
 
@@ -58,7 +59,7 @@ def parse_frame(parser: FaceParser, photo: np.ndarray, frame: Frame, *, clean: b
     if clean:
         label_map, islands = join_islands(label_map)
     confidence = np.take_along_axis(probabilities, label_map[None].astype(int), 0)[0]
-    swapped = eyes_swapped(label_map)
+    swapped = sides_swapped(label_map)
     notes = []
     if islands:
         what = "islands joined to their" if islands > 1 else "island joined to its"

@@ -2,7 +2,7 @@
 
 import io
 import os
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -12,7 +12,7 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 MAX_PIXELS = 50_000_000
 MAX_SIDE = 32_000  # OpenCV 4 warps no more
 # Not all that Pillow opens: some formats start other programs, as EPS does Ghostscript. AVIF came with Pillow 11.3.
-_FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
+_FORMATS = ("AVIF", "BMP", "GIF", "HEIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
 _PHONE_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}  # HEIF's, but for AVIF's own
 _SMALLER = "Scale it down first, for instance to 4000 pixels on its longer side."
 
@@ -55,7 +55,12 @@ def _name_of(file: str | os.PathLike | BinaryIO | Image.Image) -> str:
 
 
 def _formats() -> list[str]:
+    """HEIC's, too, where pillow-heif is installed."""
     Image.init()
+    with suppress(ImportError):
+        from pillow_heif import register_heif_opener
+
+        register_heif_opener()
     return [format for format in _FORMATS if format in Image.OPEN]
 
 
@@ -73,8 +78,8 @@ def _what_else(head: bytes) -> str:
         return "an empty file of 0 bytes. Choose a picture, saved as JPEG or PNG."
     if head[4:8] == b"ftyp" and head[8:12] in _PHONE_BRANDS:
         return (
-            "a HEIC picture, as phones take them, which cannot be read here. Save or share it as JPEG first; an iPhone "
-            "takes JPEG from the start with Settings, Camera, Formats, Most Compatible."
+            "a HEIC picture, as phones take them, which cannot be read here. pip install pillow-heif, or save or share "
+            "it as JPEG first; an iPhone takes JPEG from the start with Settings, Camera, Formats, Most Compatible."
         )
     return "no picture that can be read. Choose a picture, saved as JPEG or PNG."
 

@@ -13,6 +13,7 @@ from gradio.processing_utils import save_bytes_to_cache
 from gradio.utils import get_upload_folder
 
 from facemogle import figures
+from facemogle.class_orders import OWN, class_order
 from facemogle.gating import load_gating, save_gating
 from facemogle.label_files import read_label_map, write_label_map
 from facemogle.parsing.alignment import Face, find_faces, frame_face, frame_whole
@@ -20,10 +21,13 @@ from facemogle.parsing.parse import FaceParse, FaceParser, parse_frame
 from facemogle.parsing.photos import read_photo
 from facemogle.picture_files import read_settings
 from facemogle.ui import torch_thread
+from facemogle.ui.component import WithoutStub
 from facemogle.ui.expert_scales.component import ExpertScales
 from facemogle.ui.photo.handlers import Parsers
 from facemogle.ui.provider import PipelineProvider
 from facemogle.ui.visit import Visit
+
+MISREAD = ("empty", "order", "turned", "no face")  # doubts that an order given with a map overrules
 
 
 def add_api(
@@ -48,23 +52,28 @@ def add_api(
         guidance_scale: float | None = None,
         condition_scale: float = 1,
         expert_scale: dict[str, float] | None = None,
+        classes: str = "",
     ) -> tuple[str, str]:
         """Paint a face that follows a label map, a prompt, or both.
 
         Args:
             label_map: PNG of class ids 0 to 18, indexed or greyscale, or in the palette's colours; none: prompt alone.
+                What looks misread, or like another class order, is refused unless `classes` says what it is.
             prompt: what the face should look like; empty: the label map alone.
-            seed: the noise that the face grows from, 0 to 4294967295; the same seed gives the same face.
+            seed: the noise that the face grows from, 0 to 9007199254740991; the same seed gives the same face.
             steps: how often the face is refined; none: the checkpoint's own number.
             guidance_scale: how boldly the face follows the prompt; none: the checkpoint's own.
             condition_scale: how much the face listens to the label map, 1 as trained, 0 not at all.
             expert_scale: factors of the experts' say by name, such as {"hair": 0} to mute that one.
+            classes: what the label map's values mean, where not as in CelebAMask-HQ: face-parsing.pytorch, segface,
+                farl, lapa, helen, each also with -swapped behind it for left and right exchanged, or a table as JSON,
+                such as {"0": "background", "1": "hair"}.
 
         Returns:
             The face as a PNG that carries its settings, and the gating weights as an .npz file for /gating.
         """
-        with explained():
-            chosen = None if label_map is None else read_label_map(label_map)[0]
+        with explained(label_map):
+            chosen = None if label_map is None else read_map(label_map, classes)
         config = provider.get().config
         steps = config.num_inference_steps if steps is None else steps
         guidance_scale = config.guidance_scale if guidance_scale is None else guidance_scale
@@ -85,7 +94,7 @@ def add_api(
         Returns:
             The label map, an indexed PNG of class ids 0 to 18; of a face that was cut out, 512x512.
         """
-        with explained():
+        with explained(photo):
             label_map = read_face(photo, parsers, load_parser, whole=whole).label_map
         return saved("label-map.png", lambda path: write_label_map(path, label_map))
 
@@ -99,7 +108,7 @@ def add_api(
         Returns:
             A figure of 20 heat maps with a colour bar, as a PNG.
         """
-        with explained():
+        with explained(record):
             weights = load_gating(record).at(step)
         return saved("gating.png", figures.expert_grid(weights).save)
 
@@ -107,9 +116,9 @@ def add_api(
         gr.Button().click(
             generate,
             [
-                gr.File(label="Label map"), gr.Textbox("", label="Prompt"), gr.Number(0, label="Seed", precision=0),
-                gr.Number(None, label="Steps", precision=0), gr.Number(None, label="Guidance"),
-                gr.Number(1, label="Condition scale"), ExpertScales(),
+                gr.File(label="Label map"), gr.Textbox("", label="Prompt"), Number(0, label="Seed", precision=0),
+                Number(None, label="Steps", precision=0), Number(None, label="Guidance"),
+                Number(1, label="Condition scale"), ExpertScales(), gr.Textbox("", label="Classes"),
             ],
             [gr.Image(label="Face", type="filepath", format="png"), gr.File(label="Gating")],
             api_name="generate", concurrency_limit=1, concurrency_id=concurrency_id,
@@ -119,7 +128,7 @@ def add_api(
             api_name="parse",
         )  # fmt: skip
         gr.Button().click(
-            gating, [gr.File(label="Gating"), gr.Number(None, label="Step", precision=0)],
+            gating, [gr.File(label="Gating"), Number(None, label="Step", precision=0)],
             gr.Image(label="Experts", type="filepath", format="png"), api_name="gating",
         )  # fmt: skip
 
@@ -152,19 +161,47 @@ def largest_face(photo: np.ndarray, name: str) -> Face:
     faces = torch_thread.call(find_faces, photo)
     if not faces:
         raise ValueError(
-            f"No face was found in {name}. Have it read as it is, with whole, or first cut out a square around the "
-            "face, from over the hair to the top of the shoulders."
+            f"No face was found in {name}, nor on its side. If it is much tilted, turn it upright. Or have it read as "
+            "it is, with whole, or first cut out a square around the face, from over the hair to the top of the "
+            "shoulders."
         )
     return faces[0]
 
 
+def read_map(path: str, classes: str) -> np.ndarray:
+    """(H, W) class ids. ValueError, besides label_files' own, where it looks misread and `classes` is "".
+
+    Nothing but an error reaches every caller, and it must not draw a monster without a word.
+    """
+    reading = read_label_map(path, classes=class_order(classes or None, files=False))
+    for doubt in reading.doubts:
+        if doubt.kind in MISREAD and not classes:
+            raise ValueError(f"{path}: {doubt} To have it drawn as it stands, pass classes as {OWN}.")
+        gr.Warning(str(doubt))
+    return reading.label_map
+
+
+class Number(gr.Number, metaclass=WithoutStub):
+    """Takes numbers alone, and with precision=0 whole ones: what is none gets a message that names the field."""
+
+    is_template = True  # the page shows gr.Number
+
+    def preprocess(self, payload: Any) -> float | int | None:
+        number = isinstance(payload, (int, float)) and not isinstance(payload, bool) and abs(payload) < float("inf")
+        if payload is not None and not (number and (self.precision is None or payload == int(payload))):
+            kind = "number" if self.precision is None else "whole number"
+            raise gr.Error(f"{self.label} must be a {kind}, got {str(payload)[:40]!r}.", print_exception=False)
+        return super().preprocess(payload)
+
+
 @contextmanager
-def explained() -> Iterator[None]:
-    """What is wrong with a file reaches the caller as a message."""
+def explained(path: str | None) -> Iterator[None]:
+    """What is wrong with a file reaches the caller as a message, without the folder that it has here."""
     try:
         yield
     except (ValueError, IndexError, OSError) as error:
-        raise gr.Error(str(error), print_exception=False) from error
+        message = str(error) if path is None else str(error).replace(path, Path(path).name)
+        raise gr.Error(message, print_exception=False) from error
 
 
 def saved(name: str, write: Callable[[Path], Any]) -> str:

@@ -7,7 +7,7 @@ import gradio as gr
 from gradio.component_meta import ComponentMeta, updateable
 
 
-class _WithoutStub(ComponentMeta):
+class WithoutStub(ComponentMeta):
     """Gradio's own writes a .pyi file beside a component's source, which type checkers then read in place of it."""
 
     def __new__(cls, name: str, bases: tuple[type, ...], attributes: dict[str, Any]):
@@ -16,5 +16,5 @@ class _WithoutStub(ComponentMeta):
         return ABCMeta.__new__(cls, name, bases, attributes)
 
 
-class PageComponent(gr.HTML, metaclass=_WithoutStub):
+class PageComponent(gr.HTML, metaclass=WithoutStub):
     """Base of label editor, gating inspector and the like; gr.update works on their own properties, too."""

@@ -11,7 +11,7 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
-from facemogle.picture_files import Settings
+from facemogle.picture_files import MAX_SEED, MAX_STEPS, Settings
 from facemogle.ui import torch_thread, views
 from facemogle.ui.examples import Example
 from facemogle.ui.fidelity.view import fidelity, no_parser
@@ -21,10 +21,11 @@ from facemogle.ui.live import Latest
 from facemogle.ui.photo.handlers import OpenPhoto
 from facemogle.ui.picture_strip import strip
 from facemogle.ui.provider import PipelineProvider
-from facemogle.ui.run import MAX_SEED, MAX_STEPS, Base, Cancelled, Edit, Request, Run, Step, picture_size, stream
+from facemogle.ui.run import Base, Cancelled, Edit, Request, Run, Step, picture_size, stream
 from facemogle.ui.visit import BLANK_SIDE, Visit, picture_file
 
 MAX_IMAGES = 8
+DRAWN_SEEDS = 2**32  # of those that New seed draws, which should be short enough to be told
 LIVE_STEPS = 4
 SLIDERS = STEPS, GUIDANCE, CONDITION = (1, 50), (1, 10), (0, 2)  # where they end, unless a picture asks for more
 BEFORE, PHOTO = "The picture before", "The photo"  # what the result is compared with
@@ -277,4 +278,4 @@ def pick_example(examples: list[Example], index: int) -> tuple[np.ndarray, str]:
 
 
 def roll_seed() -> int:
-    return secrets.randbelow(MAX_SEED + 1)
+    return secrets.randbelow(DRAWN_SEEDS)

@@ -24,7 +24,6 @@ from facemogle.ui.photo.panel import PhotoPanel
 from facemogle.ui.picture_drop.component import PictureDrop
 from facemogle.ui.picture_strip import picture_strip, strip, titled_map
 from facemogle.ui.provider import PipelineProvider
-from facemogle.ui.run import MAX_SEED
 from facemogle.ui.suggestions import suggestion_list, toggle_phrase
 from facemogle.ui.templates import template_face
 from facemogle.ui.visit import Visit
@@ -44,7 +43,7 @@ _CANCELLING = json.dumps(views.status("Cancelling …", running=True))
 _CANCELLED = json.dumps(views.status("Cancelled."))
 BEGIN = f"""(status, seed, keep) => [
   status.includes("running") ? status : {_WAITING},
-  keep ? seed : Math.floor(Math.random() * {MAX_SEED + 1}),
+  keep ? seed : Math.floor(Math.random() * {handlers.DRAWN_SEEDS}),
 ]"""
 SAY_CANCELLING = f"() => {_CANCELLING}"
 SAY_ENDED = f'status => status === {_WAITING} ? {_REFUSED} : status.includes("running") ? {_CANCELLED} : status'

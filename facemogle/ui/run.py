@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from facemogle.gating import GatingRecord
-from facemogle.picture_files import Settings
+from facemogle.picture_files import MAX_SEED, Settings
 from facemogle.ui import torch_thread
 
 if TYPE_CHECKING:  # torch takes seconds to import, and the page need not wait for it
@@ -25,8 +25,6 @@ if TYPE_CHECKING:  # torch takes seconds to import, and the page need not wait f
 
     from facemogle.pipeline import FaceMoGLEPipeline
 
-MAX_SEED = 2**32 - 1
-MAX_STEPS = 200  # a visit keeps the weights of every step
 PREVIEW_SHARE = 0.1  # of a run's time goes into previews, at most
 
 

@@ -19,9 +19,9 @@ from PIL import Image
 from facemogle import figures
 from facemogle.gating import EXPERTS, NUM_EXPERTS, GatingRecord, locality, save_gating
 from facemogle.masks import resize_nearest
+from facemogle.picture_files import MAX_STEPS
 from facemogle.ui.component import PageComponent
 from facemogle.ui.label_editor.component import LabelMapData, decode, encode
-from facemogle.ui.run import MAX_STEPS
 from facemogle.ui.views import CHIPS, COLOURS, data_url
 
 MAX_RUNS = 6  # that the page holds

@@ -13,6 +13,7 @@ from typing import Any, TypedDict
 import gradio as gr
 import numpy as np
 
+from facemogle.class_orders import ORDER_NAMES, class_order
 from facemogle.editing import GROW
 from facemogle.label_files import read_label_map, write_label_map
 from facemogle.labels import LEFT_RIGHT_PAIRS, NAMES, NUM_CLASSES, PALETTE
@@ -83,6 +84,7 @@ class LabelEditor(PageComponent):
             grow=GROW,
             classes=_palette(),
             kinds=["blank", *TEMPLATES],
+            orders=ORDER_NAMES,
             max_side=MAX_SIDE,
             max_file_bytes=MAX_FILE_BYTES,
         )
@@ -186,22 +188,26 @@ def fit(label_map: np.ndarray) -> np.ndarray:
     return resize_nearest(label_map, height, width)
 
 
-def open_label_map(file: str) -> dict[str, Any]:
-    """A picture file, base64 -> {"value", "message"} for the page, or {"error"} that names the remedy."""
+def open_label_map(upload: Any) -> dict[str, Any]:
+    """{"name", "file", "order"}, the file in base64 and the order one of ORDER_NAMES -> {"value", "message"} for the
+    page, or {"error"} that names the remedy.
+    """
+    sent = upload if isinstance(upload, dict) else {}
+    name, file, order = sent.get("name"), sent.get("file"), sent.get("order")
     try:
-        if len(file) > MAX_FILE_BYTES * 4 // 3:
-            raise ValueError(f"The file is larger than {MAX_FILE_BYTES // 2**20} MB. Save the map as an indexed PNG.")
-        label_map, off_palette = read_label_map(io.BytesIO(base64.b64decode(file, validate=True)))
+        if not isinstance(file, str) or len(file) > MAX_FILE_BYTES * 4 // 3:
+            size = f"{MAX_FILE_BYTES // 2**20} MB"
+            raise ValueError(f"The file is larger than {size}, or none. Save the map as an indexed PNG.")
+        contents = io.BytesIO(base64.b64decode(file, validate=True))
+        contents.name = str(name or "The file")[:80]
+        reading = read_label_map(contents, classes=class_order(None if order is None else str(order), files=False))
     except ValueError as error:  # binascii's error is one
         return {"error": f"Not opened: {error}"}
-    height, width = label_map.shape
+    height, width = reading.label_map.shape
     message = f"Opened, {width}×{height}."
     if max(height, width) > MAX_SIDE:
         message += f" Scaled down to {MAX_SIDE} pixels."
-    if off_palette:
-        share = off_palette / label_map.size
-        message += f" {off_palette} pixels ({share:.1%}) were off the palette and took the nearest class."
-    return {"value": encode(fit(label_map)), "message": message}
+    return {"value": encode(fit(reading.label_map)), "message": " ".join((message, *reading.messages))}
 
 
 def save_label_map(data: Any) -> dict[str, str]:

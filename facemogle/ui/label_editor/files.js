@@ -17,6 +17,8 @@ const read = (file) => new Promise((resolve, reject) => {
   reader.readAsDataURL(file);
 });
 
+let opened = null;  // the last file, for another class order
+
 async function open(file) {
   const refuse = (reason) => say(`Not opened: ${reason}`, true);
   if (file.size > props.max_file_bytes) {
@@ -24,7 +26,9 @@ async function open(file) {
   }
   say(`Opening ${file.name} …`);
   const url = await read(file).catch(() => refuse(`The browser cannot read ${file.name}. Is it still there?`));
-  if (url) replace(await server.open_label_map(url.slice(url.indexOf(",") + 1)));
+  opened = file;
+  const upload = { name: file.name, file: url?.slice(url.indexOf(",") + 1), order: controls.order.value };
+  if (url) replace(await server.open_label_map(upload));
 }
 
 function replace({ value, message, error }) {
@@ -63,3 +67,4 @@ controls.file.addEventListener("change", () => {
   if (controls.file.files.length) open(controls.file.files[0]).catch(lost);
   controls.file.value = "";
 });
+controls.order.addEventListener("change", () => opened && open(opened).catch(lost));

@@ -14,8 +14,7 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
-from facemogle.label_files import MAX_PIXELS, read_label_map
-from facemogle.labels import NUM_CLASSES, from_colours
+from facemogle.label_files import MAX_PIXELS, Reading, read_label_map
 from facemogle.parsing.alignment import Face, Frame, find_faces, frame_face, frame_square, frame_whole
 from facemogle.parsing.cleanup import swap_sides
 from facemogle.parsing.parse import FaceParse, FaceParser, disagreement, parse_frame
@@ -30,6 +29,7 @@ from facemogle.ui.run import Base
 
 KEEP = gr.skip()
 KEPT_SIDE = 3072  # pixels: a visit holds no larger photo
+_FLAT = 64  # colours at most in what may be a label map
 AROUND = 0.3  # of a face's box, on each side of it in its thumbnail
 
 
@@ -111,9 +111,10 @@ def open_picture(
 
     `template_prompts` go with maps to start from, and tell nothing of the photo: such a prompt is taken away.
     """
-    label_map = label_map_in(file)
-    if label_map is not None:
-        yield Shown(note=note(f"{file.name} is a label map, and is opened as one."), editor=label_map)
+    reading = label_map_in(file)
+    if reading is not None:
+        text = " ".join((f"{file.name} is a label map, and is opened as one.", *reading.messages))
+        yield Shown(note=note(text), editor=reading.label_map)
         return
     yield Shown(note=note(f"Looking for faces in {file.name} …"))
     pixels = within(read_photo(file.opened()), KEPT_SIDE)
@@ -123,8 +124,8 @@ def open_picture(
         yield from _read(parsers, _framed(photo, 0), parser, clean)
     else:
         text = (
-            f"No face was found in {photo.name}. Drag a square around one below, or press Read the picture as it is. "
-            "If it is a label map, Open in the editor takes it."
+            f"No face was found in {photo.name}, nor on its side. Drag a square around one below, or press Read the "
+            "picture as it is. If it is a label map, Open in the editor takes it."
         )
         crop = photo_crop.over(pixels, open=True)
         yield Shown(photo, None, note(text), "", crop, laid_under(None), in_place=False)
@@ -244,8 +245,8 @@ def _shown(photo: OpenPhoto, text: str) -> Shown:
     )  # fmt: skip
 
 
-def label_map_in(file: PictureFile) -> np.ndarray | None:
-    """(H, W) class ids of a PNG file in the classes' colours, or of class ids in grey; None of any other.
+def label_map_in(file: PictureFile) -> Reading | None:
+    """What a PNG file of class ids, or exactly in the classes' colours, says; None of any other.
 
     Never of one colour alone: a picture that is all black is one, too.
     """
@@ -253,14 +254,14 @@ def label_map_in(file: PictureFile) -> np.ndarray | None:
         with Image.open(file.opened(), formats=["PNG"]) as picture:
             if picture.width * picture.height > MAX_PIXELS:
                 return None
-            colours = np.asarray(picture.resize((64, 64), Image.Resampling.NEAREST).convert("RGB"))
-        in_grey = (colours == colours[..., :1]).all() and colours.max() < NUM_CLASSES
-        if not (in_grey or from_colours(colours)[1] == 0):  # told from few pixels, since photos may have many
+            few = picture.resize((64, 64), Image.Resampling.NEAREST).convert("RGB")
+        if few.getcolors(_FLAT) is None:  # told from few pixels, since photos may have many
             return None
-        label_map, off_palette = read_label_map(file.opened())
+        reading = read_label_map(file.opened())
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
-    return None if off_palette or label_map.min() == label_map.max() else label_map
+    no_face = any(doubt.kind in ("empty", "no face") for doubt in reading.doubts)  # such as a photo of few colours
+    return None if reading.off_palette or no_face or reading.label_map.min() == reading.label_map.max() else reading
 
 
 def within(photo: np.ndarray, side: int) -> np.ndarray:
