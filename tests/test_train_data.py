@@ -247,8 +247,10 @@ def test_check_reports_what_looks_wrong_but_can_be_used(faces, label_map):
     root = faces("1", "2", "3", "4")
     (root / "text" / "1.txt").write_text(" \n")
     (root / "text" / "2.txt").unlink()
-    write_label_map(root / "mask" / "3.png", mirror(label_map.astype(np.uint8)))  # as it should be: sides swapped
-    write_label_map(root / "mask" / "4.png", label_map[:, ::-1].astype(np.uint8))
+    label_map = label_map.astype(np.uint8)
+    label_map[8:11, 3:6], label_map[8:11, 18:21] = CLASS_ID["right_eye"], CLASS_ID["left_eye"]
+    write_label_map(root / "mask" / "3.png", mirror(label_map))  # as it should be: sides swapped
+    write_label_map(root / "mask" / "4.png", label_map[:, ::-1])
     report = check(root)
     assert report.usable and report.pairs == 4
     assert [(finding.file.name, finding.problem) for finding in report.findings] == [
