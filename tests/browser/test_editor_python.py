@@ -41,7 +41,7 @@ def listened(browser, listener):
         problems = []
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.goto(listener.url)
-        page.wait_for_selector("#label-editor [name=opacity]", state="visible")
+        page.wait_for_selector("#label-editor [name=opacity]:enabled")
         yield page
     assert problems == []
 

@@ -115,8 +115,8 @@ function chosen(group) {
   if (["tool", "mirror", "lock", "region"].includes(group)) drop();
   if (["unsure", "differing", "region"].includes(group)) remark();
   if (group === "class") classChosen();
-  if (group === "lock") controls.lock.forEach((box, classId) => (locked[classId] = Number(box.checked)));
-  if (group === "hide") see((classId) => !controls.hide[classId].checked);
+  if (group === "lock") lockBoxes.forEach((box, classId) => (locked[classId] = Number(box.checked)));
+  if (group === "hide") see((classId) => !hideBoxes[classId].checked);
   moveCursor(position, currentTool());
 }
 
