@@ -429,8 +429,9 @@ def test_examples_are_read_with_their_prompts(tmp_path):
     write_label_map(tmp_path / "face.png", FACE)
     (tmp_path / "examples.json").write_text(json.dumps([{"label_map": "face.png", "prompt": "a face"}]))
     examples = load_examples(tmp_path)
-    label_map, prompt = handlers.pick_example(examples, 0)
-    assert np.array_equal(label_map, FACE)
+    _, editor, base, in_place, sample, prompt = handlers.pick_example(examples, Visit(), 0)
+    assert np.array_equal(editor["value"], FACE) and editor["backdrop"] == ""
+    assert (base, in_place, sample) == (None, False, "")
     assert prompt == "a face"
 
 

@@ -35,7 +35,7 @@ def _load(folder: Path, entry: dict[str, str]) -> Example:
 
 
 def pictures_of(examples: list[Example]) -> list[tuple[Image.Image, str]]:
-    """The faces with their prompts, to choose from; of an example without, the label map. None where there is no choice."""
+    """Faces, or label maps of examples without, and their prompts, to choose from; none where there is no choice."""
     if len(examples) < 2:
         return []
     return [(each.face or Image.fromarray(to_colours(each.label_map)), each.prompt) for each in examples]

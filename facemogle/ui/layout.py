@@ -39,6 +39,12 @@ _WAITING = json.dumps(views.status("Waiting for your turn …", running=True))
 _REFUSED = json.dumps(views.status("Not started. If many are waiting, try again in a minute.", failed=True))
 _CANCELLING = json.dumps(views.status("Cancelling …", running=True))
 _CANCELLED = json.dumps(views.status("Cancelled."))
+# What was said of a file is settled by what is done next.
+SETTLE = """(...values) => {
+  for (const message of document.querySelectorAll("#drop .message")) message.textContent = "";
+  for (const note of document.querySelectorAll("#photo .note.failed")) note.hidden = true;
+  return values;
+}"""
 BEGIN = f"""(status, seed, keep) => [
   status.includes("running") ? status : {_WAITING},
   keep ? seed : Math.floor(Math.random() * {MAX_SEED + 1}),
@@ -186,21 +192,24 @@ def build(
         private: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
         show, paint = partial(handlers.show, provider, parser), on_gpu(partial(handlers.generate, provider))
 
-        def pick(event: gr.EventData):
-            return handlers.pick_example(examples, event.index)
+        def pick(visit: Visit, event: gr.EventData):
+            return *handlers.pick_example(examples, visit, event.index), views.status(HINT)
 
         def pick_phrase(prompt: str, event: gr.EventData):
             return toggle_phrase(prompt, event.phrase, (suggestions or {})[event.attribute])
 
         def pick_image(visit: Visit, event: gr.EventData):
-            return handlers.pick_image(visit, event.index)
+            visit = handlers.pick_image(visit, event.index)
+            return visit, visit.settings and visit.settings.seed, handlers.done(visit)
 
         def pick_run(visit: Visit, event: gr.EventData):
             picked = handlers.pick_run(visit, event.index)
-            return *picked, *handlers.edit_again(picked[0])
+            return *picked, *handlers.edit_again(picked[0]), handlers.done(picked[0])
 
-        def restore(settings: Settings):
-            return *handlers.restore(provider, settings), False
+        def restore(settings: Settings, visit: Visit):
+            status, label_map, *others = handlers.restore(provider, settings)
+            visit, *under = handlers.start_from(visit, label_map)
+            return visit, *under, "", status, *others
 
         def run_live(request: gr.Request, *fields: Any):
             yield from handlers.generate_live(provider, latest, request.session_hash, *fields)
@@ -212,13 +221,16 @@ def build(
         filling = recall.wire(page, provider, fields[1:], [steps, guidance], private)
         # What a person sets while the weights load stays.
         gr.on([steps.release, guidance.release], None, None, None, cancels=[filling], **private)
-        start_from.pick(pick, None, [editor, prompt], queue=False, **private)
+        started = [visit, editor, base, in_place, sample]
+        start_from.pick(pick, visit, [*started, prompt, status], queue=False, js=SETTLE, **private).then(
+            show, shown, views_of_visit, queue=False, **private
+        )
         words.pick(pick_phrase, prompt, prompt, queue=False, **private)
         dice.click(handlers.roll_seed, None, seed, queue=False, **private)
         drop.restore(
-            restore, drop, [status, *fields, in_place], queue=False, trigger_mode="multiple", cancels=[filling],
-            **private,
-        )  # fmt: skip
+            restore, [drop, visit], [*started, status, *fields[1:]], queue=False, trigger_mode="multiple",
+            cancels=[filling], **private,
+        ).then(show, shown, views_of_visit, queue=False, **private)  # fmt: skip
         # The page serves listeners in order, so that every other word comes after this one.
         generate.click(None, [status, seed, keep], [status, seed], js=BEGIN, **private)
         generate.click(stop_live, None, None, queue=False, **private)
@@ -226,6 +238,7 @@ def build(
             paint, [visit, *inputs], [face, status, visit], concurrency_limit=1, concurrency_id="model",
             js=TAKE_REGION.format(map=1, last=len(inputs)), **private,
         )  # fmt: skip
+        running.success(None, None, None, js=SETTLE, **private)
         running.then(partial(handlers.show_checkpoint, provider), None, checkpoint, queue=False, **private)
         running.success(show, shown, views_of_visit, queue=False, **private)
         # Cancel ends a run as a failure, dispatched once the page takes the next Generate; a click before that is lost.
@@ -233,11 +246,11 @@ def build(
         running.failure(None, status, status, js=SAY_ENDED, **private)
         running.failure(handlers.last_face, visit, face, queue=False, **private)
         against.change(handlers.compare, shown, comparison, queue=False, **private)
-        variations.pick(pick_image, visit, visit, queue=False, **private).then(
+        variations.pick(pick_image, visit, [visit, seed, status], queue=False, **private).then(
             show, shown, views_of_visit, queue=False, **private
         )
         picked = history.pick(
-            pick_run, visit, [visit, *fields, in_place, strength, region], queue=False, **private
+            pick_run, visit, [visit, *fields, in_place, strength, region, status], queue=False, js=SETTLE, **private
         ).then(show, shown, views_of_visit, queue=False, **private)  # fmt: skip
         picked.then(None, [editor, region], editor, js=GIVE_REGION, **private)
         exchange.click(None, None, None, js=EXCHANGE, **private)

@@ -12,6 +12,7 @@ let holding = false; // the space bar, to pan
 const currentTool = () => tools[painting() && ["move", "pick"].includes(controls.tool.value) ? "brush" : controls.tool.value];
 
 function begin(tool, pointer, at, event) {
+  say(""); // what was said of the step before
   gesture = { tool, pointer };
   moveCursor(at, tool);
   tool.down(at, event);

@@ -81,6 +81,7 @@ function frameAround(box) { // in map pixels
 
 function lay() {
   seeThrough(false);
+  say("");
   if (props.backdrop) backdrop.src = props.backdrop;
   else backdrop.removeAttribute("src");
 }
