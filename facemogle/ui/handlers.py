@@ -219,7 +219,16 @@ def show(
         followed = fidelity(visit.face, settings.label_map, read)
     comparison = compare(visit, photo, against)
     title = f"{titles[visit.image]}, {settings.prompt or 'no prompt'}"
-    inspected = Inspected(title, run.gating, visit.image, visit.face, settings.label_map)
+    inspected = Inspected(
+        title,
+        run.gating,
+        visit.image,
+        visit.face,
+        settings.label_map,
+        in_words(settings),
+        settings.prompt,
+        settings.seed,
+    )
     editor, next_change = laid_under(visit.base), gr.update(visible=run.request.edit is not None)
     face = picture_file(run, visit.image)
     return face, variations, comparison, followed, inspected, history, editor, visit.base, next_change
@@ -241,6 +250,20 @@ def go_on(visit: Visit) -> tuple:
 
 def run_title(run: Run) -> str:
     return f"{run.request.prompt or 'no prompt'}, seed {run.request.seed}"
+
+
+def in_words(settings: Settings) -> dict[str, str]:
+    """What may tell a picture from another one: kind -> words."""
+    factors = [f"{name.replace('_', ' ')} ×{factor:g}" for name, factor in (settings.expert_scale or {}).items()]
+    words = {
+        "factors": ", ".join(factors) or "not steered",
+        "seed": f"seed {settings.seed}",
+        "prompt": settings.prompt or "no prompt",
+        "steps": f"{settings.num_inference_steps} steps",
+        "guidance": f"guidance {settings.guidance_scale:g}",
+        "condition": f"condition scale {settings.condition_scale:g}",
+    }
+    return words if settings.strength is None else words | {"strength": f"strength {settings.strength:g}"}
 
 
 def last_face(visit: Visit) -> str | None:
