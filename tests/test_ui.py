@@ -459,7 +459,9 @@ def test_data_url_holds_the_picture():
 def test_factors_that_hardly_move_the_picture_are_told(provider):
     plain = visit_of(provider, steps=1)
     steered = visit_of(provider, steps=1, scale={"hair": 2.0}, visit=plain)
-    assert visit_of(provider, steps=1, seed=4, scale={"hair": 2.0}, visit=plain).steered is None  # the seed differs, too
+    assert (
+        visit_of(provider, steps=1, seed=4, scale={"hair": 2.0}, visit=plain).steered is None
+    )  # the seed differs, too
     for faces, hardly in ((plain.run.faces, True), ([ImageChops.invert(plain.face)], False)):
         visit = Visit((plain.run, replace(steered.run, faces=faces)), 1)
         assert ("hardly moved the picture" in handlers.done(visit)) == hardly

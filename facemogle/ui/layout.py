@@ -124,6 +124,7 @@ def build(
                         fidelity = fidelity_view(elem_id="fidelity")
                     with gr.Tab("Experts", render_children=True):  # so that it holds the runs that it was not shown
                         inspector = GatingInspector(elem_id="gating")
+                        expert_scales = ExpertScales(elem_id="expert-scales")
             exchange = gr.Button("Show the picture large", elem_id="exchange")
             with gr.Row(elem_id="composer"):
                 with gr.Column(elem_id="ask", min_width=0):
@@ -178,7 +179,6 @@ def build(
                                 0.05, 1, 1, step=0.05, label="Strength", elem_id="strength",
                                 info="How much of the picture is drawn anew where it may change: less keeps more of it",
                             )  # fmt: skip
-                            expert_scales = ExpertScales(elem_id="expert-scales")
             panel = PhotoPanel(parsers) if parsers else None
             with gr.Row(elem_id="strips"):
                 drop = PictureDrop(photos=parsers is not None, elem_id="drop")
