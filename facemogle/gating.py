@@ -6,7 +6,7 @@ S steps, B images, E = 20 experts (the global one, then the 19 classes in order)
 import os
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -121,7 +121,7 @@ def save_gating(
 
     It holds `weights` (S, B, E, h, w), `experts` (E,), their names, `timesteps` (S,), and `prompt` and `seed` if given.
     """
-    run = {name: value for name, value in (("prompt", prompt), ("seed", seed)) if value is not None}
+    run: dict[str, Any] = {name: value for name, value in (("prompt", prompt), ("seed", seed)) if value is not None}
     # An open file, since numpy appends .npz to other names.
     with open(path, "wb") if isinstance(path, (str, os.PathLike)) else nullcontext(path) as file:
         np.savez_compressed(file, weights=record.weights, experts=EXPERTS, timesteps=record.timesteps, **run)

@@ -471,6 +471,6 @@ def test_a_new_map_is_no_ones_picture(provider):
     visit, editor, base, in_place = handlers.start_from(visit_of(provider, steps=1), FACE)
     assert np.array_equal(editor["value"], FACE) and editor["backdrop"] == ""
     assert base is None and not in_place and visit.run is None and len(visit.runs) == 1
-    face, variations, *_, history, kept, _, go_on = handlers.show(provider, None, visit)
+    face, variations, *_, history, _, _, _ = handlers.show(provider, None, visit)
     assert face is None and variations == "" and "aria-current" not in history and "seed 3" in history
     assert visit_of(provider, steps=1, seed=8, visit=visit).before is not None
