@@ -8,7 +8,7 @@ from PIL import Image
 
 from facemogle.ui.views import data_url
 
-SIDE = 96  # pixels, of a small picture
+SIDE = 72  # pixels, of a small picture
 
 _JS = """
 element.addEventListener("click", (event) => {
