@@ -78,7 +78,7 @@ def expert_grid(
     title: str = "",
     width: int = 900,
 ) -> Image.Image:
-    """All 20 experts of (E, h, w) weights with their names and largest weights, and a colour bar.
+    """All 20 experts of (E, h, w) weights with their names and mean weights, and a colour bar.
 
     A map runs from 0 to `top`: one number for all, or (E,) with one for each expert. None: each map's own maximum, or
     with `common_scale` the largest weight of all.
@@ -88,15 +88,16 @@ def expert_grid(
     tops = np.broadcast_to(top, len(EXPERTS))
     cell = (width - BAR_WIDTH - (COLUMNS + 1) * GAP) // COLUMNS
     cell_size = (cell, cell * weights.shape[1] // weights.shape[2])
-    caption, head = TEXT_SIZE + 8, (TEXT_SIZE + 2 * GAP if title else GAP)
+    lines = _wrapped(f"{title}. Percents: mean weights", width - 2 * GAP) if title else []
+    caption, head = TEXT_SIZE + 8, len(lines) * (TEXT_SIZE + 4) + (2 * GAP if title else GAP)
     pitch = (cell + GAP, cell_size[1] + caption + GAP)
     page = Image.new("RGB", (width, head + -(-len(EXPERTS) // COLUMNS) * pitch[1]), PAPER)
     draw = ImageDraw.Draw(page)
-    draw.text((GAP, GAP), title, INK, _font())
+    draw.text((GAP, GAP), "\n".join(lines), INK, _font())
     for expert, name in enumerate(EXPERTS):
         x, y = GAP + expert % COLUMNS * pitch[0], head + expert // COLUMNS * pitch[1]
-        draw.text((x, y), name, INK, _font())
-        draw.text((x + cell, y), f"{weights[expert].max():.2f}", INK, _font(), anchor="ra")
+        draw.text((x, y), name.replace("_", " "), INK, _font())
+        draw.text((x + cell, y), f"{weights[expert].mean():.1%}", INK, _font(), anchor="ra")
         picture = expert_map(weights, expert, cell_size, face=face, label_map=label_map, top=float(tops[expert]))
         page.paste(picture, (x, y + caption))
     _colour_bar(page, (width - BAR_WIDTH, head + caption), float(tops[0]) if (tops == tops[0]).all() else None)
@@ -157,8 +158,20 @@ def curves(expert_means: np.ndarray, timesteps: np.ndarray, *, size: tuple[int, 
     for expert, height in _spread(y[-1], upper, lower).items():
         draw.line([(right, y[-1, expert]), (right + 12, height)], FAINT)
         draw.rectangle([right + 14, height - 4, right + 22, height + 4], _expert_colour(expert), INK)
-        draw.text((right + 28, height), EXPERTS[expert], INK, _font(12), anchor="lm")
+        draw.text((right + 28, height), EXPERTS[expert].replace("_", " "), INK, _font(12), anchor="lm")
     return picture
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """Lines of whole words, at most `width` pixels wide where a word is no longer."""
+    lines: list[str] = []
+    for word in text.split():
+        longer = f"{lines[-1]} {word}" if lines else word
+        if lines and _font().getlength(longer) <= width:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines
 
 
 def _spread(heights: np.ndarray, upper: float, lower: float) -> dict[int, float]:

@@ -6,7 +6,7 @@ S steps, B images, E = 20 experts (the global one, then the 19 classes in order)
 import os
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -114,14 +114,17 @@ def locality(record: GatingRecord, label_map: np.ndarray, *, image: int = 0) -> 
     return inside_outside(record.over_steps(image=image), label_map)
 
 
-def save_gating(path: str | os.PathLike | BinaryIO, record: GatingRecord) -> None:
+def save_gating(
+    path: str | os.PathLike | BinaryIO, record: GatingRecord, *, prompt: str | None = None, seed: int | None = None
+) -> None:
     """Write a compressed `.npz`, or into an open file; float32, so that reading it back is exact.
 
-    It holds `weights` (S, B, E, h, w), experts in the order of EXPERTS, and `timesteps` (S,).
+    It holds `weights` (S, B, E, h, w), `experts` (E,), their names, `timesteps` (S,), and `prompt` and `seed` if given.
     """
+    run: dict[str, Any] = {name: value for name, value in (("prompt", prompt), ("seed", seed)) if value is not None}
     # An open file, since numpy appends .npz to other names.
     with open(path, "wb") if isinstance(path, (str, os.PathLike)) else nullcontext(path) as file:
-        np.savez_compressed(file, weights=record.weights, timesteps=record.timesteps)
+        np.savez_compressed(file, weights=record.weights, experts=EXPERTS, timesteps=record.timesteps, **run)
 
 
 def load_gating(path: str | os.PathLike) -> GatingRecord:

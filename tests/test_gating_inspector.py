@@ -34,7 +34,8 @@ def inspected(steps: int = 3, images: int = 1, grid: tuple[int, int] = (4, 6), *
     record = GatingRecord(scores / scores.sum(2, keepdims=True), np.linspace(1000, 100, steps))
     label_map = np.ones((64, 96), np.uint8)
     label_map[:, 40:] = 13
-    return Inspected("seed 7, a woman", record, image, Image.new("RGB", (96, 64), (200, 90, 60)), label_map)
+    face = Image.new("RGB", (96, 64), (200, 90, 60))
+    return Inspected("seed 7, a woman", record, image, face, label_map, {"seed": "seed 7"}, "a woman", 7)
 
 
 @pytest.fixture
@@ -95,6 +96,7 @@ def test_weights_for_numpy(request_of):
     assert answer["name"] == "gating.npz"
     np.testing.assert_array_equal(file["weights"], inspected().gating.weights.astype(np.float16))
     np.testing.assert_array_equal(file["timesteps"], [1000, 550, 100])
+    assert (tuple(file["experts"]), str(file["prompt"]), int(file["seed"])) == (EXPERTS, "a woman", 7)
 
 
 def test_a_picture_of_one_step_and_a_film_of_all(request_of):

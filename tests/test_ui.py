@@ -15,7 +15,7 @@ import gradio as gr
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageChops
 
 from facemogle.label_files import write_label_map
 from facemogle.picture_files import Settings, read_settings
@@ -429,8 +429,9 @@ def test_examples_are_read_with_their_prompts(tmp_path):
     write_label_map(tmp_path / "face.png", FACE)
     (tmp_path / "examples.json").write_text(json.dumps([{"label_map": "face.png", "prompt": "a face"}]))
     examples = load_examples(tmp_path)
-    label_map, prompt = handlers.pick_example(examples, 0)
-    assert np.array_equal(label_map, FACE)
+    _, editor, base, in_place, sample, prompt = handlers.pick_example(examples, Visit(), 0)
+    assert np.array_equal(editor["value"], FACE) and editor["backdrop"] == ""
+    assert (base, in_place, sample) == (None, False, "")
     assert prompt == "a face"
 
 
@@ -453,3 +454,23 @@ def test_page_builds_and_offers_its_endpoints(provider):
 
 def test_data_url_holds_the_picture():
     assert views.data_url(Image.new("RGB", (4, 4)), format="PNG").startswith("data:image/png;base64,iVBOR")
+
+
+def test_factors_that_hardly_move_the_picture_are_told(provider):
+    plain = visit_of(provider, steps=1)
+    steered = visit_of(provider, steps=1, scale={"hair": 2.0}, visit=plain)
+    assert (
+        visit_of(provider, steps=1, seed=4, scale={"hair": 2.0}, visit=plain).steered is None
+    )  # the seed differs, too
+    for faces, hardly in ((plain.run.faces, True), ([ImageChops.invert(plain.face)], False)):
+        visit = Visit((plain.run, replace(steered.run, faces=faces)), 1)
+        assert ("hardly moved the picture" in handlers.done(visit)) == hardly
+
+
+def test_a_new_map_is_no_ones_picture(provider):
+    visit, editor, base, in_place = handlers.start_from(visit_of(provider, steps=1), FACE)
+    assert np.array_equal(editor["value"], FACE) and editor["backdrop"] == ""
+    assert base is None and not in_place and visit.run is None and len(visit.runs) == 1
+    face, variations, *_, history, _, _, _ = handlers.show(provider, None, visit)
+    assert face is None and variations == "" and "aria-current" not in history and "seed 3" in history
+    assert visit_of(provider, steps=1, seed=8, visit=visit).before is not None

@@ -29,6 +29,7 @@ DRAWN_SEEDS = 2**32  # of those that New seed draws, which should be short enoug
 LIVE_STEPS = 4
 SLIDERS = STEPS, GUIDANCE, CONDITION = (1, 50), (1, 10), (0, 2)  # where they end, unless a picture asks for more
 BEFORE, PHOTO = "The picture before", "The photo"  # what the result is compared with
+HARDLY = 0.01  # of the range of a picture's values: what is no more than that is hardly seen
 KEEP = gr.skip()
 
 
@@ -145,7 +146,8 @@ def generate(provider: PipelineProvider, visit: Visit, *fields: Any) -> Iterator
                 if isinstance(event, Step):
                     yield event.preview or KEEP, progress(event), KEEP
                 else:
-                    yield picture_file(event, 0), done(event), visit.added(event)
+                    visit = visit.added(event)
+                    yield picture_file(event, 0), done(visit), visit
     except Exception as error:  # every failure is a message on the page, never a dead page
         yield KEEP, views.status(str(error), failed=True), KEEP
         raise gr.Error(str(error), visible=False, print_exception=not isinstance(error, ValueError)) from error
@@ -176,12 +178,21 @@ def progress(step: Step) -> str:
     return views.status(f"Step {step.number} of {step.total}{left}", share=step.number / step.total, running=True)
 
 
-def done(run: Run) -> str:
+def done(visit: Visit) -> str:
+    """How the picture that is shown was made."""
+    run, settings = visit.run, visit.settings
+    if run is None or settings is None:
+        return views.status("")
     source = "prompt and map" if run.request.prompt else "the map alone"
     if run.request.label_map is None:
         source = "the prompt alone, the map is empty" if run.request.prompt else "neither prompt nor map"
     kept = ["Outside the region the picture is as it was."] if run.request.edit else []
-    return views.status(" ".join([f"Made from {source} in {run.seconds:.1f} s.", *kept, *run.notes]))
+    moved = visit.steered
+    steered = (
+        [] if moved is None or moved > HARDLY else [f"The experts' factors hardly moved the picture: {moved:.1%}."]
+    )
+    made = f"Made from {source} in {run.seconds:.1f} s, seed {settings.seed}."
+    return views.status(" ".join([made, *steered, *kept, *run.notes]))
 
 
 # What was made.
@@ -196,8 +207,9 @@ def show(
 ) -> tuple:
     """(face, variations, comparison, fidelity, inspected, history, editor, base, go_on) of what the visit shows."""
     run, settings = visit.run, visit.settings
+    history = strip("This visit", [(each.faces[0], run_title(each)) for each in visit.runs], chosen=visit.shown)
     if run is None or settings is None or visit.face is None or visit.base is None:
-        return None, "", None, "", None, "", KEEP, KEEP, KEEP
+        return None, "", None, "", None, history, KEEP, KEEP, gr.update(visible=False)
     titles = [f"seed {each.seed}" for each in run.settings]
     pictures = list(zip(run.faces, titles, strict=True))
     variations = strip("Variations", pictures if len(pictures) > 1 else [], chosen=visit.image)
@@ -208,8 +220,16 @@ def show(
         followed = fidelity(visit.face, settings.label_map, read)
     comparison = compare(visit, photo, against)
     title = f"{titles[visit.image]}, {settings.prompt or 'no prompt'}"
-    inspected = Inspected(title, run.gating, visit.image, visit.face, settings.label_map)
-    history = strip("This visit", [(each.faces[0], run_title(each)) for each in visit.runs], chosen=visit.shown)
+    inspected = Inspected(
+        title,
+        run.gating,
+        visit.image,
+        visit.face,
+        settings.label_map,
+        in_words(settings),
+        settings.prompt,
+        settings.seed,
+    )
     editor, next_change = laid_under(visit.base), gr.update(visible=run.request.edit is not None)
     face = picture_file(run, visit.image)
     return face, variations, comparison, followed, inspected, history, editor, visit.base, next_change
@@ -231,6 +251,20 @@ def go_on(visit: Visit) -> tuple:
 
 def run_title(run: Run) -> str:
     return f"{run.request.prompt or 'no prompt'}, seed {run.request.seed}"
+
+
+def in_words(settings: Settings) -> dict[str, str]:
+    """What may tell a picture from another one: kind -> words."""
+    factors = [f"{name.replace('_', ' ')} ×{factor:g}" for name, factor in (settings.expert_scale or {}).items()]
+    words = {
+        "factors": ", ".join(factors) or "not steered",
+        "seed": f"seed {settings.seed}",
+        "prompt": settings.prompt or "no prompt",
+        "steps": f"{settings.num_inference_steps} steps",
+        "guidance": f"guidance {settings.guidance_scale:g}",
+        "condition": f"condition scale {settings.condition_scale:g}",
+    }
+    return words if settings.strength is None else words | {"strength": f"strength {settings.strength:g}"}
 
 
 def last_face(visit: Visit) -> str | None:
@@ -271,10 +305,15 @@ def restore(provider: PipelineProvider, settings: Settings) -> tuple:
     return views.status(" ".join(notes)), *restored(settings)
 
 
-def pick_example(examples: list[Example], index: int) -> tuple[np.ndarray, str]:
-    """The label map and prompt of an example."""
+def pick_example(examples: list[Example], visit: Visit, index: int) -> tuple:
+    """Start from an example -> (visit, editor, base, in_place, sample, prompt): nothing is left of the run before."""
     example = examples[index]
-    return example.label_map, example.prompt
+    return *start_from(visit, example.label_map), views.sample(example.face), example.prompt
+
+
+def start_from(visit: Visit, label_map: np.ndarray) -> tuple:
+    """A label map that no picture belongs to -> (visit, editor, base, in_place)."""
+    return visit.put_aside(), laid_under(None) | {"value": label_map}, None, False
 
 
 def roll_seed() -> int:

@@ -13,7 +13,7 @@ from facemogle.picture_files import Settings
 from facemogle.ui import handlers, recall, views
 from facemogle.ui.api import add_api
 from facemogle.ui.body_limit import BodyLimit
-from facemogle.ui.examples import Example
+from facemogle.ui.examples import Example, pictures_of
 from facemogle.ui.expert_scales.component import ExpertScales
 from facemogle.ui.fidelity.view import fidelity_view
 from facemogle.ui.gating_inspector.component import GatingInspector
@@ -22,17 +22,14 @@ from facemogle.ui.live import Latest
 from facemogle.ui.photo.handlers import Parsers
 from facemogle.ui.photo.panel import PhotoPanel
 from facemogle.ui.picture_drop.component import PictureDrop
-from facemogle.ui.picture_strip import picture_strip, strip, titled_map
+from facemogle.ui.picture_strip import picture_strip, strip
 from facemogle.ui.provider import PipelineProvider
 from facemogle.ui.suggestions import suggestion_list, toggle_phrase
 from facemogle.ui.templates import template_face
 from facemogle.ui.visit import Visit
 
 HEADLINE = "# Face-MoGLE\nPaint a label map, type a prompt, see the face, and what each expert said to it."
-HINT = (
-    "Paint the label map, or start from an example. Say in the prompt what the map cannot: colours, age, light. Press "
-    "Generate, and then look below at what each expert said."
-)
+HINT = "Paint the map, or start from an example. Generate draws the face."
 HOUR = 3600
 
 # Status in, status out, in the page alone: the server says nothing of a request before its turn, if it refuses it, or
@@ -41,6 +38,12 @@ _WAITING = json.dumps(views.status("Waiting for your turn …", running=True))
 _REFUSED = json.dumps(views.status("Not started. If many are waiting, try again in a minute.", failed=True))
 _CANCELLING = json.dumps(views.status("Cancelling …", running=True))
 _CANCELLED = json.dumps(views.status("Cancelled."))
+# What was said of a file is settled by what is done next.
+SETTLE = """(...values) => {
+  for (const message of document.querySelectorAll("#drop .message")) message.textContent = "";
+  for (const note of document.querySelectorAll("#photo .note.failed")) note.hidden = true;
+  return values;
+}"""
 BEGIN = f"""(status, seed, keep) => [
   status.includes("running") ? status : {_WAITING},
   keep ? seed : Math.floor(Math.random() * {handlers.DRAWN_SEEDS}),
@@ -51,6 +54,13 @@ SAY_ENDED = f'status => status === {_WAITING} ? {_REFUSED} : status.includes("ru
 
 SET_LIVE = '(live) => { document.querySelector("#label-editor form").dataset.live = live ? "on" : ""; }'
 SET_EDIT = '(edit) => { document.querySelector("#label-editor form").dataset.edit = edit ? "on" : ""; }'
+# On a phone, where the other one of map and picture is small.
+EXCHANGE = """() => {
+  const studio = document.querySelector("#studio"), picture = studio.dataset.large !== "picture";
+  studio.dataset.large = picture ? "picture" : "map";
+  document.querySelector("#exchange").textContent = `Show the ${picture ? "map" : "picture"} large`;
+  if (!picture) document.querySelector("#result [role=tab]").click(); // the face is what is seen small
+}"""
 # The page's values, of which the last is to be the region of the map at a place among them.
 TAKE_REGION = """(...values) => {{
   const map = values[{map}];
@@ -91,33 +101,9 @@ def build(
             gr.Markdown(HEADLINE)
             checkpoint = gr.HTML()
         with gr.Row(elem_id="studio"):
-            with gr.Column(scale=7, min_width=320):
-                editor = LabelEditor(start.label_map, elem_id="label-editor")
-                drop = PictureDrop(photos=parsers is not None, elem_id="drop")
-                panel = PhotoPanel(parsers) if parsers else None
-                pictures = [titled_map(example.label_map, example.prompt) for example in examples]
-                start_from = picture_strip(
-                    strip("Start from", pictures if len(pictures) > 1 else []), elem_id="examples"
-                )
-                history = picture_strip("", elem_id="history")
-            with gr.Column(scale=5, min_width=320):
-                prompt = gr.Textbox(
-                    start.prompt, label="Prompt", lines=2, max_lines=4, elem_id="prompt",
-                    placeholder="A woman with red hair. Without a prompt, the map alone decides.",
-                )  # fmt: skip
-                words = suggestion_list(suggestions or {}, words=prompt_words, elem_id="words")
-                with gr.Row(elem_id="actions"):
-                    generate = gr.Button("Generate", variant="primary", elem_id="generate")
-                    cancel = gr.Button("Cancel", variant="stop", min_width=100, elem_id="cancel")
-                    paint_live = gr.Checkbox(
-                        label="Live", container=False, min_width=60, scale=0, visible=live, elem_id="live",
-                        info="a quick face after every stroke",
-                    )  # fmt: skip
-                in_place = gr.Checkbox(
-                    label="Change only what I repaint", container=False, elem_id="in-place",
-                    info="The rest of the picture under the map stays as it is, to the last pixel",
-                )  # fmt: skip
-                status = gr.HTML(views.status(HINT), elem_id="status")
+            editor = LabelEditor(start.label_map, elem_id="label-editor")
+            with gr.Column(elem_id="views"):
+                sample = gr.HTML(views.sample(start.face), elem_id="sample")
                 with gr.Tabs(elem_id="result"):
                     with gr.Tab("Face"):
                         face = gr.Image(
@@ -135,39 +121,69 @@ def build(
                         )  # fmt: skip
                     with gr.Tab("Map check"):
                         fidelity = fidelity_view(elem_id="fidelity")
-                go_on = gr.Button("Go on from this face", size="sm", visible=False, elem_id="go-on")
+                    with gr.Tab("Experts", render_children=True):  # so that it holds the runs that it was not shown
+                        inspector = GatingInspector(elem_id="gating")
+                        expert_scales = ExpertScales(elem_id="expert-scales")
+            exchange = gr.Button("Show the picture large", elem_id="exchange")
+            with gr.Row(elem_id="composer"):
+                with gr.Column(elem_id="ask", min_width=0):
+                    prompt = gr.Textbox(
+                        start.prompt, label="Prompt", lines=2, max_lines=2, elem_id="prompt",
+                        placeholder="A woman with red hair. Without a prompt, the map alone decides.",
+                    )  # fmt: skip
+                    with gr.Row(elem_id="ask-more"):
+                        words = suggestion_list(suggestions or {}, words=prompt_words, elem_id="words")
+                        in_place = gr.Checkbox(
+                            label="Change only what I repaint", container=False, elem_id="in-place",
+                            info="The rest of the picture under the map stays as it is, to the last pixel",
+                        )  # fmt: skip
+                with gr.Column(elem_id="make", min_width=0):
+                    with gr.Row(elem_id="told"):
+                        status = gr.HTML(views.status(HINT), elem_id="status")
+                        go_on = gr.Button("Go on from this face", size="sm", visible=False, elem_id="go-on")
+                    with gr.Row(elem_id="actions"):
+                        generate = gr.Button("Generate", variant="primary", elem_id="generate")
+                        cancel = gr.Button("Cancel", variant="stop", min_width=0, elem_id="cancel")
+                        paint_live = gr.Checkbox(
+                            label="Live", container=False, min_width=60, scale=0, visible=live, elem_id="live",
+                            info="a quick face after every stroke",
+                        )  # fmt: skip
+                    with gr.Row(elem_id="settings"):
+                        seed = gr.Number(
+                            7, label="Seed", precision=0, min_width=0, elem_id="seed",
+                            info="Which noise the face grows from",
+                        )  # fmt: skip
+                        dice = gr.Button("New seed", size="sm", min_width=0, elem_id="dice")
+                        keep = gr.Checkbox(True, label="Keep seed", container=False, min_width=0, elem_id="keep")
+                        num_images = gr.Number(
+                            1, label="Pictures", precision=0, minimum=1, maximum=handlers.MAX_IMAGES, min_width=0,
+                            info="Each from the next seed", elem_id="num-images",
+                        )  # fmt: skip
+                        with gr.Accordion("Advanced", open=False, elem_id="advanced"):
+                            steps = gr.Slider(
+                                *handlers.STEPS, defaults[0], step=1, precision=0, label="Steps", buttons=[],
+                                info="How often the face is refined from noise: more takes longer and adds detail",
+                                elem_id="steps",
+                            )  # fmt: skip
+                            guidance = gr.Slider(
+                                *handlers.GUIDANCE, defaults[1], step=0.1, label="Guidance", buttons=[],
+                                info="How boldly the face follows the prompt; too much makes it harsh",
+                                elem_id="guidance",
+                            )  # fmt: skip
+                            condition_scale = gr.Slider(
+                                *handlers.CONDITION, 1, step=0.05, label="Condition scale", elem_id="condition-scale",
+                                info="How much the face listens to the label map: 0 not at all, 1 as it was trained",
+                            )  # fmt: skip
+                            strength = gr.Slider(
+                                0.05, 1, 1, step=0.05, label="Strength", elem_id="strength",
+                                info="How much of the picture is drawn anew where it may change: less keeps more of it",
+                            )  # fmt: skip
+            panel = PhotoPanel(parsers) if parsers else None
+            with gr.Row(elem_id="strips"):
+                drop = PictureDrop(photos=parsers is not None, elem_id="drop")
+                start_from = picture_strip(strip("Start from", pictures_of(examples)), elem_id="examples")
                 variations = picture_strip("", elem_id="variations")
-                with gr.Row(elem_id="settings"):
-                    seed = gr.Number(
-                        7, label="Seed", precision=0, scale=3, min_width=110, elem_id="seed",
-                        info="Which noise the face grows from",
-                    )  # fmt: skip
-                    with gr.Column(scale=2, min_width=110, elem_id="seeds"):
-                        keep = gr.Checkbox(True, label="Keep seed", container=False, min_width=60, elem_id="keep")
-                        dice = gr.Button("New seed", size="sm", min_width=60, elem_id="dice")
-                    num_images = gr.Number(
-                        1, label="Pictures", precision=0, minimum=1, maximum=handlers.MAX_IMAGES, scale=3,
-                        min_width=110, info="Each from the next seed", elem_id="num-images",
-                    )  # fmt: skip
-                with gr.Accordion("Advanced", open=False, elem_id="advanced"):
-                    steps = gr.Slider(
-                        *handlers.STEPS, defaults[0], step=1, precision=0, label="Steps", buttons=[], elem_id="steps",
-                        info="How often the face is refined from noise: more takes longer and adds detail",
-                    )  # fmt: skip
-                    guidance = gr.Slider(
-                        *handlers.GUIDANCE, defaults[1], step=0.1, label="Guidance", buttons=[], elem_id="guidance",
-                        info="How boldly the face follows the prompt; too much makes it harsh",
-                    )  # fmt: skip
-                    condition_scale = gr.Slider(
-                        *handlers.CONDITION, 1, step=0.05, label="Condition scale", elem_id="condition-scale",
-                        info="How much the face listens to the label map: 0 not at all, 1 as it was trained",
-                    )  # fmt: skip
-                    strength = gr.Slider(
-                        0.05, 1, 1, step=0.05, label="Strength", elem_id="strength",
-                        info="How much of the picture is drawn anew where it may change: less keeps more of it",
-                    )  # fmt: skip
-                    expert_scales = ExpertScales(elem_id="expert-scales")
-        inspector = GatingInspector(elem_id="gating")
+                history = picture_strip("", elem_id="history")
 
         fields = [editor, prompt, seed, num_images, steps, guidance, condition_scale, expert_scales]
         inputs, shown = [*fields, in_place, strength, base, region], [visit, photo, against]
@@ -175,21 +191,24 @@ def build(
         private: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
         show, paint = partial(handlers.show, provider, parser), on_gpu(partial(handlers.generate, provider))
 
-        def pick(event: gr.EventData):
-            return handlers.pick_example(examples, event.index)
+        def pick(visit: Visit, event: gr.EventData):
+            return *handlers.pick_example(examples, visit, event.index), views.status(HINT)
 
         def pick_phrase(prompt: str, event: gr.EventData):
             return toggle_phrase(prompt, event.phrase, (suggestions or {})[event.attribute])
 
         def pick_image(visit: Visit, event: gr.EventData):
-            return handlers.pick_image(visit, event.index)
+            visit = handlers.pick_image(visit, event.index)
+            return visit, visit.settings and visit.settings.seed, handlers.done(visit)
 
         def pick_run(visit: Visit, event: gr.EventData):
             picked = handlers.pick_run(visit, event.index)
-            return *picked, *handlers.edit_again(picked[0])
+            return *picked, *handlers.edit_again(picked[0]), handlers.done(picked[0])
 
-        def restore(settings: Settings):
-            return *handlers.restore(provider, settings), False
+        def restore(settings: Settings, visit: Visit):
+            status, label_map, *others = handlers.restore(provider, settings)
+            visit, *under = handlers.start_from(visit, label_map)
+            return visit, *under, "", status, *others
 
         def run_live(request: gr.Request, *fields: Any):
             yield from handlers.generate_live(provider, latest, request.session_hash, *fields)
@@ -201,13 +220,16 @@ def build(
         filling = recall.wire(page, provider, fields[1:], [steps, guidance], private)
         # What a person sets while the weights load stays.
         gr.on([steps.release, guidance.release], None, None, None, cancels=[filling], **private)
-        start_from.pick(pick, None, [editor, prompt], queue=False, **private)
+        started = [visit, editor, base, in_place, sample]
+        start_from.pick(pick, visit, [*started, prompt, status], queue=False, js=SETTLE, **private).then(
+            show, shown, views_of_visit, queue=False, **private
+        )
         words.pick(pick_phrase, prompt, prompt, queue=False, **private)
         dice.click(handlers.roll_seed, None, seed, queue=False, **private)
         drop.restore(
-            restore, drop, [status, *fields, in_place], queue=False, trigger_mode="multiple", cancels=[filling],
-            **private,
-        )  # fmt: skip
+            restore, [drop, visit], [*started, status, *fields[1:]], queue=False, trigger_mode="multiple",
+            cancels=[filling], **private,
+        ).then(show, shown, views_of_visit, queue=False, **private)  # fmt: skip
         # The page serves listeners in order, so that every other word comes after this one.
         generate.click(None, [status, seed, keep], [status, seed], js=BEGIN, **private)
         generate.click(stop_live, None, None, queue=False, **private)
@@ -215,6 +237,7 @@ def build(
             paint, [visit, *inputs], [face, status, visit], concurrency_limit=1, concurrency_id="model",
             js=TAKE_REGION.format(map=1, last=len(inputs)), **private,
         )  # fmt: skip
+        running.success(None, None, None, js=SETTLE, **private)
         running.then(partial(handlers.show_checkpoint, provider), None, checkpoint, queue=False, **private)
         running.success(show, shown, views_of_visit, queue=False, **private)
         # Cancel ends a run as a failure, dispatched once the page takes the next Generate; a click before that is lost.
@@ -222,13 +245,14 @@ def build(
         running.failure(None, status, status, js=SAY_ENDED, **private)
         running.failure(handlers.last_face, visit, face, queue=False, **private)
         against.change(handlers.compare, shown, comparison, queue=False, **private)
-        variations.pick(pick_image, visit, visit, queue=False, **private).then(
+        variations.pick(pick_image, visit, [visit, seed, status], queue=False, **private).then(
             show, shown, views_of_visit, queue=False, **private
         )
         picked = history.pick(
-            pick_run, visit, [visit, *fields, in_place, strength, region], queue=False, **private
+            pick_run, visit, [visit, *fields, in_place, strength, region, status], queue=False, js=SETTLE, **private
         ).then(show, shown, views_of_visit, queue=False, **private)  # fmt: skip
         picked.then(None, [editor, region], editor, js=GIVE_REGION, **private)
+        exchange.click(None, None, None, js=EXCHANGE, **private)
         paint_live.change(None, paint_live, None, js=SET_LIVE, **private)
         in_place.change(None, in_place, None, js=SET_EDIT, **private)
         go_on.click(handlers.go_on, visit, [editor, base], queue=False, **private)
@@ -256,7 +280,8 @@ def launch_options() -> dict[str, Any]:
     ).set(body_text_color_subdued="*neutral_500", body_text_color_subdued_dark="*neutral_400")
     return {
         "theme": theme,
-        "css_paths": Path(__file__).with_name("page.css"),
+        # Not as `css`, of which Gradio takes :root and commas within :is() apart, and leaves out container queries.
+        "head": f"<style>{Path(__file__).with_name('page.css').read_text('utf-8')}</style>",
         "ssr_mode": False,
         "footer_links": ["api", "settings"],
         "app_kwargs": {"middleware": [Middleware(BodyLimit)]},

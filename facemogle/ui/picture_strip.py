@@ -4,13 +4,11 @@ from collections.abc import Sequence
 from html import escape
 
 import gradio as gr
-import numpy as np
 from PIL import Image
 
-from facemogle.labels import to_colours
 from facemogle.ui.views import data_url
 
-SIDE = 96  # pixels, of a small picture
+SIDE = 72  # pixels, of a small picture
 
 _JS = """
 element.addEventListener("click", (event) => {
@@ -29,14 +27,10 @@ def strip(label: str, pictures: Sequence[tuple[Image.Image, str]], *, chosen: in
     """HTML of pictures with their titles; empty without any."""
     buttons = "".join(
         f'<button type="button" data-index="{index}" title="{escape(title)}"{" aria-current=true" * (index == chosen)}>'
-        f'<img src="{data_url(thumbnail(picture), format="PNG")}" alt="{escape(title)}"></button>'
+        f'<img src="{data_url(thumbnail(picture), format="WEBP")}" alt="{escape(title)}"></button>'
         for index, (picture, title) in enumerate(pictures)
     )
     return f'<p>{label}</p><div role="group" aria-label="{label}">{buttons}</div>' if buttons else ""
-
-
-def titled_map(label_map: np.ndarray, title: str) -> tuple[Image.Image, str]:
-    return Image.fromarray(to_colours(label_map)), title
 
 
 def thumbnail(picture: Image.Image) -> Image.Image:

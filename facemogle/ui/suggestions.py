@@ -6,6 +6,7 @@ import gradio as gr
 _HTML = """
 <details>
   <summary>Words it knows</summary>
+  <div class="listed">
   {{#if words}}<p>It reads the first {{words}} words of a prompt.</p>{{/if}}
   {{#each attributes}}
   <details name="attribute">
@@ -15,6 +16,7 @@ _HTML = """
     </div>
   </details>
   {{/each}}
+  </div>
 </details>
 """
 _JS = """

@@ -14,9 +14,23 @@ CHIPS = ["conic-gradient(#c00, #cc0, #0c0, #0cc, #00c, #c0c, #c00)", *COLOURS]
 
 
 def checkpoint(description: str, text: str, *, state: str) -> str:
-    """The lines that say which checkpoint serves the page; state is "loading", "ready" or "failed"."""
-    role = "alert" if state == "failed" else "status"
-    return f'<div class="checkpoint {state}" role="{role}"><p>{escape(description)}</p><p>{escape(text)}</p></div>'
+    """Which checkpoint serves the page, with more about it at a click; state is "loading", "ready" or "failed"."""
+    if state == "failed":
+        return f'<div class="checkpoint failed" role="alert"><p>{escape(description)}</p><p>{escape(text)}</p></div>'
+    name = escape(description.partition(":")[0] if state == "ready" else text)
+    about = f'<div class="about"><p>{escape(description)}</p><p>{escape(text)}</p></div>'
+    return (
+        f'<div class="checkpoint {state}" role="status"><details>'
+        f'<summary title="About the model">{name}</summary>{about}</details></div>'
+    )
+
+
+def sample(face: Image.Image | None) -> str:
+    """What stands in the place of a face until there is one; empty without a sample."""
+    if face is None:
+        return ""
+    picture = f'<img src="{data_url(face, format="WEBP")}" alt="A face drawn from this map and prompt">'
+    return f"<figure>{picture}<figcaption>A sample, drawn from this example</figcaption></figure>"
 
 
 def status(text: str, *, share: float | None = None, running: bool = False, failed: bool = False) -> str:

@@ -17,7 +17,7 @@ MAX_RUNS = 8  # kept, with their gating weights
 
 @dataclass(frozen=True, eq=False)
 class Visit:
-    """`shown` counts the `runs`, oldest first; `image` the pictures of that run. Nothing is shown before a run."""
+    """`shown` counts the `runs`, oldest first; `image` the pictures of that run. Below 0, no run is shown."""
 
     runs: tuple[Run, ...] = ()
     shown: int = -1
@@ -25,7 +25,7 @@ class Visit:
 
     @property
     def run(self) -> Run | None:
-        return self.runs[self.shown] if self.runs else None
+        return self.runs[self.shown] if self.shown >= 0 else None
 
     @property
     def face(self) -> Image.Image | None:
@@ -57,6 +57,18 @@ class Visit:
         label_map = self.settings.label_map
         return Base(self.face, np.zeros((BLANK_SIDE, BLANK_SIDE), np.uint8) if label_map is None else label_map)
 
+    @property
+    def steered(self) -> float | None:
+        """How far the experts' factors moved the shown run's first picture, as a share of the range of its values.
+
+        Mean absolute difference to the newest earlier run that differs in these factors alone; None without such a run.
+        """
+        for other in reversed(self.runs[: max(0, self.shown)]):
+            if self.run and differ_in_factors_alone(self.run.settings[0], other.settings[0]):
+                pictures = [np.asarray(run.faces[0], np.float32) for run in (self.run, other)]
+                return float(np.abs(pictures[0] - pictures[1]).mean() / 255)
+        return None
+
     def added(self, run: Run) -> "Visit":
         """With one more run, which is shown; the oldest is let go."""
         runs = (*self.runs, run)[-MAX_RUNS:]
@@ -68,6 +80,16 @@ class Visit:
         if not (0 <= run < len(self.runs) and 0 <= image < len(self.runs[run].faces)):
             raise ValueError(f"This visit has no picture {image} of run {run}.")
         return replace(self, shown=run, image=image)
+
+    def put_aside(self) -> "Visit":
+        """With no run shown: the map on the page is another one."""
+        return replace(self, shown=-1, image=0)
+
+
+def differ_in_factors_alone(one: Settings, other: Settings) -> bool:
+    factors, maps = (one.expert_scale, other.expert_scale), (one.label_map, other.label_map)
+    rest = [{**vars(each), "expert_scale": None, "label_map": None} for each in (one, other)]
+    return factors[0] != factors[1] and rest[0] == rest[1] and np.array_equal(*maps)
 
 
 def picture_file(run: Run, image: int) -> str:

@@ -50,13 +50,14 @@ def set_number(page, name: str, value: int | str) -> None:
 def show_step(page, step: int) -> str:
     """Move the inspector's slider to a step, from 1 -> what the experts say there."""
     page.locator("#gating input[name=step]").fill(str(step - 1))
-    page.wait_for_selector(f"#gating output[name=when] >> text=Step {step} of")
+    page.wait_for_selector(f"#gating output[name=when] >> text=Step {step} of", state="attached")
     page.wait_for_timeout(100)  # it draws once a frame
     return said(page)
 
 
 def said(page) -> str:
-    """The face and the mean weights of the 20 experts that the inspector shows."""
+    """The face and the mean weights of the 20 experts that the inspector shows, in its tab."""
+    page.get_by_role("tab", name="Experts").click()
     page.wait_for_selector("#gating .card:nth-of-type(20) b:not(:empty)")
     weights = page.eval_on_selector_all("#gating .card b", "means => means.map(mean => mean.textContent).join()")
     return weights + page.locator("#gating .thumb").get_attribute("src")

@@ -37,7 +37,10 @@ def test_held_space_and_arrows_are_a_stroke(page):
 def test_the_palette_tells_shares_and_takes_keys(page):
     def shares() -> list[str]:
         page.evaluate("() => new Promise(requestAnimationFrame)")
-        return page.locator("#label-editor .share").all_inner_texts()
+        rows = page.locator("#label-editor .class").evaluate_all(
+            "rows => rows.map(row => [row.querySelector('input').value, row.querySelector('.share').textContent])"
+        )
+        return [share for _, share in sorted(rows, key=lambda row: int(row[0]))]
 
     def expected() -> list[str]:
         percents = 100 * np.bincount(map_in(page).ravel(), minlength=NUM_CLASSES) / map_in(page).size

@@ -120,7 +120,7 @@ def test_a_photo_dropped_anywhere_lies_under_the_map_that_is_read_from_it(page):
     label_map = map_in(page)
     assert label_map.shape == (512, 512) and {CLASS_ID["hair"], CLASS_ID["skin"]} <= set(np.unique(label_map))
     assert page.input_value("#prompt textarea") == ""  # which was an example's
-    assert page.locator("#label-editor input[name=opacity]").is_visible()
+    assert page.locator("#label-editor input[name=opacity]").is_enabled()
     assert page.locator("#faces img").count() == 1
     assert page.locator("#drop .message").inner_text() == ""
 

@@ -20,6 +20,8 @@ function show() {
   count.textContent = changed ? `${changed} changed` : "";
   reset.disabled = !changed;
   const muted = sliders.every((slider) => factors[slider.name] === 0);
+  const told = sliders.map(({ name }, number) => [number, factors[name]]).filter(([, factor]) => factor !== undefined);
+  document.dispatchEvent(new CustomEvent("facemogle:factors", { detail: Object.fromEntries(told) }));
   warning.textContent = muted ? "All experts are muted. Leave at least one above 0." : "";
 }
 
@@ -44,5 +46,14 @@ reset.addEventListener("click", () => {
   element.querySelector("summary").focus(); // a button that is disabled loses the focus
 });
 
+// Another part of the page steers, with factors by the experts' numbers, or asks with null what they are.
+function hear({ detail }) {
+  if (!element.isConnected) return document.removeEventListener("facemogle:steer", hear);
+  const next = Object.entries(detail ?? {}).filter(([, factor]) => factor !== 1);
+  if (detail) change(Object.fromEntries(next.map(([number, factor]) => [sliders[number].name, factor])));
+  else show();
+}
+
+document.addEventListener("facemogle:steer", hear);
 watch("value", receive);
 receive();

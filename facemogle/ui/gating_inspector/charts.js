@@ -19,7 +19,8 @@ const escaped = (text) => text.replace(/[&<>"]/g, (letter) => `&#${letter.charCo
 
 // The next number that is good to read: 1, 2, 3, 4, 6 or 8 times a power of ten.
 function roundUp(top) {
-  const power = 10 ** Math.floor(Math.log10(Math.max(top, 1e-6)));
+  if (!top) return 0.01; // of an expert that was muted
+  const power = 10 ** Math.floor(Math.log10(Math.max(top, 1e-4)));
   return [1, 2, 3, 4, 6, 8, 10].map((digit) => digit * power).find((end) => end >= top * 0.9999);
 }
 
@@ -103,18 +104,22 @@ const kindsOf = (run) => (run.locality ? ["inside", "outside", "all"] : ["all"])
 const keyOf = (kind, x, y) =>
   `<path d="M${x} ${y - 4}h26" ${SIDES[kind].look}/>${textAt(x + 32, y, SIDES[kind].text)}`;
 
+// Lines of whole words, of so many letters at most where a word is no longer.
+const wrapped = (text, letters) => text.match(new RegExp(`.{1,${letters}}(\\s|$)|\\S+`, "g")) ?? [];
+
 // All panels in one file that stands alone, on white.
 function curvesFile(run, topOf) {
-  const columns = 5, head = 62, size = { width: 200, height: 120 }, pitch = size.height + 24;
+  const heading = `Mean weight of each expert over the ${run.steps} steps, from noise (left) to picture`;
+  const lines = [heading, ...wrapped(run.title, 140)], keyLine = 20 + lines.length * 16;
+  const columns = 5, head = keyLine + 24, size = { width: 200, height: 120 }, pitch = size.height + 24;
   const width = columns * size.width + 20, height = Math.ceil(EXPERTS / columns) * pitch + head;
   const panels = props.experts.map(({ name, colour }, expert) => {
     const x = 10 + (expert % columns) * size.width, y = head + Math.floor(expert / columns) * pitch;
     return `<g transform="translate(${x} ${y})"><rect x="40" y="-10" width="9" height="9" fill="${colour}" stroke="#888"/>` +
       `${textAt(54, -1, name)}${panelContent(run, expert, { ...size, top: topOf(expert) })}</g>`;
   });
-  const keys = kindsOf(run).map((kind, i) => keyOf(kind, 44 + i * 150, 40));
-  const title = escaped(run.title);
-  const heading = `Mean weight of each expert over the ${run.steps} steps, from noise (left) to picture: ${title}`;
+  const keys = kindsOf(run).map((kind, i) => keyOf(kind, 44 + i * 150, keyLine));
+  const title = escaped(run.title), texts = lines.map((line, i) => textAt(44, 20 + i * 16, escaped(line)));
   return `<svg xmlns="http://www.w3.org/2000/svg" ${boxOf(width, height)} color="#222" ${TEXT}><title>${title}</title>` +
-    `<rect width="100%" height="100%" fill="#fff"/>${textAt(44, 20, heading)}${keys.join("")}${panels.join("")}</svg>`;
+    `<rect width="100%" height="100%" fill="#fff"/>${texts.join("")}${keys.join("")}${panels.join("")}</svg>`;
 }

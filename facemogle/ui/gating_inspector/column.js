@@ -1,6 +1,6 @@
 // One run on the page. Two of them stand side by side to be compared; `look` is what they share.
 
-const look = { view: "experts", step: 0, expert: GLOBAL, place: { x: 0.5, y: 0.5 }, common: false, fade: true, local: false };
+const look = { view: "experts", step: 0, expert: GLOBAL, large: false, place: { x: 0.5, y: 0.5 }, common: false, fade: true, local: false };
 const rowOf = ([name, ...cells]) => `<tr><th scope="row">${name}</th>${cells.map((cell) => `<td>${cell}</td>`).join("")}</tr>`;
 const nameOf = (expert) => props.experts[expert].name;
 const chipped = (expert) => `<i style="background: ${props.experts[expert].chip}"></i>${nameOf(expert)}`;
@@ -36,8 +36,8 @@ function makeColumn(template) {
       `<svg width="140" height="18" ${TEXT} role="img" aria-label="${SIDES[kind].text}">${keyOf(kind, 0, 13)}</svg>`).join("");
   }
 
-  function rankRow({ expert, inside, outside, ratio }) {
-    const local = inside === null ? "absent" : outside === null ? "everywhere" : ratio.toFixed(2);
+  function rankRow({ expert, inside, outside }) {
+    const local = inside === null ? "absent" : outside === null ? "everywhere" : ratioText(inside, outside);
     const cell = (share) => (share === null ? "–" : percent(share));
     return rowOf([chipped(expert), cell(inside), cell(outside), local]);
   }
@@ -65,6 +65,11 @@ function makeColumn(template) {
     drawOutline(expert);
     write(find(".large .scale"), weightBar(tops[expert]));
     write(find(".note"), `<b>${chipped(expert)}</b> ${noteOn(expert)}`);
+    write(find(".who"), chipped(expert));
+    for (const button of all(".steer button")) {
+      const is = steered[button.value](expert);
+      once(button, is, () => button.setAttribute("aria-pressed", is));
+    }
   }
 
   const drawOutline = (expert) =>
@@ -77,7 +82,7 @@ function makeColumn(template) {
     const { inside, outside } = run.locality[step][expert - 1];
     if (inside === null) return `${weight}. Its class is absent from the map, and still it has a say.`;
     if (outside === null) return `${weight}. Its class fills the whole map.`;
-    return `${weight}: inside its class ${percent(inside)}, outside ${percent(outside)}, ratio ${(inside / outside).toFixed(2)}.`;
+    return `${weight}: inside its class ${percent(inside)}, outside ${percent(outside)}, ratio ${ratioText(inside, outside)}.`;
   }
 
   function drawWinners(scales) {
@@ -131,7 +136,7 @@ function makeColumn(template) {
   function panelNote(expert) {
     const { inside, outside } = run.locality?.[step][expert - 1] ?? {};
     if (inside === null) return "absent";
-    return inside === undefined || outside === null ? "" : `×${(inside / outside).toFixed(2)}`;
+    return inside === undefined || outside === null ? "" : outside ? `×${ratioText(inside, outside)}` : ratioText(inside, outside);
   }
 
   const moveNow = (chart, frame) => (chart.querySelector(".now").style.transform = `translateX(${frame.x(step)}px)`);

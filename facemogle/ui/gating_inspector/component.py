@@ -9,7 +9,8 @@ import binascii
 import io
 import math
 import threading
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -19,7 +20,7 @@ from PIL import Image
 from facemogle import figures
 from facemogle.gating import EXPERTS, NUM_EXPERTS, GatingRecord, locality, save_gating
 from facemogle.masks import resize_nearest
-from facemogle.picture_files import MAX_STEPS
+from facemogle.picture_files import MAX_SEED, MAX_STEPS
 from facemogle.ui.component import PageComponent
 from facemogle.ui.label_editor.component import LabelMapData, decode, encode
 from facemogle.ui.views import CHIPS, COLOURS, data_url
@@ -31,6 +32,7 @@ MAX_FRAMES = 50  # of an animation, spread over the steps
 # What an export accepts: all that the page can make, and little more.
 MAX_TOKENS = 64  # per side
 MAX_TITLE = 200
+MAX_PROMPT = 2000
 MAX_FACE_BYTES = 2**20
 SUM_TOLERANCE = 0.01  # half precision rounds each of the 20 weights
 GLOBAL_COLOUR, GLOBAL_LINE = "#ffffff", "#969696"  # no class has them; a white line would be lost on a white page
@@ -46,8 +48,9 @@ _one_export = threading.Lock()  # a film of a large run takes 100 MB
 class Inspected:
     """One picture of a run, and what its experts said.
 
-    `title` tells runs apart, such as "seed 7, a woman with red hair"; `image` is which image of the record it is;
-    `label_map` (H, W) class ids, or None for a run without.
+    `title` names the run, such as "seed 7, a woman with red hair"; `image` is which image of the record it is;
+    `label_map` (H, W) class ids, or None for a run without. `settings`: kind -> words, such as "seed" -> "seed 7";
+    runs are told apart by those that differ.
     """
 
     title: str
@@ -55,6 +58,9 @@ class Inspected:
     image: int
     face: Image.Image
     label_map: np.ndarray | None
+    settings: Mapping[str, str] = field(default_factory=dict)
+    prompt: str | None = None
+    seed: int | None = None
 
 
 class InspectedData(TypedDict):
@@ -72,6 +78,9 @@ class InspectedData(TypedDict):
     thumb: str
     label_map: LabelMapData | None
     locality: list[list[list[float | None]]] | None
+    settings: dict[str, str]
+    prompt: str | None
+    seed: int | None
 
 
 class GatingInspector(PageComponent):
@@ -128,6 +137,9 @@ def to_data(inspected: Inspected) -> InspectedData:
         "thumb": _small(inspected.face.convert("RGB"), THUMB_SIDE),
         "label_map": None if label_map is None else encode(_fit(label_map)),
         "locality": shares,
+        "settings": dict(inspected.settings),
+        "prompt": None if inspected.prompt is None else inspected.prompt[:MAX_PROMPT],
+        "seed": inspected.seed,
     }
 
 
@@ -146,9 +158,13 @@ def from_data(data: Any) -> Inspected:
     timesteps = _read_timesteps(data.get("timesteps"))
     weights = _read_weights(data.get("weights"), len(timesteps), *_read_grid(data.get("grid")))
     face = _read_face(data.get("face"))
-    return Inspected(
-        title, GatingRecord(weights[:, None], timesteps), 0, face, None if label_map is None else decode(label_map)
-    )
+    prompt, seed = data.get("prompt"), data.get("seed")
+    if not (prompt is None or (isinstance(prompt, str) and len(prompt) <= MAX_PROMPT)):
+        raise ValueError(f"prompt must be a text of at most {MAX_PROMPT} characters.")
+    if not (seed is None or (type(seed) is int and 0 <= seed <= MAX_SEED)):
+        raise ValueError(f"seed must be a whole number from 0 to {MAX_SEED}.")
+    label_map = None if label_map is None else decode(label_map)
+    return Inspected(title, GatingRecord(weights[:, None], timesteps), 0, face, label_map, {}, prompt, seed)
 
 
 def export_gating(request: Any) -> dict[str, str]:
@@ -176,7 +192,7 @@ def _draw(inspected: Inspected, kind: str, step: Any, tops: Any) -> tuple[bytes,
     """The content of a file, and its name."""
     file = io.BytesIO()
     if kind == "npz":
-        save_gating(file, inspected.gating)
+        save_gating(file, inspected.gating, prompt=inspected.prompt, seed=inspected.seed)
         return file.getvalue(), "gating.npz"
     ends = _read_tops(tops)
     steps = len(inspected.gating.timesteps)

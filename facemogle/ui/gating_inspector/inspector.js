@@ -30,6 +30,7 @@ function draw() {
   controls.when.value = when;
   controls.step.setAttribute("aria-valuetext", when);
   form.dataset.view = look.view;
+  form.toggleAttribute("data-large", look.large);
   for (const part of form.querySelectorAll("[data-views]")) part.hidden = !part.dataset.views.includes(look.view);
   const scales = scalesOf(shown);
   shown.forEach((_, i) => columns[i].draw(scales));
@@ -109,20 +110,60 @@ function watchPicture(column) {
 
 // --- Experts -------------------------------------------------------------------------------------------------------
 
-function watchCards({ root, cards, large }) {
+function watchCards({ root, cards }) {
   const grid = root.querySelector(".cards");
   grid.addEventListener("click", (event) => {
     const card = event.target.closest(".card");
     if (!card) return;
     look.expert = Number(card.value);
+    look.large = true;
+    tellPage("expert", look.expert);
     refresh();
-    large.scrollIntoView({ block: "nearest", behavior: "smooth" });
+  });
+  root.querySelector(".back").addEventListener("click", () => {
+    look.large = false;
+    draw();
+    cards[look.expert].focus();
   });
   grid.addEventListener("keydown", (event) => {
     if (!ARROWS[event.key]) return;
     event.preventDefault();
     const [dx, dy] = ARROWS[event.key], across = getComputedStyle(grid).gridTemplateColumns.split(" ").length;
     cards[cards.indexOf(document.activeElement) + dx + dy * across]?.focus();
+  });
+}
+
+// --- Steering: the next picture's factors, which the page's sliders hold --------------------------------------------
+
+let factors = {}; // other than 1, by experts' numbers
+
+const steered = {
+  mute: (expert) => factors[expert] === 0,
+  double: (expert) => factors[expert] === 2,
+  solo: (expert) => props.experts.every((_, other) => (factors[other] ?? 1) === Number(other === expert)),
+};
+const steer = {
+  mute: (expert) => ({ ...factors, [expert]: 0 }),
+  double: (expert) => ({ ...factors, [expert]: 2 }),
+  solo: (expert) => Object.fromEntries(props.experts.map((_, other) => [other, Number(other === expert)])),
+};
+
+function tellPage(what, detail) {
+  document.dispatchEvent(new CustomEvent(`facemogle:${what}`, { detail }));
+}
+
+function hearFactors({ detail }) {
+  if (!element.isConnected) return document.removeEventListener("facemogle:factors", hearFactors);
+  factors = detail;
+  refresh();
+}
+
+function watchSteer({ root }) {
+  root.querySelector(".steer").addEventListener("click", ({ target }) => {
+    const way = target.value, { expert } = look;
+    if (!way) return;
+    const back = way === "solo" ? {} : { ...factors, [expert]: 1 };
+    tellPage("steer", steered[way](expert) ? back : steer[way](expert));
   });
 }
 
@@ -192,7 +233,8 @@ function receive() {
 function arrange() {
   stop();
   const [newest, ...earlier] = runs, other = earlier.find(({ number }) => number === Number(controls.other.value));
-  const choices = earlier.map(({ number, title }) => new Option(`${number}: ${title}`, number));
+  const nameOfRun = namesOf(runs);
+  const choices = earlier.map((run) => new Option(`${run.number}: ${nameOfRun(run)}`, run.number));
   controls.other.replaceChildren(new Option("nothing", ""), ...choices);
   controls.other.value = other?.number ?? "";
   controls.other.parentElement.hidden = !earlier.length;
@@ -210,6 +252,7 @@ function arrange() {
 for (const column of columns) {
   watchPicture(column);
   watchCards(column);
+  watchSteer(column);
   watchBars(column);
   watchMenu(column);
 }
@@ -229,5 +272,7 @@ controls.step.addEventListener("input", () => {
   refresh();
 });
 new ResizeObserver(refresh).observe(form);
+document.addEventListener("facemogle:factors", hearFactors);
+tellPage("steer", null); // asks for them
 watch("value", receive);
 receive();

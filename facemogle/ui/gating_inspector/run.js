@@ -64,6 +64,9 @@ function tokenAt(run, place) {
 
 const middleOf = ({ height, width }, { row, column }) => ({ x: (column + 0.5) / width, y: (row + 0.5) / height });
 
+// How many times louder it is inside its class than outside; an expert that was muted says nothing in either.
+const ratioText = (inside, outside) => (outside ? (inside / outside).toFixed(2) : inside ? "only inside" : "silent");
+
 // The class in the middle of a token, by its expert; null without a label map.
 function expertOfClassAt(run, place) {
   if (!run.map) return null;
@@ -104,6 +107,16 @@ function topLead(run, first) {
   run.topLeads[first] ??= Math.max(...run.timesteps.map((_, step) =>
     winnersAt(run, step, first).leads.reduce((top, lead) => Math.max(top, lead))));
   return run.topLeads[first];
+}
+
+// Runs are named by what differs between them, and by their title where nothing does.
+function namesOf(runs) {
+  const maps = Array.from(new Set(runs.map(({ data }) => JSON.stringify(data.label_map))));
+  const wordsOf = ({ data }) =>
+    Object.keys(data.settings).length ? { ...data.settings, map: `map ${maps.indexOf(JSON.stringify(data.label_map)) + 1}` } : {};
+  const kinds = Array.from(new Set(runs.flatMap((run) => Object.keys(wordsOf(run)))));
+  const differing = kinds.filter((kind) => new Set(runs.map((run) => wordsOf(run)[kind])).size > 1);
+  return (run) => differing.map((kind) => wordsOf(run)[kind]).filter(Boolean).join(", ") || run.title;
 }
 
 // Runs may take other steps: the one whose noise is nearest.

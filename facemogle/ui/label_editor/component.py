@@ -16,7 +16,7 @@ import numpy as np
 from facemogle.class_orders import ORDER_NAMES, class_order
 from facemogle.editing import GROW
 from facemogle.label_files import read_label_map, write_label_map
-from facemogle.labels import LEFT_RIGHT_PAIRS, NAMES, NUM_CLASSES, PALETTE
+from facemogle.labels import CLASS_ID, LEFT_RIGHT_PAIRS, NAMES, NUM_CLASSES, PALETTE
 from facemogle.masks import resize_nearest
 from facemogle.ui.component import PageComponent
 from facemogle.ui.run import Base
@@ -26,6 +26,15 @@ from facemogle.ui.views import COLOURS, data_url
 MAX_SIDE = 1024
 MAX_FILE_BYTES = 32 * 2**20
 START_SIDE = 512
+# As the palette lists them.
+GROUPS = {
+    "Face": ("skin", "nose"),
+    "Eyes and brows": ("left_eye", "right_eye", "left_brow", "right_brow", "eyeglasses"),
+    "Mouth": ("mouth", "upper_lip", "lower_lip"),
+    "Hair and hat": ("hair", "hat"),
+    "Ears and jewellery": ("left_ear", "right_ear", "earring", "necklace"),
+    "Body and background": ("neck", "cloth", "background"),
+}
 _HERE = Path(__file__).parent
 # Of one function, in order.
 _SCRIPTS = [f"{part}.js" for part in ("map", "view", "marks", "move", "tools", "history", "palette", "files", "editor")]
@@ -83,6 +92,7 @@ class LabelEditor(PageComponent):
             differing=differing,
             grow=GROW,
             classes=_palette(),
+            groups=_groups(),
             kinds=["blank", *TEMPLATES],
             orders=ORDER_NAMES,
             max_side=MAX_SIDE,
@@ -233,6 +243,15 @@ def start_from(kind: str) -> dict[str, Any]:
     """ "blank" or a kind of face in TEMPLATES -> {"value", "message"} for the page."""
     label_map = np.zeros((START_SIDE, START_SIDE), np.uint8) if kind == "blank" else template_face(kind, START_SIDE)
     return {"value": encode(label_map), "message": f"Started from: {kind}."}
+
+
+def _groups() -> list[dict[str, Any]]:
+    """Each with the classes in it, as `_palette` has them, and their ids."""
+    palette = _palette()
+    return [
+        {"name": group, "classes": [{"id": CLASS_ID[name], **palette[CLASS_ID[name]]} for name in names]}
+        for group, names in GROUPS.items()
+    ]
 
 
 def _palette() -> list[dict[str, str | int]]:

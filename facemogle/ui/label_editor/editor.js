@@ -12,6 +12,8 @@ let holding = false; // the space bar, to pan
 const currentTool = () => tools[painting() && ["move", "pick"].includes(controls.tool.value) ? "brush" : controls.tool.value];
 
 function begin(tool, pointer, at, event) {
+  say(""); // what was said of the step before
+  outlineClass(null);
   gesture = { tool, pointer };
   moveCursor(at, tool);
   tool.down(at, event);
@@ -115,8 +117,9 @@ function chosen(group) {
   if (["tool", "mirror", "lock", "region"].includes(group)) drop();
   if (["unsure", "differing", "region"].includes(group)) remark();
   if (group === "class") classChosen();
-  if (group === "lock") controls.lock.forEach((box, classId) => (locked[classId] = Number(box.checked)));
-  if (group === "hide") see((classId) => !controls.hide[classId].checked);
+  if (group === "class") outlineClass(null);
+  if (group === "lock") lockBoxes.forEach((box, classId) => (locked[classId] = Number(box.checked)));
+  if (group === "hide") see((classId) => !hideBoxes[classId].checked);
   moveCursor(position, currentTool());
 }
 
@@ -208,4 +211,11 @@ setTimeout(() => {
   if (draft && !past.length) change(() => show(draft));
   if (draft && past.length) say("Your last drawing is back. Reset shows the map that was loaded.");
 });
+// A look into an expert elsewhere on the page: its class is what one paints with, and its border is shown.
+function hearExpert({ detail: expert }) {
+  if (!element.isConnected) return document.removeEventListener("facemogle:expert", hearExpert);
+  if (expert) choose("class", String(expert - 1));
+  outlineClass(expert ? expert - 1 : null);
+}
+document.addEventListener("facemogle:expert", hearExpert);
 canvas.labelMap = () => map.slice(); // for tests and extensions

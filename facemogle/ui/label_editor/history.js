@@ -42,12 +42,14 @@ function settle() {
 
 function change(edit) {
   finish();
+  say("");
   edit();
   settle();
 }
 
 function travel(from, to) {
   if (gesture || !from.length) return;
+  say("");
   const data = from.pop();
   to.push(current);
   show(data);
@@ -61,6 +63,7 @@ const redo = () => travel(future, past);
 function receive() {
   loaded = props.value || { height: 512, width: 512, runs: [0, 512 * 512] };
   finish();
+  say("");
   show(loaded);
   if (current) record();
   else current = loaded;

@@ -5,7 +5,9 @@ const form = element.querySelector("form");
 const canvas = form.querySelector("canvas");
 const context = canvas.getContext("2d");
 const controls = form.elements;
-const shares = form.querySelectorAll(".share");
+// The palette groups the classes; here they are in the order of their ids.
+const byClass = (inputs) => Array.from(inputs).sort((one, other) => one.value - other.value);
+const shares = byClass(controls.class).map((choice) => choice.parentElement.querySelector(".share"));
 const colours = Uint32Array.from(props.classes, ({ colour }) => {
   const rgb = parseInt(colour.slice(1), 16);
   return ((255 << 24) | ((rgb & 255) << 16) | (rgb & 0xff00) | (rgb >> 16)) >>> 0; // little-endian RGBA

@@ -7,6 +7,7 @@ const HATCHED_SIDE = 512; // of the longer side, in the patterns' own units
 let source = null; // the label map that belongs to the picture under the map; what follows is for that picture
 let unsure = null, differing = null;
 let region = null; // painted: where the picture may change; null: where the map differs from its source, and around
+let outlined = null; // a class whose border is shown, until another is chosen or something is drawn
 let offer = null; // that, until one of them changes
 
 const changing = () => form.dataset.edit === "on" && Boolean(source);
@@ -71,6 +72,13 @@ function drawMarks() {
   draw(".differing", area(stillOpen("differing", differing)));
   draw(".free", area(mayChange));
   draw(".rim", border(mayChange));
+  draw(".picked", outlined === null ? "" : border(map.map((classId) => Number(classId === outlined))));
+}
+
+function outlineClass(classId) {
+  if (classId === outlined) return;
+  outlined = classId;
+  remark();
 }
 
 const draw = (name, d) => marks.querySelectorAll(`path${name}`).forEach((path) => path.setAttribute("d", d));

@@ -1,6 +1,6 @@
 // The palette: which class is painted with, which are locked, which are shown.
 
-const hideBoxes = Array.from(controls.hide);
+const hideBoxes = byClass(controls.hide), lockBoxes = byClass(controls.lock);
 const shown = () => hideBoxes.filter((_, classId) => !unseen[classId]).length;
 const isAlone = (classId) => shown() === 1 && !unseen[classId];
 

@@ -17,7 +17,7 @@ let position = null; // of the brush, in map pixels
 const diameter = () => Number(controls.size.value);
 
 function resized() {
-  stage.style.aspectRatio = `${width} / ${height}`;
+  stage.style.setProperty("--proportion", width / height);
   outline.ownerSVGElement.setAttribute("viewBox", `0 0 ${width} ${height}`);
   look(1, 0, 0);
 }
@@ -81,12 +81,13 @@ function frameAround(box) { // in map pixels
 
 function lay() {
   seeThrough(false);
+  say("");
   if (props.backdrop) backdrop.src = props.backdrop;
   else backdrop.removeAttribute("src");
 }
 
 function seeThrough(isPicture) {
-  backdrop.hidden = controls.opacity.parentElement.hidden = !isPicture;
+  backdrop.hidden = controls.opacity.disabled = !isPicture;
   controls.percent.value = `${controls.opacity.value}%`;
   alpha = isPicture ? Math.round(2.55 * controls.opacity.value) : 255;
   redraw();
