@@ -23,6 +23,7 @@ from facemogle.checkpoints import (
     prompt_suggestions,
     prompt_words,
 )
+from facemogle.threads import spin_shortly
 from facemogle.ui import layout
 from facemogle.ui.examples import load_examples
 from facemogle.ui.photo.handlers import Parsers
@@ -34,6 +35,7 @@ FLUX_MEMORY = 38e9  # bytes: 34 GB of weights, and what a step needs
 
 
 def main(argv: Sequence[str] | None = None) -> None:
+    spin_shortly()
     arguments = parse_arguments(argv)
     parts = {"adapter": arguments.adapter, "mogle": arguments.mogle}
     name = arguments.checkpoint or choose_checkpoint(**parts)

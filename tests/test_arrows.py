@@ -14,6 +14,7 @@ ARROWS = {
     "labels": set(),
     "synonyms": set(),
     "words": {"synonyms"},
+    "threads": set(),
     "masks": {"labels"},
     "label_files": {"labels"},
     "picture_files": {"labels"},
@@ -34,7 +35,9 @@ ARROWS = {
         "editing", "pipeline", "parsing", "gating", "figures", "label_files", "labels", "masks", "overlap",
         "picture_files",
     },
-    "cli": {"checkpoints", "faces", "figures", "gating", "label_files", "labels", "parsing", "picture_files"},
+    "cli": {
+        "checkpoints", "faces", "figures", "gating", "label_files", "labels", "parsing", "picture_files", "threads",
+    },
     "__main__": {"cli"},
     "__init__": {"checkpoints", "faces", "pipeline"},
 }  # fmt: skip
