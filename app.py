@@ -28,6 +28,7 @@ from facemogle.ui import layout
 from facemogle.ui.examples import load_examples
 from facemogle.ui.photo.handlers import Parsers
 from facemogle.ui.provider import PipelineProvider
+from facemogle.ui.run import warm_up
 
 EXAMPLES = Path(__file__).parent / "assets" / "examples"
 ON_ZERO_GPU = bool(os.environ.get("SPACES_ZERO_GPU"))
@@ -44,6 +45,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         partial(load_pipeline, name, **parts),
         checkpoint=name,
         in_thread=not ON_ZERO_GPU,  # which emulates CUDA in the main thread, before the launch
+        warm_up=warm_up,
     )
     parser, load = parser_of(name), cache(load_parser)
     page = layout.build(

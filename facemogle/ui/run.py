@@ -194,6 +194,14 @@ def _run(
     return Run(request, result.images, settings, weights, result.gating.timesteps, seconds, tuple(notes.messages))
 
 
+def warm_up(pipeline: FaceMoGLEPipeline) -> None:
+    """A step for nobody: what torch sets up in its first run is there for the first face."""
+    import torch
+
+    blank = np.zeros((pipeline.config.height, pipeline.config.width), np.uint8)
+    pipeline("", label_map=blank, num_inference_steps=1, generator=torch.Generator().manual_seed(0), record_gating=True)
+
+
 def picture_size(pipeline: FaceMoGLEPipeline, label_map: np.ndarray | None) -> tuple[int, int]:
     """(height, width) in the label map's proportions, whole tokens, with the checkpoint's own longer side."""
     if label_map is None:
