@@ -15,7 +15,7 @@ from facemogle.picture_files import Settings
 from facemogle.ui import torch_thread, views
 from facemogle.ui.examples import Example
 from facemogle.ui.fidelity.view import fidelity, no_parser
-from facemogle.ui.gating_inspector.component import Inspected
+from facemogle.ui.gating_inspector.component import FORGOTTEN, Inspected
 from facemogle.ui.label_editor.component import encode, laid_under
 from facemogle.ui.live import Latest
 from facemogle.ui.photo.handlers import OpenPhoto
@@ -207,7 +207,9 @@ def show(
         followed = fidelity(visit.face, settings.label_map, read)
     comparison = compare(visit, photo, against)
     title = f"{titles[visit.image]}, {settings.prompt or 'no prompt'}"
-    inspected = Inspected(title, run.gating, visit.image, visit.face, settings.label_map)
+    inspected: Inspected | str = FORGOTTEN
+    if run.gating is not None:
+        inspected = Inspected(title, run.gating, visit.image, visit.face, settings.label_map)
     history = strip("This visit", [(each.faces[0], run_title(each)) for each in visit.runs], chosen=visit.shown)
     editor, next_change = laid_under(visit.base), gr.update(visible=run.request.edit is not None)
     face = picture_file(run, visit.image)
@@ -230,6 +232,29 @@ def go_on(visit: Visit) -> tuple:
 
 def run_title(run: Run) -> str:
     return f"{run.request.prompt or 'no prompt'}, seed {run.request.seed}"
+
+
+def come_back(visit: Visit, runs: tuple[Run, ...]) -> Visit:
+    """With what the browser kept of it, before whatever was made since the page opened."""
+    return visit.after(runs) if runs else visit
+
+
+def look_again(paint: Callable[..., Iterator[tuple]], visit: Visit) -> Iterator[tuple]:
+    """Make the shown run again, for its gating weights -> (status, visit); `paint` is `generate` of a provider."""
+    run = visit.run
+    if run is None:
+        raise gr.Error("There is no face yet.", print_exception=False)
+    if run.settings[0].strength is not None:
+        yield views.status("It was a change of a picture that is not kept here: drop that, and change it again."), KEEP
+        return
+    for _, status, made in paint(Visit(), *fields_of(run.settings[0], len(run.faces))):
+        yield status, visit.replaced(made.runs[-1]) if isinstance(made, Visit) else KEEP
+
+
+def forget(photo: OpenPhoto | None) -> tuple:
+    """An empty visit -> (visit, status, editor, base): an open photo stays, and lies under the map again."""
+    base = photo.base if photo else None
+    return Visit(), views.status("This visit's faces are forgotten."), laid_under(base), base
 
 
 def last_face(visit: Visit) -> str | None:

@@ -10,13 +10,15 @@ import gradio as gr
 from starlette.middleware import Middleware
 
 from facemogle.picture_files import Settings
-from facemogle.ui import handlers, recall, views
+from facemogle.ui import handlers, recall, views, waiting
 from facemogle.ui.api import add_api
 from facemogle.ui.body_limit import BodyLimit
+from facemogle.ui.connection.component import Connection
 from facemogle.ui.examples import Example
 from facemogle.ui.expert_scales.component import ExpertScales
 from facemogle.ui.fidelity.view import fidelity_view
 from facemogle.ui.gating_inspector.component import GatingInspector
+from facemogle.ui.kept_runs.component import KeptRuns
 from facemogle.ui.label_editor.component import LabelEditor, Region
 from facemogle.ui.live import Latest
 from facemogle.ui.photo.handlers import Parsers
@@ -88,6 +90,7 @@ def build(
         visit = gr.State(Visit(), time_to_live=HOUR)
         photo, base = gr.State(None, time_to_live=HOUR), gr.State(None, time_to_live=HOUR)
         region = Region()
+        Connection(elem_id="connection")
         with gr.Row(elem_id="head"):
             gr.Markdown(HEADLINE)
             checkpoint = gr.HTML()
@@ -101,6 +104,7 @@ def build(
                     strip("Start from", pictures if len(pictures) > 1 else []), elem_id="examples"
                 )
                 history = picture_strip("", elem_id="history")
+                kept_runs = KeptRuns(provider.checkpoint, elem_id="kept-runs")
             with gr.Column(scale=5, min_width=320):
                 prompt = gr.Textbox(
                     start.prompt, label="Prompt", lines=2, max_lines=4, elem_id="prompt",
@@ -195,6 +199,10 @@ def build(
         def run_live(request: gr.Request, *fields: Any):
             yield from handlers.generate_live(provider, latest, request.session_hash, *fields)
 
+        async def tell_place(request: gr.Request):
+            async for status in waiting.watch_place(page._queue, "model", request.session_hash):
+                yield status
+
         def stop_live(request: gr.Request):
             latest.stop(request.session_hash)
 
@@ -216,10 +224,26 @@ def build(
             paint, [visit, *inputs], [face, status, visit], concurrency_limit=1, concurrency_id="model",
             js=TAKE_REGION.format(map=1, last=len(inputs)), **private,
         )  # fmt: skip
+        place = generate.click(
+            tell_place, None, status, concurrency_limit=None, trigger_mode="multiple", **private
+        )  # fmt: skip
         running.then(partial(handlers.show_checkpoint, provider), None, checkpoint, queue=False, **private)
         running.success(show, shown, views_of_visit, queue=False, **private)
+        running.success(lambda visit: visit.run, visit, kept_runs, queue=False, **private)
+        looking = inspector.again(
+            partial(handlers.look_again, paint), visit, [status, visit], concurrency_limit=1, concurrency_id="model",
+            **private,
+        )  # fmt: skip
+        looking.success(show, shown, views_of_visit, queue=False, **private)
+        looking.failure(None, status, status, js=SAY_ENDED, **private)
+        kept_runs.back(handlers.come_back, [visit, kept_runs], visit, queue=False, **private).then(
+            show, shown, views_of_visit, queue=False, **private
+        )
+        kept_runs.forget(handlers.forget, photo, [visit, status, editor, base], queue=False, **private).then(
+            show, shown, views_of_visit, queue=False, **private
+        )
         # Cancel ends a run as a failure, dispatched once the page takes the next Generate; a click before that is lost.
-        cancel.click(None, None, status, js=SAY_CANCELLING, cancels=[running], **private)
+        cancel.click(None, None, status, js=SAY_CANCELLING, cancels=[running, place, looking], **private)
         running.failure(None, status, status, js=SAY_ENDED, **private)
         running.failure(handlers.last_face, visit, face, queue=False, **private)
         against.change(handlers.compare, shown, comparison, queue=False, **private)

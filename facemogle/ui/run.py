@@ -86,19 +86,22 @@ class Step:
 class Run:
     """What a run left behind: pictures, and for each the settings that make it alone; `notes` are warnings.
 
-    The gating weights (S, B, E, h, w) are kept in half precision: a visit holds several runs.
+    The gating weights (S, B, E, h, w) are kept in half precision: a visit holds several runs. They and the timesteps
+    are None where the pictures alone have come back from the browser.
     """
 
     request: Request
     faces: list[Image.Image]
     settings: list[Settings]
-    gating_weights: np.ndarray
-    timesteps: np.ndarray
+    gating_weights: np.ndarray | None
+    timesteps: np.ndarray | None
     seconds: float
     notes: tuple[str, ...]
 
     @property
-    def gating(self) -> GatingRecord:
+    def gating(self) -> GatingRecord | None:
+        if self.gating_weights is None or self.timesteps is None:
+            return None
         return GatingRecord(self.gating_weights, self.timesteps)
 
 

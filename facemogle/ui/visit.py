@@ -62,6 +62,17 @@ class Visit:
         runs = (*self.runs, run)[-MAX_RUNS:]
         return Visit(runs, len(runs) - 1)
 
+    def after(self, runs: tuple[Run, ...]) -> "Visit":
+        """With runs that went before, and the last of all shown."""
+        runs = (*runs, *self.runs)[-MAX_RUNS:]
+        return Visit(runs, len(runs) - 1)
+
+    def replaced(self, run: Run) -> "Visit":
+        """With another run in place of the one that is shown."""
+        runs = list(self.runs)
+        runs[self.shown] = run
+        return replace(self, runs=tuple(runs))
+
     def showing(self, run: int | None = None, image: int = 0) -> "Visit":
         """With another picture shown. ValueError where there is none, as a forged request may ask."""
         run = self.shown if run is None else run
