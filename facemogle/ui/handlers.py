@@ -11,9 +11,11 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
+from facemogle.masks import resize_nearest
 from facemogle.picture_files import Settings
-from facemogle.ui import torch_thread, views
+from facemogle.ui import templates, torch_thread, views
 from facemogle.ui.examples import Example
+from facemogle.ui.failures import plain
 from facemogle.ui.fidelity.view import fidelity, no_parser
 from facemogle.ui.gating_inspector.component import FORGOTTEN, Inspected
 from facemogle.ui.label_editor.component import encode, laid_under
@@ -82,6 +84,11 @@ def read_request(
         raise ValueError(f"Steps must be a whole number from 1 to {MAX_STEPS}, got {steps}.")
     if in_place and base is None:
         raise ValueError("There is no picture under the map to change. Drop a photo, or generate a face first.")
+    if in_place and base is not None and region is None and unchanged(label_map, base.label_map):
+        raise ValueError(
+            "Nothing is free to change yet. Repaint a part of the map, or switch on Paint the region, under the map's "
+            "tools, and mark where the picture may change."
+        )
     edit = Edit(base, region, strength) if in_place and base is not None else None
     return Request(
         prompt=(prompt or "").strip(),
@@ -94,6 +101,11 @@ def read_request(
         num_images=num_images,
         edit=edit,
     )
+
+
+def unchanged(label_map: np.ndarray | None, source: np.ndarray) -> bool:
+    """Whether a map is still the one that belongs to the picture, which may have another size."""
+    return label_map is not None and np.array_equal(resize_nearest(label_map, *source.shape), source)
 
 
 def fields_of(settings: Settings, num_images: int = 1) -> tuple:
@@ -146,8 +158,8 @@ def generate(provider: PipelineProvider, visit: Visit, *fields: Any) -> Iterator
                 else:
                     yield picture_file(event, 0), done(event), visit.added(event)
     except Exception as error:  # every failure is a message on the page, never a dead page
-        yield KEEP, views.status(str(error), failed=True), KEEP
-        raise gr.Error(str(error), visible=False, print_exception=not isinstance(error, ValueError)) from error
+        yield KEEP, views.status(plain(error), failed=True), KEEP
+        raise gr.Error(plain(error), visible=False, print_exception=not isinstance(error, ValueError)) from error
 
 
 def generate_live(provider: PipelineProvider, latest: Latest, visitor: str | None, *fields: Any) -> Iterator[tuple]:
@@ -166,8 +178,8 @@ def generate_live(provider: PipelineProvider, latest: Latest, visitor: str | Non
     except Cancelled:
         return
     except Exception as error:
-        yield KEEP, views.status(str(error), failed=True)
-        raise gr.Error(str(error), visible=False, print_exception=not isinstance(error, ValueError)) from error
+        yield KEEP, views.status(plain(error), failed=True)
+        raise gr.Error(plain(error), visible=False, print_exception=not isinstance(error, ValueError)) from error
 
 
 def progress(step: Step) -> str:
@@ -299,6 +311,11 @@ def pick_example(examples: list[Example], index: int) -> tuple[np.ndarray, str]:
     """The label map and prompt of an example."""
     example = examples[index]
     return example.label_map, example.prompt
+
+
+def add_part(label_map: np.ndarray | None, name: str) -> np.ndarray:
+    """The map with one of templates.PARTS in it."""
+    return templates.add_part(np.zeros((BLANK_SIDE, BLANK_SIDE), np.uint8) if label_map is None else label_map, name)
 
 
 def roll_seed() -> int:

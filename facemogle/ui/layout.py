@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+import numpy as np
 from starlette.middleware import Middleware
 
 from facemogle.picture_files import Settings
@@ -25,6 +26,7 @@ from facemogle.ui.photo.handlers import Parsers
 from facemogle.ui.photo.panel import PhotoPanel
 from facemogle.ui.picture_drop.component import PictureDrop
 from facemogle.ui.picture_strip import picture_strip, strip, titled_map
+from facemogle.ui.prompt_notes import component as prompt_notes
 from facemogle.ui.provider import PipelineProvider
 from facemogle.ui.run import MAX_SEED
 from facemogle.ui.suggestions import suggestion_list, toggle_phrase
@@ -110,6 +112,7 @@ def build(
                     start.prompt, label="Prompt", lines=2, max_lines=4, elem_id="prompt",
                     placeholder="A woman with red hair. Without a prompt, the map alone decides.",
                 )  # fmt: skip
+                notes = prompt_notes.PromptNotes(elem_id="prompt-notes")
                 words = suggestion_list(suggestions or {}, words=prompt_words, elem_id="words")
                 with gr.Row(elem_id="actions"):
                     generate = gr.Button("Generate", variant="primary", elem_id="generate")
@@ -186,6 +189,12 @@ def build(
         def pick_phrase(prompt: str, event: gr.EventData):
             return toggle_phrase(prompt, event.phrase, (suggestions or {})[event.attribute])
 
+        def add_part(label_map: np.ndarray, event: gr.EventData):
+            return handlers.add_part(label_map, event.name)
+
+        def take_prompt(event: gr.EventData):
+            return str(event.prompt)
+
         def pick_image(visit: Visit, event: gr.EventData):
             return handlers.pick_image(visit, event.index)
 
@@ -212,6 +221,12 @@ def build(
         gr.on([steps.release, guidance.release], None, None, None, cancels=[filling], **private)
         start_from.pick(pick, None, [editor, prompt], queue=False, **private)
         words.pick(pick_phrase, prompt, prompt, queue=False, **private)
+        read_prompt = partial(prompt_notes.read, provider)
+        listening: dict[str, Any] = {"queue": False, "trigger_mode": "always_last", **private}
+        prompt.change(read_prompt, prompt, notes, **listening)
+        checkpoint.change(read_prompt, prompt, notes, **listening)  # once the weights are there
+        notes.replace(take_prompt, None, prompt, queue=False, **private)
+        notes.add(add_part, editor, editor, queue=False, **private)
         dice.click(handlers.roll_seed, None, seed, queue=False, **private)
         drop.restore(
             restore, drop, [status, *fields, in_place], queue=False, trigger_mode="multiple", cancels=[filling],

@@ -1,5 +1,6 @@
 """What outlives a reload and the server, in a real browser."""
 
+import time
 from contextlib import closing, contextmanager
 
 import pytest
@@ -82,14 +83,23 @@ def test_no_more_is_kept_than_the_visit_holds(page):
 @contextmanager
 def served(pipeline, port=None):
     provider = PipelineProvider("tiny: random weights", lambda: pipeline, checkpoint="tiny")
-    blocks = layout.build(provider, EXAMPLES)
+
+    def in_no_hurry(generate):
+        def paced(*values):
+            for update in generate(*values):
+                time.sleep(0.2)
+                yield update
+
+        return paced
+
+    blocks = layout.build(provider, EXAMPLES, on_gpu=in_no_hurry)
     _, url, _ = blocks.launch(prevent_thread_lock=True, quiet=True, server_port=port, **layout.launch_options())
     with closing(blocks):
         yield url
 
 
 @pytest.mark.parametrize("in_mid_run", [False, True])
-def test_a_server_that_goes_is_missed_and_one_that_comes_back_is_met(browser, pipeline, in_mid_run, monkeypatch):
+def test_a_server_that_goes_is_missed_and_one_that_comes_back_is_met(browser, pipeline, in_mid_run):
     pipeline.register_to_config(num_inference_steps=2)
     with closing(browser.new_context()) as context:
         page = context.new_page()
