@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from facemogle.labels import CLASS_ID, NAMES
+from facemogle.masks import resize_nearest
 from facemogle.ui import failures, handlers
 from facemogle.ui.prompt_notes.component import WORN, named, read
 from facemogle.ui.provider import PipelineProvider
@@ -95,7 +96,7 @@ def test_a_change_of_nothing_is_explained_in_the_pages_words(provider):
     again = (FACE, "a face", 5, 1, 1, 3.5, 1, None, True)
     with pytest.raises(gr.Error, match=r"Nothing is free to change yet\. Repaint"):
         list(handlers.generate(provider, visit, *again, 1.0, visit.base, None))
-    small = replace(visit.base, label_map=template_face(size=32))  # the same map, of another size
+    small = replace(visit.base, label_map=resize_nearest(FACE, 32, 32))  # the same map, of another size
     with pytest.raises(gr.Error, match="Nothing is free"):
         list(handlers.generate(provider, visit, *again, 0.5, small, None))
     region = np.zeros((64, 64), bool)

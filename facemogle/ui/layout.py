@@ -20,6 +20,7 @@ from facemogle.ui.expert_scales.component import ExpertScales
 from facemogle.ui.fidelity.view import fidelity_view
 from facemogle.ui.gating_inspector.component import GatingInspector
 from facemogle.ui.kept_runs.component import KeptRuns
+from facemogle.ui.keys.component import Keys
 from facemogle.ui.label_editor.component import LabelEditor, Region
 from facemogle.ui.live import Latest
 from facemogle.ui.photo.handlers import Parsers
@@ -92,6 +93,7 @@ def build(
         visit = gr.State(Visit(), time_to_live=HOUR)
         photo, base = gr.State(None, time_to_live=HOUR), gr.State(None, time_to_live=HOUR)
         region = Region()
+        Keys(elem_id="keys")
         Connection(elem_id="connection")
         with gr.Row(elem_id="head"):
             gr.Markdown(HEADLINE)
@@ -226,7 +228,7 @@ def build(
         prompt.change(read_prompt, prompt, notes, **listening)
         checkpoint.change(read_prompt, prompt, notes, **listening)  # once the weights are there
         notes.replace(take_prompt, None, prompt, queue=False, **private)
-        notes.add(add_part, editor, editor, queue=False, **private)
+        notes.wear(add_part, editor, editor, queue=False, **private)
         dice.click(handlers.roll_seed, None, seed, queue=False, **private)
         drop.restore(
             restore, drop, [status, *fields, in_place], queue=False, trigger_mode="multiple", cancels=[filling],

@@ -32,7 +32,7 @@ class Notes(TypedDict):
 class PromptNotes(PageComponent):
     """Shows the Notes that are its value, with what the map in the page says to them.
 
-    The event `replace` asks for another prompt, its `prompt`; `add` for a part of the map, its `name`.
+    The event `replace` asks for another prompt, its `prompt`; `wear` for a part of the map, its `name`.
     """
 
     def __init__(self, *, elem_id: str | None = None):
