@@ -295,7 +295,15 @@ def launch_options() -> dict[str, Any]:
         radius_size="md",
         font=("system-ui", "sans-serif"),
         font_mono=("ui-monospace", "monospace"),
-    ).set(body_text_color_subdued="*neutral_500", body_text_color_subdued_dark="*neutral_400")
+    ).set(
+        body_text_color_subdued="*neutral_500",
+        body_text_color_subdued_dark="*neutral_400",
+        color_accent="*primary_600",
+        button_primary_background_fill="*primary_600",
+        button_primary_background_fill_dark="*primary_600",
+        button_primary_background_fill_hover="*primary_700",
+        button_primary_background_fill_hover_dark="*primary_700",
+    )
     return {
         "theme": theme,
         "css_paths": Path(__file__).with_name("page.css"),

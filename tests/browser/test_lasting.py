@@ -4,7 +4,7 @@ import time
 from contextlib import closing, contextmanager
 
 import pytest
-from actions import EXAMPLES, face_address, face_changes, file_of, generate, said, set_number
+from actions import EXAMPLES, face_address, face_changes, file_of, generate, open_advanced, said, set_number
 
 from facemogle.picture_files import read_settings
 from facemogle.ui import layout
@@ -111,7 +111,7 @@ def test_a_server_that_goes_is_missed_and_one_that_comes_back_is_met(browser, pi
             page.wait_for_selector("#kept-runs >> text=The last run is kept")
             page.wait_for_function("document.querySelector('#connection .lost').hidden")
             if in_mid_run:
-                page.get_by_role("button", name="Advanced").click()
+                open_advanced(page)
                 set_number(page, "steps", 50)
                 page.click("#generate")
                 page.wait_for_selector("#status >> text=Step")
@@ -123,7 +123,9 @@ def test_a_server_that_goes_is_missed_and_one_that_comes_back_is_met(browser, pi
             reopened(page)
             assert file_of(page, face_address(page)).getvalue() == picture
             page.wait_for_function("document.querySelector('#prompt textarea')?.value == 'written while it was away'")
-            set_number(page, "steps", 2) if in_mid_run else None
+            if in_mid_run:
+                open_advanced(page)
+                set_number(page, "steps", 2)
             set_number(page, "seed", 31)
             face = face_address(page)
             generate(page)

@@ -28,4 +28,17 @@ element.querySelector(".skip").addEventListener("click", ({ target: { value } })
   place?.scrollIntoView({ block: "nearest" });
   place?.focus();
 });
+// Gradio's own parts, as they come: a button without a name, a name where none may be, a picture that says it twice.
+function mend() {
+  for (const button of document.querySelectorAll(".image-container button:not([aria-label]):has(img)")) {
+    button.ariaLabel = "The picture, to look at in full";
+  }
+  for (const empty of document.querySelectorAll("div.empty[aria-label]:not([role])")) empty.role = "img";
+  for (const image of document.querySelectorAll("footer img[alt]:not([alt=''])")) image.alt = "";
+}
+
+const mending = new MutationObserver(() => element.isConnected ? mend() : mending.disconnect());
+mending.observe(document.body, { childList: true, subtree: true });
+mend();
+
 sheet.addEventListener("click", ({ target }) => target === sheet && sheet.close()); // beside it

@@ -47,7 +47,7 @@ function show() {
     ...missing.map(({ name, said }) =>
       note(`The map has no ${said.replace(/^an? /, "")}.`, `Add ${said} to the map`, () => trigger("wear", { name }))),
     ...unsaid.map(({ said }) =>
-      note(`The prompt does not name ${said.replace(/^an? /, "the ")} of the map.`, `Say “${said}”`, () =>
+      note(`The prompt does not name the ${said.replace(/^an? /, "")} of the map.`, `Say “${said}”`, () =>
         ask(`${typed().trim().replace(/[.,;]+$/, "")}, ${said}`))),
   ];
   const text = notes.map(({ textContent }) => textContent).join();
