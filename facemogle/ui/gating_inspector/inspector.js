@@ -185,7 +185,7 @@ function watchMenu(column) {
 function receive() {
   if (!props.value) {
     runs = [];
-    return show(".empty:not(.forgotten)");
+    return show(".empty");
   }
   if (typeof props.value === "string") return show(".forgotten");
   runs = [readRun(props.value, (runs[0]?.number ?? 0) + 1), ...runs].slice(0, props.max_runs);
@@ -195,7 +195,7 @@ function receive() {
 
 // One of three: nothing yet, no weights of this face, or the weights.
 function show(part) {
-  for (const other of [".empty:not(.forgotten)", ".forgotten", ".bench"]) form.querySelector(other).hidden = other !== part;
+  for (const other of [".empty", ".forgotten", ".bench"]) form.querySelector(other).hidden = other !== part;
 }
 
 function arrange() {
