@@ -27,10 +27,12 @@ from facemogle.checkpoints import (
     prompt_suggestions,
     prompt_words,
 )
+from facemogle.threads import spin_shortly
 from facemogle.ui import layout
 from facemogle.ui.examples import load_examples
 from facemogle.ui.photo.handlers import Parsers
 from facemogle.ui.provider import PipelineProvider
+from facemogle.ui.run import warm_up
 
 EXAMPLES = Path(__file__).parent / "assets" / "examples"
 ON_ZERO_GPU = bool(os.environ.get("SPACES_ZERO_GPU"))
@@ -38,6 +40,7 @@ FLUX_MEMORY = 38e9  # bytes: 34 GB of weights, and what a step needs
 
 
 def main(argv: Sequence[str] | None = None) -> None:
+    spin_shortly()
     arguments = parse_arguments(argv)
     check_address(arguments.host, arguments.port)
     parts = {"adapter": arguments.adapter, "mogle": arguments.mogle}
@@ -47,6 +50,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         partial(load_pipeline, name, **parts),
         checkpoint=name,
         in_thread=not ON_ZERO_GPU,  # which emulates CUDA in the main thread, before the launch
+        warm_up=warm_up,
     )
     parser, load = parser_of(name), cache(load_parser)
     page = layout.build(

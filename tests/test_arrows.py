@@ -14,6 +14,7 @@ ARROWS = {
     "labels": set(),
     "synonyms": set(),
     "words": {"synonyms"},
+    "threads": set(),
     "masks": {"labels"},
     "class_orders": {"labels"},
     "plausibility": {"class_orders", "labels"},
@@ -40,7 +41,7 @@ ARROWS = {
     },
     "cli": {
         "checkpoints", "class_orders", "faces", "figures", "gating", "label_files", "labels", "parsing",
-        "picture_files", "region_files",
+        "picture_files", "region_files", "threads",
     },
     "__main__": {"cli"},
     "__init__": {"checkpoints", "faces", "pipeline"},

@@ -492,7 +492,10 @@ def test_a_change_picked_in_the_visit_can_be_made_again(provider, base, painted)
 
 
 def test_a_change_of_nothing_is_explained(provider, base):
-    for label_map, ground, message in ((FACE, base, "do not differ"), (FACE, None, "no picture under the map")):
+    for label_map, ground, message in (
+        (FACE, base, "Nothing is free to change"),
+        (FACE, None, "no picture under the map"),
+    ):
         with pytest.raises(gr.Error, match=message):
             edited(provider, ground, label_map)
     erased = edited(provider, base, np.zeros_like(FACE))[-1][2]  # a map of background alone is a change too

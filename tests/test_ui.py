@@ -239,6 +239,19 @@ def test_loading_does_not_hold_up_the_exit():
     subprocess.run([sys.executable, "-c", code], timeout=60, check=True)
 
 
+def test_the_pipeline_warms_up_ahead_of_the_first_run(pipeline):
+    """Hardly a second, in which no one can have painted yet."""
+    done = []
+
+    def warm_up(loaded):
+        run.warm_up(loaded)
+        done.append("warm")
+
+    with pipeline.transformer.register_forward_hook(lambda *_: done.append("step")):
+        generate(PipelineProvider("tiny", lambda: pipeline, warm_up=warm_up), steps=2)
+    assert done == ["step", "warm", "step", "step"]
+
+
 def test_description_counts_parameters(pipeline):
     assert describe(pipeline) == "0.7 million parameters on CPU"
 

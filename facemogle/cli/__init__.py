@@ -13,10 +13,12 @@ from facemogle.cli.gating import add_gating
 from facemogle.cli.generate import add_generate
 from facemogle.cli.inspect import add_inspect
 from facemogle.cli.parse import add_parse
+from facemogle.threads import spin_shortly
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command -> the exit code: 0, 2 after an error of the user's (one line on stderr), 130 after Ctrl+C."""
+    spin_shortly()
     arguments = parse_arguments(argv)
     warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # what is too large is refused in our own words
     try:

@@ -11,11 +11,13 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
+from facemogle.masks import resize_nearest
 from facemogle.picture_files import MAX_SEED, MAX_STEPS, Settings
-from facemogle.ui import torch_thread, views
+from facemogle.ui import templates, torch_thread, views
 from facemogle.ui.examples import Example
+from facemogle.ui.failures import plain
 from facemogle.ui.fidelity.view import fidelity, no_parser
-from facemogle.ui.gating_inspector.component import Inspected
+from facemogle.ui.gating_inspector.component import FORGOTTEN, Inspected
 from facemogle.ui.label_editor.component import encode, laid_under
 from facemogle.ui.live import Latest
 from facemogle.ui.photo.handlers import OpenPhoto
@@ -84,6 +86,11 @@ def read_request(
         raise ValueError(f"Steps must be a whole number from 1 to {MAX_STEPS}, got {steps}.")
     if in_place and base is None:
         raise ValueError("There is no picture under the map to change. Drop a photo, or generate a face first.")
+    if in_place and base is not None and region is None and unchanged(label_map, base.label_map):
+        raise ValueError(
+            "Nothing is free to change yet. Repaint a part of the map, or switch on Paint the region, under the map's "
+            "tools, and mark where the picture may change."
+        )
     edit = Edit(base, region, strength) if in_place and base is not None else None
     return Request(
         prompt=(prompt or "").strip(),
@@ -96,6 +103,11 @@ def read_request(
         num_images=num_images,
         edit=edit,
     )
+
+
+def unchanged(label_map: np.ndarray | None, source: np.ndarray) -> bool:
+    """Whether a map is still the one that belongs to the picture, which may have another size."""
+    return label_map is not None and np.array_equal(resize_nearest(label_map, *source.shape), source)
 
 
 def fields_of(settings: Settings, num_images: int = 1) -> tuple:
@@ -149,8 +161,8 @@ def generate(provider: PipelineProvider, visit: Visit, *fields: Any) -> Iterator
                     visit = visit.added(event)
                     yield picture_file(event, 0), done(visit), visit
     except Exception as error:  # every failure is a message on the page, never a dead page
-        yield KEEP, views.status(str(error), failed=True), KEEP
-        raise gr.Error(str(error), visible=False, print_exception=not isinstance(error, ValueError)) from error
+        yield KEEP, views.status(plain(error), failed=True), KEEP
+        raise gr.Error(plain(error), visible=False, print_exception=not isinstance(error, ValueError)) from error
 
 
 def generate_live(provider: PipelineProvider, latest: Latest, visitor: str | None, *fields: Any) -> Iterator[tuple]:
@@ -169,8 +181,8 @@ def generate_live(provider: PipelineProvider, latest: Latest, visitor: str | Non
     except Cancelled:
         return
     except Exception as error:
-        yield KEEP, views.status(str(error), failed=True)
-        raise gr.Error(str(error), visible=False, print_exception=not isinstance(error, ValueError)) from error
+        yield KEEP, views.status(plain(error), failed=True)
+        raise gr.Error(plain(error), visible=False, print_exception=not isinstance(error, ValueError)) from error
 
 
 def progress(step: Step) -> str:
@@ -220,16 +232,18 @@ def show(
         followed = fidelity(visit.face, settings.label_map, read)
     comparison = compare(visit, photo, against)
     title = f"{titles[visit.image]}, {settings.prompt or 'no prompt'}"
-    inspected = Inspected(
-        title,
-        run.gating,
-        visit.image,
-        visit.face,
-        settings.label_map,
-        in_words(settings),
-        settings.prompt,
-        settings.seed,
-    )
+    inspected: Inspected | str = FORGOTTEN
+    if run.gating is not None:
+        inspected = Inspected(
+            title,
+            run.gating,
+            visit.image,
+            visit.face,
+            settings.label_map,
+            in_words(settings),
+            settings.prompt,
+            settings.seed,
+        )
     editor, next_change = laid_under(visit.base), gr.update(visible=run.request.edit is not None)
     face = picture_file(run, visit.image)
     return face, variations, comparison, followed, inspected, history, editor, visit.base, next_change
@@ -265,6 +279,29 @@ def in_words(settings: Settings) -> dict[str, str]:
         "condition": f"condition scale {settings.condition_scale:g}",
     }
     return words if settings.strength is None else words | {"strength": f"strength {settings.strength:g}"}
+
+
+def come_back(visit: Visit, runs: tuple[Run, ...]) -> Visit:
+    """With what the browser kept of it, before whatever was made since the page opened."""
+    return visit.after(runs) if runs else visit
+
+
+def look_again(paint: Callable[..., Iterator[tuple]], visit: Visit) -> Iterator[tuple]:
+    """Make the shown run again, for its gating weights -> (status, visit); `paint` is `generate` of a provider."""
+    run = visit.run
+    if run is None:
+        raise gr.Error("There is no face yet.", print_exception=False)
+    if run.settings[0].strength is not None:
+        yield views.status("It was a change of a picture that is not kept here: drop that, and change it again."), KEEP
+        return
+    for _, status, made in paint(Visit(), *fields_of(run.settings[0], len(run.faces))):
+        yield status, visit.replaced(made.runs[-1]) if isinstance(made, Visit) else KEEP
+
+
+def forget(photo: OpenPhoto | None) -> tuple:
+    """An empty visit -> (visit, status, editor, base): an open photo stays, and lies under the map again."""
+    base = photo.base if photo else None
+    return Visit(), views.status("This visit's faces are forgotten."), laid_under(base), base
 
 
 def last_face(visit: Visit) -> str | None:
@@ -314,6 +351,11 @@ def pick_example(examples: list[Example], visit: Visit, index: int) -> tuple:
 def start_from(visit: Visit, label_map: np.ndarray) -> tuple:
     """A label map that no picture belongs to -> (visit, editor, base, in_place)."""
     return visit.put_aside(), laid_under(None) | {"value": label_map}, None, False
+
+
+def add_part(label_map: np.ndarray | None, name: str) -> np.ndarray:
+    """The map with one of templates.PARTS in it."""
+    return templates.add_part(np.zeros((BLANK_SIDE, BLANK_SIDE), np.uint8) if label_map is None else label_map, name)
 
 
 def roll_seed() -> int:

@@ -7,22 +7,27 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+import numpy as np
 from starlette.middleware import Middleware
 
 from facemogle.picture_files import Settings
-from facemogle.ui import handlers, recall, views
+from facemogle.ui import handlers, recall, views, waiting
 from facemogle.ui.api import add_api
 from facemogle.ui.body_limit import BodyLimit
+from facemogle.ui.connection.component import Connection
 from facemogle.ui.examples import Example, pictures_of
 from facemogle.ui.expert_scales.component import ExpertScales
 from facemogle.ui.fidelity.view import fidelity_view
 from facemogle.ui.gating_inspector.component import GatingInspector
+from facemogle.ui.kept_runs.component import KeptRuns
+from facemogle.ui.keys.component import Keys
 from facemogle.ui.label_editor.component import LabelEditor, Region
 from facemogle.ui.live import Latest
 from facemogle.ui.photo.handlers import Parsers
 from facemogle.ui.photo.panel import PhotoPanel
 from facemogle.ui.picture_drop.component import PictureDrop
 from facemogle.ui.picture_strip import picture_strip, strip
+from facemogle.ui.prompt_notes import component as prompt_notes
 from facemogle.ui.provider import PipelineProvider
 from facemogle.ui.suggestions import suggestion_list, toggle_phrase
 from facemogle.ui.templates import template_face
@@ -97,6 +102,8 @@ def build(
         visit = gr.State(Visit(), time_to_live=HOUR)
         photo, base = gr.State(None, time_to_live=HOUR), gr.State(None, time_to_live=HOUR)
         region = Region()
+        Keys(elem_id="keys")
+        Connection(elem_id="connection")
         with gr.Row(elem_id="head"):
             gr.Markdown(HEADLINE)
             checkpoint = gr.HTML()
@@ -131,6 +138,7 @@ def build(
                         start.prompt, label="Prompt", lines=2, max_lines=2, elem_id="prompt",
                         placeholder="A woman with red hair. Without a prompt, the map alone decides.",
                     )  # fmt: skip
+                    notes = prompt_notes.PromptNotes(elem_id="prompt-notes")
                     with gr.Row(elem_id="ask-more"):
                         words = suggestion_list(suggestions or {}, words=prompt_words, elem_id="words")
                         in_place = gr.Checkbox(
@@ -184,6 +192,7 @@ def build(
                 start_from = picture_strip(strip("Start from", pictures_of(examples)), elem_id="examples")
                 variations = picture_strip("", elem_id="variations")
                 history = picture_strip("", elem_id="history")
+                kept_runs = KeptRuns(provider.checkpoint, elem_id="kept-runs")
 
         fields = [editor, prompt, seed, num_images, steps, guidance, condition_scale, expert_scales]
         inputs, shown = [*fields, in_place, strength, base, region], [visit, photo, against]
@@ -196,6 +205,12 @@ def build(
 
         def pick_phrase(prompt: str, event: gr.EventData):
             return toggle_phrase(prompt, event.phrase, (suggestions or {})[event.attribute])
+
+        def add_part(label_map: np.ndarray, event: gr.EventData):
+            return handlers.add_part(label_map, event.name)
+
+        def take_prompt(event: gr.EventData):
+            return str(event.prompt)
 
         def pick_image(visit: Visit, event: gr.EventData):
             visit = handlers.pick_image(visit, event.index)
@@ -213,6 +228,10 @@ def build(
         def run_live(request: gr.Request, *fields: Any):
             yield from handlers.generate_live(provider, latest, request.session_hash, *fields)
 
+        async def tell_place(request: gr.Request):
+            async for status in waiting.watch_place(page._queue, "model", request.session_hash):
+                yield status
+
         def stop_live(request: gr.Request):
             latest.stop(request.session_hash)
 
@@ -225,6 +244,12 @@ def build(
             show, shown, views_of_visit, queue=False, **private
         )
         words.pick(pick_phrase, prompt, prompt, queue=False, **private)
+        read_prompt = partial(prompt_notes.read, provider)
+        listening: dict[str, Any] = {"queue": False, "trigger_mode": "always_last", **private}
+        prompt.change(read_prompt, prompt, notes, **listening)
+        checkpoint.change(read_prompt, prompt, notes, **listening)  # once the weights are there
+        notes.replace(take_prompt, None, prompt, queue=False, **private)
+        notes.wear(add_part, editor, editor, queue=False, **private)
         dice.click(handlers.roll_seed, None, seed, queue=False, **private)
         drop.restore(
             restore, [drop, visit], [*started, status, *fields[1:]], queue=False, trigger_mode="multiple",
@@ -238,10 +263,26 @@ def build(
             js=TAKE_REGION.format(map=1, last=len(inputs)), **private,
         )  # fmt: skip
         running.success(None, None, None, js=SETTLE, **private)
+        place = generate.click(
+            tell_place, None, status, concurrency_limit=None, trigger_mode="multiple", **private
+        )  # fmt: skip
         running.then(partial(handlers.show_checkpoint, provider), None, checkpoint, queue=False, **private)
         running.success(show, shown, views_of_visit, queue=False, **private)
+        running.success(lambda visit: visit.run, visit, kept_runs, queue=False, **private)
+        looking = inspector.again(
+            partial(handlers.look_again, paint), visit, [status, visit], concurrency_limit=1, concurrency_id="model",
+            **private,
+        )  # fmt: skip
+        looking.success(show, shown, views_of_visit, queue=False, **private)
+        looking.failure(None, status, status, js=SAY_ENDED, **private)
+        kept_runs.back(handlers.come_back, [visit, kept_runs], visit, queue=False, **private).then(
+            show, shown, views_of_visit, queue=False, **private
+        )
+        kept_runs.forget(handlers.forget, photo, [visit, status, editor, base], queue=False, **private).then(
+            show, shown, views_of_visit, queue=False, **private
+        )
         # Cancel ends a run as a failure, dispatched once the page takes the next Generate; a click before that is lost.
-        cancel.click(None, None, status, js=SAY_CANCELLING, cancels=[running], **private)
+        cancel.click(None, None, status, js=SAY_CANCELLING, cancels=[running, place, looking], **private)
         running.failure(None, status, status, js=SAY_ENDED, **private)
         running.failure(handlers.last_face, visit, face, queue=False, **private)
         against.change(handlers.compare, shown, comparison, queue=False, **private)
@@ -277,7 +318,15 @@ def launch_options() -> dict[str, Any]:
         radius_size="md",
         font=("system-ui", "sans-serif"),
         font_mono=("ui-monospace", "monospace"),
-    ).set(body_text_color_subdued="*neutral_500", body_text_color_subdued_dark="*neutral_400")
+    ).set(
+        body_text_color_subdued="*neutral_500",
+        body_text_color_subdued_dark="*neutral_400",
+        color_accent="*primary_600",
+        button_primary_background_fill="*primary_600",
+        button_primary_background_fill_dark="*primary_600",
+        button_primary_background_fill_hover="*primary_700",
+        button_primary_background_fill_hover_dark="*primary_700",
+    )
     return {
         "theme": theme,
         # Not as `css`, of which Gradio takes :root and commas within :is() apart, and leaves out container queries.

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
+from facemogle.ui import torch_thread
+
 if TYPE_CHECKING:
     from facemogle.pipeline import FaceMoGLEPipeline
 
@@ -15,16 +17,24 @@ if TYPE_CHECKING:
 class PipelineProvider:
     """Calls `load` at once, in a thread or, where CUDA must be set up in the calling thread, there.
 
-    `description` tells the page's visitors what is loaded, `checkpoint` is its name.
+    `description` tells the page's visitors what is loaded, `checkpoint` is its name. `warm_up` is called with it in
+    torch's thread, ahead of the first run, if it was loaded in a thread.
     """
 
     def __init__(
-        self, description: str, load: Callable[[], FaceMoGLEPipeline], *, checkpoint: str = "", in_thread: bool = True
+        self,
+        description: str,
+        load: Callable[[], FaceMoGLEPipeline],
+        *,
+        checkpoint: str = "",
+        in_thread: bool = True,
+        warm_up: Callable[[FaceMoGLEPipeline], object] | None = None,
     ):
         self.description = description
         self.checkpoint = checkpoint
         self._load = load
         self._in_thread = in_thread
+        self._warm_up = warm_up
         self._start()
 
     @property
@@ -65,6 +75,8 @@ class PipelineProvider:
     def _fulfil(self, loaded: Future[tuple[FaceMoGLEPipeline, str]]) -> None:
         try:
             pipeline = self._load()
+            if self._warm_up and self._in_thread:
+                torch_thread.submit(self._warm_up, pipeline)
             loaded.set_result((pipeline, describe(pipeline)))  # ZeroGPU tells the device in the loading thread alone
         except Exception as error:  # kept for the page
             loaded.set_exception(error)

@@ -84,19 +84,22 @@ class Step:
 class Run:
     """What a run left behind: pictures, and for each the settings that make it alone; `notes` are warnings.
 
-    The gating weights (S, B, E, h, w) are kept in half precision: a visit holds several runs.
+    The gating weights (S, B, E, h, w) are kept in half precision: a visit holds several runs. They and the timesteps
+    are None where the pictures alone have come back from the browser.
     """
 
     request: Request
     faces: list[Image.Image]
     settings: list[Settings]
-    gating_weights: np.ndarray
-    timesteps: np.ndarray
+    gating_weights: np.ndarray | None
+    timesteps: np.ndarray | None
     seconds: float
     notes: tuple[str, ...]
 
     @property
-    def gating(self) -> GatingRecord:
+    def gating(self) -> GatingRecord | None:
+        if self.gating_weights is None or self.timesteps is None:
+            return None
         return GatingRecord(self.gating_weights, self.timesteps)
 
 
@@ -190,6 +193,14 @@ def _run(
     weights = result.gating.weights.astype(np.float16)
     seconds = time.monotonic() - start
     return Run(request, result.images, settings, weights, result.gating.timesteps, seconds, tuple(notes.messages))
+
+
+def warm_up(pipeline: FaceMoGLEPipeline) -> None:
+    """A step for nobody: what torch sets up in its first run is there for the first face."""
+    import torch
+
+    blank = np.zeros((pipeline.config.height, pipeline.config.width), np.uint8)
+    pipeline("", label_map=blank, num_inference_steps=1, generator=torch.Generator().manual_seed(0), record_gating=True)
 
 
 def picture_size(pipeline: FaceMoGLEPipeline, label_map: np.ndarray | None) -> tuple[int, int]:

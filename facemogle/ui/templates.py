@@ -35,7 +35,7 @@ def template_face(kind: str = "short hair", size: int = 512) -> np.ndarray:
     """
     if kind not in TEMPLATES:
         raise ValueError(f"There is no template face {kind!r}. Choose one of {', '.join(TEMPLATES)}.")
-    template, drawing = TEMPLATES[kind], _Drawing(size)
+    template, drawing = TEMPLATES[kind], _Drawing(size, size)
     sine = np.sin(np.radians(template.turn))
     # Face across: a turned face is moved so that its eyes stay in the middle, which is how CelebA-HQ was aligned.
     middle = 0.5 - np.sqrt(HEAD_RADIUS**2 - EYE_OFFSET**2) * sine
@@ -45,18 +45,74 @@ def template_face(kind: str = "short hair", size: int = 512) -> np.ndarray:
     _face(drawing, template, sine)
     if template.hat:
         drawing.across = drawing.x - 0.5
-        crown = drawing.ellipse(0, 0.3, 0.3, 0.28) & (drawing.y < 0.3)
-        drawing.paint("hat", crown | drawing.ellipse(0, 0.3, 0.42, 0.055))
+        drawing.paint("hat", _hat(drawing))
     return drawing.label_map
+
+
+def add_part(label_map: np.ndarray, name: str) -> np.ndarray:
+    """(H, W) class ids with a part of PARTS drawn where the map has its face, or where faces are if it has none.
+
+    It covers what a part of its kind covers: eyes stay in front of glasses.
+    """
+    if name not in PARTS:
+        raise ValueError(f"There is no part {name!r}. Choose one of {', '.join(PARTS)}.")
+    drawing, covered = _Drawing(label_map.shape[0], label_map.shape[1]), label_map.copy()
+    left, top, right, bottom = _face_box(label_map)
+    # The template's face lies at 0.243 to 0.757 across and 0.215 to 0.903 down.
+    drawing.x = 0.5 + (drawing.x - (left + right) / 2) * 0.514 / (right - left)
+    drawing.y = 0.215 + (drawing.y - top) * 0.688 / (bottom - top)
+    drawing.across = drawing.x - 0.5
+    region = PARTS[name](drawing)
+    if name == "hat":  # no hair stands out over it
+        covered[(label_map == CLASS_ID["hair"]) & (drawing.y < 0.3)] = 0
+    if name == "eyeglasses":
+        region &= ~np.isin(label_map, [CLASS_ID["left_eye"], CLASS_ID["right_eye"]])
+    covered[region] = CLASS_ID[name]
+    return covered
+
+
+def _face_box(label_map: np.ndarray) -> tuple[float, float, float, float]:
+    """(left, top, right, bottom) of skin and what is in it, in shares of the map's sides; a template's without any."""
+    rows, columns = np.nonzero((label_map >= CLASS_ID["skin"]) & (label_map <= CLASS_ID["right_brow"])
+                               | (label_map >= CLASS_ID["mouth"]) & (label_map <= CLASS_ID["lower_lip"]))  # fmt: skip
+    if not rows.size:
+        return 0.243, 0.215, 0.757, 0.903
+    height, width = label_map.shape
+    return columns.min() / width, rows.min() / height, (columns.max() + 1) / width, (rows.max() + 1) / height
+
+
+def _hat(drawing: "_Drawing") -> np.ndarray:
+    crown = drawing.ellipse(0, 0.3, 0.3, 0.28) & (drawing.y < 0.3)
+    return crown | drawing.ellipse(0, 0.3, 0.42, 0.055)
+
+
+def _glasses(drawing: "_Drawing") -> np.ndarray:
+    region = (abs(drawing.y - 0.47) < 0.008) & (abs(drawing.across) < 0.05)  # the bridge
+    for side in (-1, 1):
+        region |= drawing.ellipse(side * EYE_OFFSET, 0.485, 0.085, 0.058)
+    return region
+
+
+def _earrings(drawing: "_Drawing") -> np.ndarray:
+    return drawing.ellipse(-0.262, 0.655, 0.018, 0.028) | drawing.ellipse(0.262, 0.655, 0.018, 0.028)
+
+
+def _necklace(drawing: "_Drawing") -> np.ndarray:
+    outer, inner = drawing.ellipse(0, 0.88, 0.15, 0.095), drawing.ellipse(0, 0.872, 0.138, 0.082)
+    return outer & ~inner & (drawing.y > 0.9)
+
+
+PARTS = {"hat": _hat, "eyeglasses": _glasses, "earring": _earrings, "necklace": _necklace}
 
 
 class _Drawing:
     """A label map, and the places of its pixels; `across` is 0 in the middle of what is being drawn."""
 
-    def __init__(self, size: int):
-        self.y, self.x = (np.mgrid[:size, :size] + 0.5) / size
+    def __init__(self, height: int, width: int):
+        rows, columns = np.mgrid[:height, :width] + 0.5
+        self.y, self.x = rows / height, columns / width
         self.across = self.x - 0.5
-        self.label_map = np.zeros((size, size), np.uint8)
+        self.label_map = np.zeros((height, width), np.uint8)
 
     def paint(self, name: str, region: np.ndarray) -> None:
         self.label_map[region] = CLASS_ID[name]

@@ -74,6 +74,17 @@ class Visit:
         runs = (*self.runs, run)[-MAX_RUNS:]
         return Visit(runs, len(runs) - 1)
 
+    def after(self, runs: tuple[Run, ...]) -> "Visit":
+        """With runs that went before, and the last of all shown."""
+        runs = (*runs, *self.runs)[-MAX_RUNS:]
+        return Visit(runs, len(runs) - 1)
+
+    def replaced(self, run: Run) -> "Visit":
+        """With another run in place of the one that is shown."""
+        runs = list(self.runs)
+        runs[self.shown] = run
+        return replace(self, runs=tuple(runs))
+
     def showing(self, run: int | None = None, image: int = 0) -> "Visit":
         """With another picture shown. ValueError where there is none, as a forged request may ask."""
         run = self.shown if run is None else run
@@ -87,9 +98,9 @@ class Visit:
 
 
 def differ_in_factors_alone(one: Settings, other: Settings) -> bool:
-    factors, maps = (one.expert_scale, other.expert_scale), (one.label_map, other.label_map)
     rest = [{**vars(each), "expert_scale": None, "label_map": None} for each in (one, other)]
-    return factors[0] != factors[1] and rest[0] == rest[1] and np.array_equal(*maps)
+    same_map = np.array_equal(one.label_map, other.label_map)  # type: ignore[arg-type]  # None equals None
+    return one.expert_scale != other.expert_scale and rest[0] == rest[1] and same_map
 
 
 def picture_file(run: Run, image: int) -> str:

@@ -114,6 +114,7 @@ def test_who_waits_is_told_and_may_cancel(open_page, app, slow):
     runs = len(app.received)
     second.click("#generate")
     second.wait_for_selector("#status .running >> text=Waiting for your turn")
+    second.wait_for_selector("#status .running >> text=one run before yours")
     second.click("#cancel")
     second.wait_for_selector("#status >> text=Cancelled.")
     first.click("#cancel")

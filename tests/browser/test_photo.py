@@ -230,7 +230,7 @@ def test_only_what_is_repainted_changes_and_one_can_go_on_from_there(page):
     page.locator("#in-place input").check()
     page.wait_for_selector("#label-editor button[name=automatic]")
     page.click("#generate")
-    page.wait_for_selector("#status .failed >> text=do not differ")
+    page.wait_for_selector("#status .failed >> text=Nothing is free to change yet")
     choose(page, "hat")
     stroke(page, (0.3, 0.2), (0.6, 0.25))
     edited = map_in(page)
@@ -253,7 +253,7 @@ def test_only_what_is_repainted_changes_and_one_can_go_on_from_there(page):
     page.click("#go-on")
     page.wait_for_function("last => document.querySelector('#label-editor .backdrop').src != last", arg=backdrop)
     page.click("#generate")
-    page.wait_for_selector("#status .failed >> text=do not differ")
+    page.wait_for_selector("#status .failed >> text=Nothing is free to change yet")
 
 
 def face_changes_after(page) -> io.BytesIO:

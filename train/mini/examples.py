@@ -41,7 +41,7 @@ def write_faces(folder: Path) -> None:
     """Draw the face of every example in its `examples.json` with the exported checkpoint."""
     pipeline = load_pipeline(str(ASSETS / "mini"))
     for example in json.loads((folder / "examples.json").read_text()):
-        label_map, _ = read_label_map(folder / example["label_map"])
+        label_map = read_label_map(folder / example["label_map"]).label_map
         generator = torch.Generator().manual_seed(SEED)
         face = pipeline(example["prompt"], label_map=label_map, generator=generator).images[0]
         (folder / example["face"]).parent.mkdir(exist_ok=True)

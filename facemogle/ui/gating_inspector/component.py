@@ -35,6 +35,7 @@ MAX_TITLE = 200
 MAX_PROMPT = 2000
 MAX_FACE_BYTES = 2**20
 SUM_TOLERANCE = 0.01  # half precision rounds each of the 20 weights
+FORGOTTEN = "forgotten"
 GLOBAL_COLOUR, GLOBAL_LINE = "#ffffff", "#969696"  # no class has them; a white line would be lost on a white page
 EXPORT_PATIENCE = 20  # seconds to wait for another visitor's export
 
@@ -84,10 +85,13 @@ class InspectedData(TypedDict):
 
 
 class GatingInspector(PageComponent):
-    """Shows an Inspected, and compares it with earlier ones of this visit. Output only."""
+    """Shows an Inspected, and compares it with earlier ones of this visit. Output only.
+
+    Given FORGOTTEN, it offers to make the run again, with the event `again`.
+    """
 
     def __init__(
-        self, value: Inspected | None = None, *, label: str = "What each expert said", elem_id: str | None = None
+        self, value: Inspected | str | None = None, *, label: str = "What each expert said", elem_id: str | None = None
     ):
         super().__init__(
             value,  # type: ignore[arg-type]
@@ -105,8 +109,8 @@ class GatingInspector(PageComponent):
     def preprocess(self, payload: Any) -> None:  # type: ignore[override]
         """Output only: what a page sends back is not looked at."""
 
-    def postprocess(self, value: Inspected | None) -> InspectedData | None:  # type: ignore[override]
-        return None if value is None else to_data(value)
+    def postprocess(self, value: Inspected | str | None) -> InspectedData | str | None:  # type: ignore[override]
+        return to_data(value) if isinstance(value, Inspected) else value
 
     def api_info(self) -> dict[str, Any]:
         return {

@@ -224,10 +224,19 @@ function watchMenu(column) {
 // --- Python -> page ------------------------------------------------------------------------------------------------
 
 function receive() {
-  if (!props.value) return;
+  if (!props.value) {
+    runs = [];
+    return show(".empty");
+  }
+  if (typeof props.value === "string") return show(".forgotten");
   runs = [readRun(props.value, (runs[0]?.number ?? 0) + 1), ...runs].slice(0, props.max_runs);
   look.step = runs[0].steps - 1;
   arrange();
+}
+
+// One of three: nothing yet, no weights of this face, or the weights.
+function show(part) {
+  for (const other of [".empty", ".forgotten", ".bench"]) form.querySelector(other).hidden = other !== part;
 }
 
 function arrange() {
@@ -240,8 +249,7 @@ function arrange() {
   controls.other.parentElement.hidden = !earlier.length;
   controls.step.max = newest.steps - 1;
   form.querySelector(".time").classList.toggle("still", newest.steps === 1);
-  form.querySelector(".empty").hidden = true;
-  form.querySelector(".bench").hidden = false;
+  show(".bench");
   shown = other ? [newest, other] : [newest];
   shown.forEach((run, i) => columns[i].show(run));
   form.querySelector(".runs").replaceChildren(...shown.map((_, i) => columns[i].root));
@@ -265,6 +273,7 @@ form.addEventListener("change", ({ target }) => {
 });
 form.addEventListener("pointerdown", ({ target }) => columns.forEach(({ menu }) => menu.contains(target) || (menu.open = false)));
 form.addEventListener("keydown", ({ key }) => key === "Escape" && columns.forEach(({ menu }) => (menu.open = false)));
+controls.again.addEventListener("click", () => trigger("again"));
 controls.play.addEventListener("click", () => (playing === null ? play() : stop()));
 controls.step.addEventListener("input", () => {
   stop();

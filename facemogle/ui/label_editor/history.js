@@ -12,6 +12,7 @@ function commit(data) {
   current = data;
   props.value = data;
   remark();
+  form.dispatchEvent(new Event("labelmap", { bubbles: true })); // other components look at the map, too
   controls.undo.disabled = !past.length;
   controls.redo.disabled = !future.length;
   setTimeout(keep, 0, data); // storage is slow; Python need not wait for it

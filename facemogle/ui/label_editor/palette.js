@@ -23,11 +23,17 @@ function tellSolo() {
   controls.all.disabled = shown() === colours.length;
 }
 
+// By keys, the lock and the eye of the chosen class alone are stops.
+function tellStops() {
+  for (const box of form.querySelectorAll(".toggle input")) box.tabIndex = Number(box.value) === chosenClass() ? 0 : -1;
+}
+
 // What one paints with is shown; where a class was shown alone, it takes its place.
 function classChosen() {
   const classId = chosenClass(), instead = shown() === 1;
   if (unseen[classId]) see((other) => other === classId || (!unseen[other] && !instead));
   tellSolo();
+  tellStops();
 }
 
 function classOfKey({ code, shiftKey }) {

@@ -30,6 +30,7 @@ function look(newZoom, newLeft, newTop) {
   sheet.style.left = `${100 * left}%`;
   sheet.style.top = `${100 * top}%`;
   controls.fit.textContent = `${Math.round(100 * zoom)}%`;
+  controls.fit.ariaLabel = `${controls.fit.textContent}, show all`;
 }
 
 // Zoom by a factor about a place, which stays where it is in the window, or comes to lie where another was.

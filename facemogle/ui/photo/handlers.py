@@ -20,6 +20,7 @@ from facemogle.parsing.cleanup import swap_sides
 from facemogle.parsing.parse import FaceParse, FaceParser, disagreement, parse_frame
 from facemogle.parsing.photos import read_photo
 from facemogle.ui import torch_thread
+from facemogle.ui.failures import plain
 from facemogle.ui.label_editor.component import laid_under
 from facemogle.ui.photo import crop as photo_crop
 from facemogle.ui.photo.crop import Square
@@ -97,8 +98,8 @@ def explained(handler: Callable[..., Iterator[Shown]]) -> Callable[..., Iterator
         try:
             yield from handler(*values)
         except Exception as error:
-            yield Shown(note=note(str(error), failed=True))
-            raise gr.Error(str(error), visible=False, print_exception=not isinstance(error, ValueError)) from error
+            yield Shown(note=note(plain(error), failed=True))
+            raise gr.Error(plain(error), visible=False, print_exception=not isinstance(error, ValueError)) from error
 
     return explaining
 

@@ -1,0 +1,44 @@
+// Keys that count anywhere on the page, the sheet that lists all, and the links that skip to its parts.
+
+const sheet = element.querySelector("dialog");
+const listening = new AbortController(); // of the document, whose listeners outlive this component
+
+const writing = ({ target }) => target.closest?.("textarea, [contenteditable], input:not([type=checkbox], [type=radio], [type=range])");
+
+const keys = {
+  "?": (event) => !writing(event) && !sheet.open && (sheet.showModal(), true),
+  Enter: (event) => {
+    const generate = document.querySelector("#generate");
+    if (!(event.ctrlKey || event.metaKey) || sheet.open || !generate || generate.inert) return false;
+    generate.click();
+    return true;
+  },
+};
+
+document.addEventListener("keydown", (event) => {
+  if (!element.isConnected) return listening.abort();
+  if (event.isComposing || event.altKey || !keys[event.key]?.(event)) return;
+  event.preventDefault();
+  event.stopPropagation();
+}, { signal: listening.signal, capture: true }); // before Gradio's own in the prompt
+
+element.querySelector(".skip").addEventListener("click", ({ target: { value } }) => {
+  if (value === "?") return sheet.showModal();
+  const place = value && document.querySelector(value);
+  place?.scrollIntoView({ block: "nearest" });
+  place?.focus();
+});
+// Gradio's own parts, as they come: a button without a name, a name where none may be, a picture that says it twice.
+function mend() {
+  for (const button of document.querySelectorAll(".image-container button:not([aria-label]):has(img)")) {
+    button.ariaLabel = "The picture, to look at in full";
+  }
+  for (const empty of document.querySelectorAll("div.empty[aria-label]:not([role])")) empty.role = "img";
+  for (const image of document.querySelectorAll("footer img[alt]:not([alt=''])")) image.alt = "";
+}
+
+const mending = new MutationObserver(() => element.isConnected ? mend() : mending.disconnect());
+mending.observe(document.body, { childList: true, subtree: true });
+mend();
+
+sheet.addEventListener("click", ({ target }) => target === sheet && sheet.close()); // beside it
