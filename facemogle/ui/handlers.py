@@ -295,7 +295,9 @@ def look_again(paint: Callable[..., Iterator[tuple]], visit: Visit) -> Iterator[
         yield views.status("It was a change of a picture that is not kept here: drop that, and change it again."), KEEP
         return
     for _, status, made in paint(Visit(), *fields_of(run.settings[0], len(run.faces))):
-        yield status, visit.replaced(made.runs[-1]) if isinstance(made, Visit) else KEEP
+        # As idle: Cancel is for the runs of Generate, and Gradio refuses to cancel what is not under way.
+        again = visit.replaced(made.runs[-1]) if isinstance(made, Visit) else KEEP
+        yield status.replace("run running", "run idle"), again
 
 
 def forget(photo: OpenPhoto | None) -> tuple:

@@ -263,7 +263,7 @@ def build(
             js=TAKE_REGION.format(map=1, last=len(inputs)), **private,
         )  # fmt: skip
         running.success(None, None, None, js=SETTLE, **private)
-        place = generate.click(
+        generate.click(
             tell_place, None, status, concurrency_limit=None, trigger_mode="multiple", **private
         )  # fmt: skip
         running.then(partial(handlers.show_checkpoint, provider), None, checkpoint, queue=False, **private)
@@ -274,7 +274,6 @@ def build(
             **private,
         )  # fmt: skip
         looking.success(show, shown, views_of_visit, queue=False, **private)
-        looking.failure(None, status, status, js=SAY_ENDED, **private)
         kept_runs.back(handlers.come_back, [visit, kept_runs], visit, queue=False, **private).then(
             show, shown, views_of_visit, queue=False, **private
         )
@@ -282,7 +281,7 @@ def build(
             show, shown, views_of_visit, queue=False, **private
         )
         # Cancel ends a run as a failure, dispatched once the page takes the next Generate; a click before that is lost.
-        cancel.click(None, None, status, js=SAY_CANCELLING, cancels=[running, place, looking], **private)
+        cancel.click(None, None, status, js=SAY_CANCELLING, cancels=[running], **private)
         running.failure(None, status, status, js=SAY_ENDED, **private)
         running.failure(handlers.last_face, visit, face, queue=False, **private)
         against.change(handlers.compare, shown, comparison, queue=False, **private)

@@ -37,7 +37,14 @@ function mend() {
   for (const image of document.querySelectorAll("footer img[alt]:not([alt=''])")) image.alt = "";
 }
 
-const mending = new MutationObserver(() => element.isConnected ? mend() : mending.disconnect());
+let soon = null; // a run changes the page ten times a second
+const mending = new MutationObserver(() => {
+  if (!element.isConnected) return mending.disconnect();
+  soon ??= setTimeout(() => {
+    soon = null;
+    mend();
+  }, 200);
+});
 mending.observe(document.body, { childList: true, subtree: true });
 mend();
 
