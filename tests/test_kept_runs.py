@@ -16,7 +16,6 @@ from facemogle.ui.kept_runs.component import KeptRuns, decode, encode
 from facemogle.ui.provider import PipelineProvider
 from facemogle.ui.templates import template_face
 from facemogle.ui.visit import MAX_RUNS, Visit
-from facemogle.ui.waiting import place
 
 FACE = template_face(size=64)
 
@@ -101,23 +100,3 @@ def test_what_others_wrote_into_the_browser_is_refused(forged):
 def test_nothing_kept_is_no_run():
     assert KeptRuns("tiny").preprocess(None) == ()
     assert len(KeptRuns("tiny").preprocess([[png(GOOD)]])) == 1
-
-
-def queue_of(*sessions: str, started: list[float] = (), usual: float | None = 4.0):
-    function = object()
-    line = SimpleNamespace(
-        queue=[SimpleNamespace(session_hash=session, fn=function) for session in sessions],
-        start_times_per_fn={function: set(started)},
-    )
-    times = {function: SimpleNamespace(avg_time=usual)} if usual else {}
-    return SimpleNamespace(event_queue_per_concurrency_id={"model": line}, process_time_per_fn=times)
-
-
-def test_the_place_in_the_queue_counts_the_run_under_way(monkeypatch):
-    monkeypatch.setattr("time.time", lambda: 103.0)
-    queue = queue_of("one", "me", started=[100.0])
-    assert place(queue, "model", "me") == (2, 1.0 + 4.0)
-    assert place(queue, "model", "one") == (1, 1.0)
-    assert place(queue, "model", "another") == (None, None)
-    assert place(queue, "no line", "me") == (None, None)
-    assert place(queue_of("me", started=[100.0], usual=None), "model", "me") == (1, None)

@@ -11,7 +11,7 @@ import numpy as np
 from starlette.middleware import Middleware
 
 from facemogle.picture_files import Settings
-from facemogle.ui import handlers, recall, views, waiting
+from facemogle.ui import handlers, recall, views
 from facemogle.ui.api import add_api
 from facemogle.ui.body_limit import BodyLimit
 from facemogle.ui.connection.component import Connection
@@ -228,10 +228,6 @@ def build(
         def run_live(request: gr.Request, *fields: Any):
             yield from handlers.generate_live(provider, latest, request.session_hash, *fields)
 
-        async def tell_place(request: gr.Request):
-            async for status in waiting.watch_place(page._queue, "model", request.session_hash):
-                yield status
-
         def stop_live(request: gr.Request):
             latest.stop(request.session_hash)
 
@@ -263,9 +259,6 @@ def build(
             js=TAKE_REGION.format(map=1, last=len(inputs)), **private,
         )  # fmt: skip
         running.success(None, None, None, js=SETTLE, **private)
-        generate.click(
-            tell_place, None, status, concurrency_limit=None, trigger_mode="multiple", **private
-        )  # fmt: skip
         running.then(partial(handlers.show_checkpoint, provider), None, checkpoint, queue=False, **private)
         running.success(show, shown, views_of_visit, queue=False, **private)
         running.success(lambda visit: visit.run, visit, kept_runs, queue=False, **private)
