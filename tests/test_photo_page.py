@@ -28,6 +28,7 @@ from facemogle.ui.photo import handlers as photos
 from facemogle.ui.photo.crop import PhotoCrop, Square
 from facemogle.ui.photo.handlers import KEEP, OpenPhoto, Parsers, Shown
 from facemogle.ui.picture_drop.component import PictureDrop, PictureFile
+from facemogle.ui.picture_strip import SIDE
 from facemogle.ui.provider import PipelineProvider
 from facemogle.ui.run import Base
 from facemogle.ui.templates import template_face
@@ -230,7 +231,7 @@ def test_a_thumbnail_shows_the_face_and_nothing_beyond_the_photo(box):
     photo = np.full((100, 200, 3), 200, np.uint8)
     photo[:, :, 0] = np.arange(200)
     thumbnail = np.asarray(photos.thumbnail_of(photo, Face(np.array(box, float), np.zeros((5, 2)), 1.0)))
-    assert thumbnail.shape == (96, 96, 3) and (thumbnail[..., 1:] == 200).all()
+    assert thumbnail.shape == (SIDE, SIDE, 3) and (thumbnail[..., 1:] == 200).all()
     columns = thumbnail[0, :, 0].astype(float)
     inside = np.clip(box, 0, (200, 100, 200, 100))[::2]
     assert columns.min() <= inside[0] + 2 and columns.max() >= min(inside[1], inside[0] + 100) - 2

@@ -1,5 +1,6 @@
 """What outlives a reload and the server, in a real browser."""
 
+import socket
 import time
 from contextlib import closing, contextmanager
 
@@ -41,6 +42,7 @@ def test_a_reload_loses_no_face(page, app):
     assert file_of(page, face_address(page)).getvalue() == picture
     assert len(app.received) == runs  # all of it without the model
 
+    page.get_by_role("tab", name="Experts").click()
     page.locator("#gating").get_by_role("button", name="Make it again, and look").click()
     assert said(page) == experts
     assert file_of(page, face_address(page)).getvalue() == picture
@@ -80,8 +82,15 @@ def test_no_more_is_kept_than_the_visit_holds(page):
     page.wait_for_selector("#kept-runs >> text=The last 8 runs are kept")
 
 
+def free_port() -> int:
+    """One that no other server takes while this one is away: Gradio's own look for theirs from 7860 on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
 @contextmanager
-def served(pipeline, port=None):
+def served(pipeline, port):
     provider = PipelineProvider("tiny: random weights", lambda: pipeline, checkpoint="tiny")
 
     def in_no_hurry(generate):
@@ -101,9 +110,10 @@ def served(pipeline, port=None):
 @pytest.mark.parametrize("in_mid_run", [False, True])
 def test_a_server_that_goes_is_missed_and_one_that_comes_back_is_met(browser, pipeline, in_mid_run):
     pipeline.register_to_config(num_inference_steps=2)
+    port = free_port()
     with closing(browser.new_context()) as context:
         page = context.new_page()
-        with served(pipeline) as url:
+        with served(pipeline, port) as url:
             page.goto(url)
             page.wait_for_selector(".checkpoint.ready")
             generate(page)
@@ -118,7 +128,7 @@ def test_a_server_that_goes_is_missed_and_one_that_comes_back_is_met(browser, pi
         page.wait_for_selector("#connection .lost", state="visible")
         assert page.eval_on_selector("#generate", "button => button.inert")
         page.locator("#prompt textarea").fill("written while it was away")
-        with served(pipeline, port=int(url.rstrip("/").rsplit(":", 1)[1])):
+        with served(pipeline, port):
             page.wait_for_selector("#connection .lost", state="hidden", timeout=20_000)
             reopened(page)
             assert file_of(page, face_address(page)).getvalue() == picture

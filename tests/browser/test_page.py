@@ -276,6 +276,7 @@ def test_a_reload_loses_no_setting(page):
     page.wait_for_function("document.querySelector('#steps input[type=number]')?.value == '4'")  # the checkpoint's own
     set_number(page, "steps", 3)
     set_number(page, "condition-scale", 0.65)
+    page.get_by_role("button", name="Advanced").click()  # it lies over the experts
     page.get_by_role("tab", name="Experts").click()
     page.locator("#expert-scales summary").click()
     page.get_by_role("slider", name="nose", exact=True).fill("2")
