@@ -28,11 +28,13 @@ element.querySelector(".skip").addEventListener("click", ({ target: { value } })
   place?.scrollIntoView({ block: "nearest" });
   place?.focus();
 });
-// Gradio's own parts, as they come: a button without a name, a name where none may be, a picture that says it twice.
+// Gradio's own parts, as they come: a button without a name, a name where none may be, a picture that says it twice, a
+// panel of a tab that scrolls and holds nothing to focus.
 function mend() {
   for (const button of document.querySelectorAll(".image-container button:not([aria-label]):has(img)")) {
     button.ariaLabel = "The picture, to look at in full";
   }
+  for (const panel of document.querySelectorAll("[role=tabpanel]:not([tabindex])")) panel.tabIndex = 0;
   for (const empty of document.querySelectorAll("div.empty[aria-label]:not([role])")) empty.role = "img";
   for (const image of document.querySelectorAll("footer img[alt]:not([alt=''])")) image.alt = "";
 }
