@@ -225,6 +225,8 @@ def test_it_is_measured_and_reported(made, checkpoint, config, monkeypatch):
 def test_training_goes_on_from_an_exported_checkpoint(checkpoint, config, run_of, tmp_path):
     further = with_phases(replace(config, folder=tmp_path / "run", start_from=checkpoint), steps=1)
     run = run_of(further)
+    (tmp_path / config.folder.name).mkdir()
+    shutil.copy(config.folder / "weights.pt", tmp_path / config.folder.name)
     before = run_of(config)
     pictures = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
     assert (run.code(pictures) - before.code(pictures)).abs().mean() < 0.02  # its weights are bfloat16
