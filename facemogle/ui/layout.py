@@ -66,6 +66,12 @@ EXCHANGE = """() => {
   document.querySelector("#exchange").textContent = `Show the ${picture ? "map" : "picture"} large`;
   if (!picture) document.querySelector("#result [role=tab]").click(); // the face is what is seen small
 }"""
+# Gradio makes what is in a tab when the tab is first shown; the experts have to be there for every run.
+OPEN_EXPERTS = """() => {
+  const tabs = [...document.querySelectorAll("#result [role=tab]")];
+  tabs.find((tab) => tab.textContent.trim() === "Experts").click();
+  requestAnimationFrame(() => tabs[0].click());
+}"""
 # The page's values, of which the last is to be the region of the map at a place among them.
 TAKE_REGION = """(...values) => {{
   const map = values[{map}];
@@ -128,7 +134,7 @@ def build(
                         )  # fmt: skip
                     with gr.Tab("Map check"):
                         fidelity = fidelity_view(elem_id="fidelity")
-                    with gr.Tab("Experts", render_children=True):  # so that it holds the runs that it was not shown
+                    with gr.Tab("Experts"):
                         inspector = GatingInspector(elem_id="gating")
                         expert_scales = ExpertScales(elem_id="expert-scales")
             exchange = gr.Button("Show the picture large", elem_id="exchange")
@@ -232,6 +238,7 @@ def build(
             latest.stop(request.session_hash)
 
         page.load(partial(handlers.watch_loading, provider), None, checkpoint, concurrency_limit=None, **private)
+        page.load(None, None, None, js=OPEN_EXPERTS, **private)
         filling = recall.wire(page, provider, fields[1:], [steps, guidance], private)
         # What a person sets while the weights load stays.
         gr.on([steps.release, guidance.release], None, None, None, cancels=[filling], **private)

@@ -100,8 +100,10 @@ def test_one_class_is_shown_alone_by_button_key_and_eye(page):
             "c => Array.from(c.getContext('2d').getImageData(0, 0, 128, 128).data.filter((_, i) => i % 4 == 3))",
         )
         seen = {NAMES[class_id] for class_id in before.ravel()[np.array(alpha) == 255]}
-        eyes = page.eval_on_selector_all("#label-editor [name=hide]", "eyes => eyes.map(eye => !eye.checked)")
-        assert {NAMES[class_id] for class_id in set(before.ravel()) if eyes[class_id]} == seen
+        eyes = page.eval_on_selector_all(
+            "#label-editor [name=hide]", "eyes => Object.fromEntries(eyes.map(eye => [eye.value, !eye.checked]))"
+        )
+        assert {NAMES[class_id] for class_id in set(before.ravel()) if eyes[str(class_id)]} == seen
         return seen
 
     before = map_in(page)

@@ -342,6 +342,7 @@ def test_a_change_picked_in_the_visit_comes_back_with_its_region(page):
     set_number(page, "strength", 1)
     page.locator("#examples button").nth(1).click()
     map_differs_from(page, label_map)
+    page.wait_for_selector("#face img", state="detached")  # the example's map is not that face's
     face_changes_after(page)
     marks = ", ".join(f"#label-editor .marks path.{name}" for name in ("unsure", "differing", "free"))
     page.wait_for_function(

@@ -158,3 +158,13 @@ def test_advanced_opens_over_the_picture_and_leaves_generate_free(page):
     set_number(page, "steps", 2)
     generate(page)
     assert box(page, "#steps")[3] <= box(page, "#generate")[1]
+
+
+def test_the_experts_hold_the_runs_that_were_made_before_they_were_looked_at(page):
+    generate(page)
+    page.fill("#prompt textarea", "a man with blue hair")
+    generate(page)
+    assert page.get_by_role("tab", name="Face").get_attribute("aria-selected") == "true"
+    page.get_by_role("tab", name="Experts").click()
+    page.wait_for_function("document.querySelectorAll('#gating select[name=other] option').length === 2")
+    assert page.locator("#gating .compare").is_visible()
