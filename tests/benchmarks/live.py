@@ -5,27 +5,18 @@ face and the one that Generate then makes of the same map, beside that of two se
 """
 
 import io
-import shutil
 import statistics
 import sys
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "browser")]
 
-from facemogle.threads import spin_shortly  # noqa: E402
-
-spin_shortly()
-
-from facemogle.checkpoints import default_settings, describe, load_parser, load_pipeline  # noqa: E402
-from facemogle.ui import layout  # noqa: E402
-from facemogle.ui.examples import load_examples  # noqa: E402
-from facemogle.ui.provider import PipelineProvider  # noqa: E402
+from served import open_page, served  # noqa: E402
 
 STROKES = 12
 PATIENCE = 40_000  # milliseconds
@@ -70,19 +61,8 @@ def difference(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def main() -> None:
-    app = layout.build(
-        PipelineProvider(describe("mini"), partial(load_pipeline, "mini"), checkpoint="mini"),
-        load_examples(ROOT / "assets" / "examples"),
-        defaults=default_settings("mini"),
-        load_parser=load_parser,
-    )
-    _, url, _ = app.launch(prevent_thread_lock=True, quiet=True, **layout.launch_options())
-    with sync_playwright() as playwright:
-        executable = shutil.which("chromium") or shutil.which("google-chrome")
-        browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox", "--disable-gpu"])
-        page = browser.new_page(viewport={"width": 1440, "height": 1000})
-        page.goto(url)
-        page.wait_for_selector(".checkpoint.ready", timeout=PATIENCE)
+    with served() as (browser, url):
+        page = open_page(browser, url)
         page.evaluate(TIMED)
         page.get_by_label("Live").check()
         page.locator("#label-editor input[name=class][value='14']").check(force=True)
@@ -91,8 +71,6 @@ def main() -> None:
         page.locator("#seed input").fill("8")
         page.locator("#seed input").blur()
         other = generate(page)
-        browser.close()
-    app.close()
     print(f"from the end of a stroke to the face: {statistics.median(times[1:]):.2f} s, the first {times[0]:.2f} s")
     print(f"from the full run's picture: {difference(quick, full):.1f}, another seed's: {difference(full, other):.1f}")
 
