@@ -1,6 +1,7 @@
 """Face-MoGLE in the browser: `python app.py`, and the entry point of a Hugging Face Space."""
 
 import argparse
+import atexit
 import os
 from collections.abc import Sequence
 from functools import cache, partial
@@ -8,9 +9,10 @@ from pathlib import Path
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio is imported
 
-from facemogle.ui.start import check_address, writable_folder
+from facemogle.ui.start import check_address
+from facemogle.ui.temp_folder import LIMIT, own_folder
 
-os.environ["GRADIO_TEMP_DIR"] = writable_folder()  # and so is this
+os.environ["GRADIO_TEMP_DIR"] = str(own_folder().path)  # and so is this
 
 import spaces  # before torch, on which it acts where there is a ZeroGPU
 
@@ -43,6 +45,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     spin_shortly()
     arguments = parse_arguments(argv)
     check_address(arguments.host, arguments.port)
+    folder = own_folder()
+    folder.limit = arguments.temp_limit
+    folder.keep_swept()
+    atexit.register(folder.remove)
     parts = {"adapter": arguments.adapter, "mogle": arguments.mogle}
     name = arguments.checkpoint or choose_checkpoint(**parts)
     provider = PipelineProvider(
@@ -85,7 +91,19 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--mcp", action="store_true", help="also serve the API as tools to AI agents, by MCP")
     add("--host", help="address to listen on (default: 127.0.0.1; 0.0.0.0 for the local network)")
     add("--port", type=port, help="port to listen on (default: the first free one from 7860)")
+    add("--temp-limit", type=gigabytes, default=LIMIT, metavar="GB",
+        help=f"what visitors' files, kept for two hours, may take of the disk (default: {LIMIT:g})")  # fmt: skip
     return parser.parse_args(argv)
+
+
+def gigabytes(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0.1 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected GB, at least 0.1, got {text[:40]!r}")
+    return value
 
 
 def port(text: str) -> int:
@@ -122,4 +140,5 @@ def gpu_seconds(visit, label_map, prompt: str, seed: int, num_images: int | None
 
 if __name__ == "__main__":
     main()
+    own_folder().remove()
     os._exit(0)  # the threads of a download would hold up the exit until it is done

@@ -4,7 +4,6 @@ import argparse
 import base64
 import io
 import json
-import os
 import socket
 from pathlib import Path
 
@@ -264,14 +263,3 @@ def test_an_address_that_cannot_be_served_gets_one_line(capsys):
     assert "--host 127.0.0.1" in one_exit(capsys, lambda: start.check_address("192.0.2.1", None))
     assert "nowhere.invalid" in one_exit(capsys, lambda: start.check_address("nowhere.invalid", 7860))
     start.check_address(None, None)
-
-
-def test_visitors_files_lie_in_a_folder_that_can_be_written(tmp_path, monkeypatch, capsys):
-    monkeypatch.delenv("GRADIO_TEMP_DIR", raising=False)
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    assert start.writable_folder() == str(tmp_path / "gradio")
-    os.rmdir(tmp_path / "gradio")
-    (tmp_path / "gradio").write_text("somebody else's")
-    assert Path(start.writable_folder()).parent == tmp_path and Path(start.writable_folder()).is_dir()
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gradio"))
-    assert "TMPDIR" in one_exit(capsys, start.writable_folder)

@@ -104,7 +104,7 @@ def build(
     """
     start = examples[0] if examples else Example(template_face(), "")
     parser, latest = load_parser and cache(load_parser), Latest()
-    with gr.Blocks(title="Face-MoGLE", analytics_enabled=False, delete_cache=(HOUR, HOUR)) as page:
+    with gr.Blocks(title="Face-MoGLE", analytics_enabled=False) as page:
         visit = gr.State(Visit(), time_to_live=HOUR)
         photo, base = gr.State(None, time_to_live=HOUR), gr.State(None, time_to_live=HOUR)
         region = Region()

@@ -1,27 +1,8 @@
-"""What may go wrong before the page is there, told in one line: its address, and the folder for visitors' files.
-
-Nothing here imports Gradio, which looks for that folder as soon as it is imported.
-"""
+"""What may go wrong with the page's address, told in one line before anything slow is imported."""
 
 import os
 import socket
 import sys
-import tempfile
-from pathlib import Path
-
-
-def writable_folder() -> str:
-    """The folder in which Gradio keeps what visitors send, or one of one's own where it belongs to somebody else."""
-    try:
-        folder = Path(os.environ.get("GRADIO_TEMP_DIR") or Path(tempfile.gettempdir(), "gradio"))
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            tempfile.TemporaryFile(dir=folder).close()
-        except OSError:
-            return tempfile.mkdtemp(prefix="gradio-")
-        return str(folder)
-    except OSError as error:  # there is no folder for temporary files at all
-        sys.exit(f"Visitors' files need a folder: {error}. Set TMPDIR, or GRADIO_TEMP_DIR, to one that can be written.")
 
 
 def check_address(host: str | None, port: int | None) -> None:
