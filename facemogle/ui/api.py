@@ -53,7 +53,7 @@ def add_api(
         condition_scale: float = 1,
         expert_scale: dict[str, float] | None = None,
         classes: str = "",
-    ) -> tuple[str, str]:
+    ) -> Iterator[tuple[str | None, str | None]]:
         """Paint a face that follows a label map, a prompt, or both.
 
         Args:
@@ -78,8 +78,11 @@ def add_api(
         steps = config.num_inference_steps if steps is None else steps
         guidance_scale = config.guidance_scale if guidance_scale is None else guidance_scale
         updates = paint(Visit(), chosen, prompt, seed, 1, steps, guidance_scale, condition_scale, expert_scale)
-        *_, (face, _, visit) = updates
-        return face, saved("gating.npz", lambda path: save_gating(path, visit.run.gating))
+        for face, _, visit in updates:
+            if isinstance(visit, Visit):
+                yield face, saved("gating.npz", partial(save_gating, record=visit.run.gating))
+            else:  # so that Gradio may end the run of a caller who has gone
+                yield None, None
 
     def parse(photo: str, whole: bool = False) -> str:
         """Read the label map of a face: find the largest in a photo, turn it upright, cut it out, and read that.

@@ -17,6 +17,7 @@ from facemogle.ui.body_limit import BodyLimit
 from facemogle.ui.connection.component import Connection
 from facemogle.ui.examples import Example, pictures_of
 from facemogle.ui.expert_scales.component import ExpertScales
+from facemogle.ui.fair_queue import Streams, make_fair
 from facemogle.ui.fidelity.view import fidelity_view
 from facemogle.ui.gating_inspector.component import GatingInspector
 from facemogle.ui.kept_runs.component import KeptRuns
@@ -306,7 +307,7 @@ def build(
                 drop, editor, prompt, in_place, photo=photo, base=base, template_prompts=prompts, private=private
             )  # fmt: skip
         add_api(provider, paint, parser, panel.parsers if panel else None, concurrency_id="model")
-    return page.queue(max_size=32)
+    return make_fair(page, concurrency_id="model")
 
 
 def launch_options() -> dict[str, Any]:
@@ -332,5 +333,5 @@ def launch_options() -> dict[str, Any]:
         "head": f"<style>{Path(__file__).with_name('page.css').read_text('utf-8')}</style>",
         "ssr_mode": False,
         "footer_links": ["api", "settings"],
-        "app_kwargs": {"middleware": [Middleware(BodyLimit)]},
+        "app_kwargs": {"middleware": [Middleware(BodyLimit), Middleware(Streams)]},
     }

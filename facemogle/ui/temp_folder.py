@@ -77,7 +77,7 @@ class TempFolder:
 
 @cache
 def own_folder() -> TempFolder:
-    """This process's, in GRADIO_TEMP_DIR or among the temporary files; exits with one line where none can be written."""
+    """This process's, in GRADIO_TEMP_DIR or among temporary files; exits with one line where none can be written."""
     given = os.environ.get("GRADIO_TEMP_DIR")
     try:
         root = Path(given, "facemogle") if given else Path(tempfile.gettempdir(), f"facemogle-{_user()}")
