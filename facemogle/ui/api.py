@@ -79,7 +79,7 @@ def add_api(
         guidance_scale = config.guidance_scale if guidance_scale is None else guidance_scale
         updates = paint(Visit(), chosen, prompt, seed, 1, steps, guidance_scale, condition_scale, expert_scale)
         for face, _, visit in updates:
-            if isinstance(visit, Visit):
+            if isinstance(visit, Visit) and visit.run and visit.run.gating:
                 yield face, saved("gating.npz", partial(save_gating, record=visit.run.gating))
             else:  # so that Gradio may end the run of a caller who has gone
                 yield None, None
