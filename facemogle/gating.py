@@ -3,6 +3,7 @@
 S steps, B images, E = 20 experts (the global one, then the 19 classes in order), (h, w) token grid.
 """
 
+import math
 import os
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ EXPERTS = ("global", *NAMES)
 NUM_EXPERTS = len(EXPERTS)
 # A label map is sampled this finely within a token, per side, to tell how much of the token a class covers.
 SAMPLES_PER_TOKEN = 16
+MAX_BYTES = 200 * 8 * NUM_EXPERTS * 64 * 64 * 4  # 200 steps, 8 images, 64x64 tokens
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,9 +130,14 @@ def save_gating(
 
 
 def load_gating(path: str | os.PathLike) -> GatingRecord:
-    """Read what save_gating wrote. FileNotFoundError, or ValueError that says what is wrong with the file."""
+    """Read what save_gating wrote. FileNotFoundError, or ValueError that says what is wrong with the file.
+
+    Arrays of more than MAX_BYTES show before their data is read: a small file may unpack to many gigabytes.
+    """
     try:
         with np.load(path, allow_pickle=False) as file:
+            _check_header(file, "weights")
+            _check_header(file, "timesteps")
             return GatingRecord(weights=file["weights"], timesteps=file["timesteps"])
     except FileNotFoundError:
         raise
@@ -139,3 +146,12 @@ def load_gating(path: str | os.PathLike) -> GatingRecord:
             f"{os.fspath(path)} is not a gating record ({error}). "
             "Write one with `python -m facemogle generate --gating gating.npz`."
         ) from error
+
+
+def _check_header(file: Any, name: str) -> None:
+    """ValueError unless an array of an open npz is of floats, and no larger than a record may be: its header tells."""
+    with file.zip.open(f"{name}.npy") as array:
+        np.lib.format.read_magic(array)
+        shape, _, dtype = np.lib.format.read_array_header_1_0(array)
+    if dtype.kind != "f" or math.prod(shape) * dtype.itemsize > MAX_BYTES:
+        raise ValueError(f"its {name} are {shape} of type {dtype}, expected floats of at most {MAX_BYTES:,} bytes")

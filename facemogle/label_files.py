@@ -16,6 +16,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from facemogle.class_orders import OWN, ClassOrder, ClassTable, class_order
 from facemogle.label_values import REMEDY, NotUnderstoodError, Values, from_grey, from_indices, from_rgb
 from facemogle.labels import ALIASES, CLASS_ID, NUM_CLASSES, PALETTE, PARSER_NAMES
+from facemogle.picture_formats import open_picture
 from facemogle.plausibility import Doubt, doubts
 
 MAX_PIXELS = 4096 * 4096
@@ -139,7 +140,7 @@ def _pixels(file: str | os.PathLike | BinaryIO) -> tuple[tuple[np.ndarray, np.nd
     """-> (H, W) integers with a palette (256, 3), or None; or (H, W, 3) colours; and whether they were turned."""
     if _is_array(file):
         return (_loaded(file), None), False
-    with Image.open(file) as picture:
+    with open_picture(file) as picture:
         _check_size(picture.width, picture.height)
         turned = picture.getexif().get(_ORIENTATION, 1) not in (0, 1)
         upright = ImageOps.exif_transpose(picture) if turned else picture
@@ -224,7 +225,7 @@ def _explained(name: str) -> Iterator[None]:
 
 def _read_part(path: Path) -> np.ndarray:
     """(H, W) bool: where it is lighter than half of its lightest pixel, which may be 255 or 1."""
-    with _explained(str(path)), Image.open(path) as picture:
+    with _explained(str(path)), open_picture(path) as picture:
         _check_size(picture.width, picture.height)
         grey = np.asarray(picture.convert("L"))
         return grey > grey.max() // 2

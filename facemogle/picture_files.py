@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
 from facemogle.labels import NAMES, NUM_CLASSES
+from facemogle.picture_formats import open_picture
 
 VERSION = 1
 # A picture may come from anyone: what it asks for must not fill the memory.
@@ -104,7 +105,7 @@ def read_settings(file: str | os.PathLike | BinaryIO) -> Settings | None:
     """
     name = getattr(file, "name", "the picture") if hasattr(file, "read") else os.fspath(file)
     try:
-        with Image.open(file) as picture:
+        with open_picture(file) as picture:
             text = picture.info.get(_SETTINGS_KEY) if picture.format == "PNG" else None
     except FileNotFoundError:
         raise

@@ -5,6 +5,9 @@ import os
 import numpy as np
 from PIL import Image, ImageOps
 
+from facemogle.picture_formats import open_picture
+
+MAX_PIXELS = 50_000_000  # a photo's
 _MIDDLE = (32, 224)  # of 0..255; between them lies what is neither dark nor light
 _SOFT = 0.05  # of the pixels in the middle at most, where transparency and colours both may mean something
 _REMEDY = "Save the region in white on black, without transparency."
@@ -17,7 +20,9 @@ def read_region(file: str | os.PathLike) -> np.ndarray:
     says nothing, or says two things at once; FileNotFoundError where there is none.
     """
     try:
-        with Image.open(file) as picture:
+        with open_picture(file) as picture:
+            if picture.width * picture.height > MAX_PIXELS:
+                raise ValueError(f"{picture.width}x{picture.height} pixels are more than 50 million. Scale it down.")
             upright = ImageOps.exif_transpose(picture)
             grey, opaque = _grey(upright), _opaque(upright)
     except FileNotFoundError:

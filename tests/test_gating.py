@@ -1,4 +1,6 @@
 import io
+import tracemalloc
+import zipfile
 
 import numpy as np
 import pytest
@@ -126,3 +128,16 @@ def test_bad_files(record, tmp_path):
     np.save(tmp_path / "array.npy", record.weights)
     with pytest.raises(ValueError, match="not a gating record"):
         load_gating(tmp_path / "array.npy")
+
+
+def test_a_small_file_that_unpacks_to_gigabytes_is_refused_unread(tmp_path):
+    tracemalloc.start()
+    with zipfile.ZipFile(tmp_path / "bomb.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, shape in (("weights", (4000, 8, 20, 64, 64)), ("timesteps", (4000,))):
+            with archive.open(f"{name}.npy", "w") as array:
+                np.lib.format.write_array_header_1_0(array, {"descr": "<f4", "fortran_order": False, "shape": shape})
+                array.write(bytes(2**20))
+    with pytest.raises(ValueError, match=r"bomb.npz is not a gating record \(its weights are \(4000, 8, 20, 64, 64\)"):
+        load_gating(tmp_path / "bomb.npz")
+    assert tracemalloc.get_traced_memory()[1] < 50e6
+    tracemalloc.stop()

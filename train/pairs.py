@@ -19,6 +19,7 @@ from PIL import Image, ImageOps
 from facemogle.class_orders import ORDERS, ClassOrder, ClassTable, class_order
 from facemogle.label_files import PARTS, Reading, part_class, read_label_map, read_parts
 from facemogle.masks import resize_nearest
+from facemogle.picture_formats import open_picture
 
 # Raised whenever `read_pair` makes other pixels of the same files, so that caches of the old ones are refused.
 PREPROCESSING = 2
@@ -125,7 +126,7 @@ def read_pair(pair: Pair, *, height: int, width: int) -> tuple[np.ndarray, np.nd
 
 def read_image(path: Path) -> Image.Image:
     """RGB, upright. ValueError names the file."""
-    with _naming(path), Image.open(path) as picture:
+    with _naming(path), open_picture(path) as picture:
         return ImageOps.exif_transpose(picture).convert("RGB")
 
 

@@ -2,17 +2,17 @@
 
 import io
 import os
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
+from facemogle.picture_formats import open_picture
+
 MAX_PIXELS = 50_000_000
 MAX_SIDE = 32_000  # OpenCV 4 warps no more
-# Not all that Pillow opens: some formats start other programs, as EPS does Ghostscript. AVIF came with Pillow 11.3.
-_FORMATS = ("AVIF", "BMP", "GIF", "HEIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
 _PHONE_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}  # HEIF's, but for AVIF's own
 _SMALLER = "Scale it down first, for instance to 4000 pixels on its longer side."
 
@@ -31,7 +31,7 @@ def read_photo(file: str | os.PathLike | BinaryIO | Image.Image) -> np.ndarray:
     """
     name = _name_of(file)
     try:
-        with nullcontext(file) if isinstance(file, Image.Image) else Image.open(file, formats=_formats()) as picture:
+        with nullcontext(file) if isinstance(file, Image.Image) else open_picture(file) as picture:
             _check_size(name, picture)
             return np.asarray(_to_rgb(name, ImageOps.exif_transpose(picture)))
     except (FileNotFoundError, PhotoError):
@@ -52,16 +52,6 @@ def _name_of(file: str | os.PathLike | BinaryIO | Image.Image) -> str:
     path = getattr(file, "filename" if isinstance(file, Image.Image) else "name", None)
     path = os.fspath(file) if isinstance(file, (str, os.PathLike)) else path
     return Path(path).name if path and isinstance(path, str) else "The photo"
-
-
-def _formats() -> list[str]:
-    """HEIC's, too, where pillow-heif is installed."""
-    Image.init()
-    with suppress(ImportError):
-        from pillow_heif import register_heif_opener
-
-        register_heif_opener()
-    return [format for format in _FORMATS if format in Image.OPEN]
 
 
 def _head(file: str | os.PathLike | BinaryIO | Image.Image) -> bytes:

@@ -1,0 +1,25 @@
+"""The one list of the formats that pictures are read in, whatever they hold."""
+
+import os
+from contextlib import suppress
+from typing import BinaryIO
+
+from PIL import Image
+
+# Not all that Pillow opens: some formats start other programs, as EPS does Ghostscript. AVIF came with Pillow 11.3.
+_FORMATS = ("AVIF", "BMP", "GIF", "HEIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
+
+
+def open_picture(file: str | os.PathLike | BinaryIO, *, formats: list[str] | None = None) -> Image.Image:
+    """Pillow's own `open`, of the formats in the list alone, or of fewer; its pixels are not decoded yet."""
+    return Image.open(file, formats=readable() if formats is None else formats)
+
+
+def readable() -> list[str]:
+    """Those that this Pillow has; HEIC's, too, where pillow-heif is installed."""
+    Image.init()
+    with suppress(ImportError):
+        from pillow_heif import register_heif_opener
+
+        register_heif_opener()
+    return [format for format in _FORMATS if format in Image.OPEN]
