@@ -2,6 +2,7 @@
 
 import argparse
 import atexit
+import logging
 import os
 from collections.abc import Sequence
 from functools import cache, partial
@@ -14,6 +15,7 @@ from facemogle.ui.temp_folder import LIMIT, own_folder
 
 os.environ["GRADIO_TEMP_DIR"] = str(own_folder().path)  # and so is this
 
+import gradio as gr
 import spaces  # before torch, on which it acts where there is a ZeroGPU
 
 from facemogle.checkpoints import (
@@ -31,7 +33,10 @@ from facemogle.checkpoints import (
 )
 from facemogle.threads import spin_shortly
 from facemogle.ui import layout
+from facemogle.ui.check import check
 from facemogle.ui.examples import load_examples
+from facemogle.ui.guard import LOOPBACK
+from facemogle.ui.health import health_route
 from facemogle.ui.photo.handlers import Parsers
 from facemogle.ui.provider import PipelineProvider
 from facemogle.ui.run import warm_up
@@ -41,7 +46,8 @@ ON_ZERO_GPU = bool(os.environ.get("SPACES_ZERO_GPU"))
 FLUX_MEMORY = 38e9  # bytes: 34 GB of weights, and what a step needs
 
 
-def main(argv: Sequence[str] | None = None) -> None:
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serve the page until it is interrupted, or try it once -> the process's exit code."""
     spin_shortly()
     arguments = parse_arguments(argv)
     check_address(arguments.host, arguments.port)
@@ -49,6 +55,27 @@ def main(argv: Sequence[str] | None = None) -> None:
     folder.limit = arguments.temp_limit
     folder.keep_swept()
     atexit.register(folder.remove)
+    log_runs()
+    page, provider = build(arguments)
+    options = layout.launch_options(
+        hosts=asked_hosts(arguments.host, share=arguments.share), routes=[health_route(provider, folder)]
+    )
+    page.launch(
+        server_name=arguments.host,
+        server_port=arguments.port,
+        share=arguments.share,
+        mcp_server=arguments.mcp,
+        prevent_thread_lock=arguments.check,
+        **options,
+    )
+    if not arguments.check:
+        return 0
+    first, *_ = load_examples(EXAMPLES)
+    return check(page, provider, first.label_map)
+
+
+def build(arguments: argparse.Namespace) -> tuple[gr.Blocks, PipelineProvider]:
+    """The page as the arguments want it, and what loads its pipeline, which has begun."""
     parts = {"adapter": arguments.adapter, "mogle": arguments.mogle}
     name = arguments.checkpoint or choose_checkpoint(**parts)
     provider = PipelineProvider(
@@ -70,13 +97,21 @@ def main(argv: Sequence[str] | None = None) -> None:
         live=not ON_ZERO_GPU,  # where every stroke would wait for a GPU
         on_gpu=spaces.GPU(duration=gpu_seconds),
     )
-    page.launch(
-        server_name=arguments.host,
-        server_port=arguments.port,
-        share=arguments.share,
-        mcp_server=arguments.mcp,
-        **layout.launch_options(),
-    )
+    return page, provider
+
+
+def asked_hosts(host: str | None, *, share: bool) -> frozenset[str] | None:
+    """The names that the page answers to; None, any, where it is to be reached from elsewhere."""
+    host = host or os.environ.get("GRADIO_SERVER_NAME") or "127.0.0.1"
+    return None if share or host not in LOOPBACK or os.environ.get("SPACE_ID") else LOOPBACK
+
+
+def log_runs() -> None:
+    """A line for every run, on the standard error output."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    logging.getLogger("facemogle.runs").addHandler(handler)
+    logging.getLogger("facemogle.runs").setLevel(logging.INFO)
 
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -91,6 +126,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--mcp", action="store_true", help="also serve the API as tools to AI agents, by MCP")
     add("--host", help="address to listen on (default: 127.0.0.1; 0.0.0.0 for the local network)")
     add("--port", type=port, help="port to listen on (default: the first free one from 7860)")
+    add("--check", action="store_true", help="try the whole path once, and exit with 0 or with what is missing")
     add("--temp-limit", type=gigabytes, default=LIMIT, metavar="GB",
         help=f"what visitors' files, kept for two hours, may take of the disk (default: {LIMIT:g})")  # fmt: skip
     return parser.parse_args(argv)
@@ -139,6 +175,6 @@ def gpu_seconds(visit, label_map, prompt: str, seed: int, num_images: int | None
 
 
 if __name__ == "__main__":
-    main()
+    code = main()
     own_folder().remove()
-    os._exit(0)  # the threads of a download would hold up the exit until it is done
+    os._exit(code)  # the threads of a download would hold up the exit until it is done

@@ -1,7 +1,7 @@
 """The page: which components there are and which handler serves which event."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 import numpy as np
 from starlette.middleware import Middleware
+from starlette.routing import Route
 
 from facemogle.picture_files import Settings
 from facemogle.ui import handlers, recall, views
@@ -20,6 +21,7 @@ from facemogle.ui.expert_scales.component import ExpertScales
 from facemogle.ui.fair_queue import Streams, make_fair
 from facemogle.ui.fidelity.view import fidelity_view
 from facemogle.ui.gating_inspector.component import GatingInspector
+from facemogle.ui.guard import LOOPBACK, Guard
 from facemogle.ui.kept_runs.component import KeptRuns
 from facemogle.ui.keys.component import Keys
 from facemogle.ui.label_editor.component import LabelEditor, Region
@@ -310,8 +312,11 @@ def build(
     return make_fair(page, concurrency_id="model")
 
 
-def launch_options() -> dict[str, Any]:
-    """What Gradio takes at launch: style, with system fonts, since the page asks nothing of the network; and bounds."""
+def launch_options(*, hosts: frozenset[str] | None = LOOPBACK, routes: Sequence[Route] = ()) -> dict[str, Any]:
+    """What Gradio takes at launch: style, with system fonts, since the page asks nothing of the network; and bounds.
+
+    hosts: the names that the page answers to, None: any. routes: of the server, beside the page's own.
+    """
     theme = gr.themes.Base(
         primary_hue="indigo",
         neutral_hue="slate",
@@ -333,5 +338,8 @@ def launch_options() -> dict[str, Any]:
         "head": f"<style>{Path(__file__).with_name('page.css').read_text('utf-8')}</style>",
         "ssr_mode": False,
         "footer_links": ["api", "settings"],
-        "app_kwargs": {"middleware": [Middleware(BodyLimit), Middleware(Streams)]},
+        "app_kwargs": {
+            "middleware": [Middleware(Guard, hosts), Middleware(BodyLimit), Middleware(Streams)],
+            "routes": list(routes),
+        },
     }

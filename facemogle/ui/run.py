@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # torch takes seconds to import, and the page need not wait f
 
     from facemogle.pipeline import FaceMoGLEPipeline
 
+log = logging.getLogger("facemogle.runs")
 PREVIEW_SHARE = 0.1  # of a run's time goes into previews, at most
 
 
@@ -121,14 +122,20 @@ def stream(
     """
     events: queue.SimpleQueue[Step | Run | Exception] = queue.SimpleQueue()
     cancelled = cancelled or threading.Event()
+    start = time.monotonic()
 
     def work() -> None:
         try:
             if cancelled.is_set():  # while it waited
                 raise Cancelled
             events.put(_run(pipeline, request, checkpoint, events, cancelled))
+            end = "made"
         except Exception as error:  # handed to the thread that reads the events
             events.put(error)
+            end = "cancelled" if isinstance(error, Cancelled) else type(error).__name__
+        # Nothing of what was said or drawn: who hosts the app reads this.
+        steps, seconds = request.num_inference_steps, time.monotonic() - start
+        log.info("%s: %d picture(s), %d steps, %.1f s since it was asked", end, request.num_images, steps, seconds)
 
     torch_thread.submit(work)
     try:
@@ -157,6 +164,7 @@ def _run(
     edit, region = request.edit, request.edit and request.edit.region
     guidance_scale = pipeline.config.guidance_scale if request.guidance_scale is None else request.guidance_scale
     seeds = [(request.seed + index) % (MAX_SEED + 1) for index in range(request.num_images)]
+    pipeline.set_progress_bar_config(disable=True)  # the page has one
     notes = _Notes()
     logger = logging.getLogger("facemogle")
     logger.addHandler(notes)
