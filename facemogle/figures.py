@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from facemogle.gating import EXPERTS
 from facemogle.labels import PALETTE
+from facemogle.whole_files import whole_file
 
 INK, PAPER, FAINT = (34, 34, 34), (255, 255, 255), (221, 221, 221)
 COLUMNS = 5
@@ -125,7 +126,8 @@ def step_frames(
 def save_animation(path: str | os.PathLike | BinaryIO, frames: list[Image.Image], *, milliseconds: int = 400) -> None:
     """Write the frames, to a path or into an open file, as a GIF that repeats without end and rests on the last one."""
     durations = [milliseconds] * (len(frames) - 1) + [4 * milliseconds]
-    frames[0].save(path, format="GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0)
+    with whole_file(path) as part:
+        frames[0].save(part, format="GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0)
 
 
 def curves(expert_means: np.ndarray, timesteps: np.ndarray, *, size: tuple[int, int] = (900, 480)) -> Image.Image:

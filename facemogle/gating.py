@@ -7,12 +7,14 @@ import math
 import os
 from contextlib import nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from facemogle.labels import NAMES, NUM_CLASSES
 from facemogle.masks import resize_nearest
+from facemogle.whole_files import whole_file
 
 EXPERTS = ("global", *NAMES)
 NUM_EXPERTS = len(EXPERTS)
@@ -125,7 +127,7 @@ def save_gating(
     """
     run: dict[str, Any] = {name: value for name, value in (("prompt", prompt), ("seed", seed)) if value is not None}
     # An open file, since numpy appends .npz to other names.
-    with open(path, "wb") if isinstance(path, (str, os.PathLike)) else nullcontext(path) as file:
+    with whole_file(path) as part, open(part, "wb") if isinstance(part, Path) else nullcontext(part) as file:
         np.savez_compressed(file, weights=record.weights, experts=EXPERTS, timesteps=record.timesteps, **run)
 
 

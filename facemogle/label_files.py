@@ -18,6 +18,7 @@ from facemogle.label_values import REMEDY, NotUnderstoodError, Values, from_grey
 from facemogle.labels import ALIASES, CLASS_ID, NUM_CLASSES, PALETTE, PARSER_NAMES
 from facemogle.picture_formats import open_picture
 from facemogle.plausibility import Doubt, doubts
+from facemogle.whole_files import whole_file
 
 MAX_PIXELS = 4096 * 4096
 # CelebAMask-HQ's files for classes 1 to 18; in this order later ones lie over earlier ones.
@@ -122,7 +123,8 @@ def write_label_map(path: str | os.PathLike | BinaryIO, label_map: np.ndarray, *
         raise ValueError(f"no class has the values {wrong[:5].tolist()}. {REMEDY}")
     picture = Image.fromarray(label_map.astype(np.uint8)).convert("L")
     picture.putpalette(PALETTE.tobytes())
-    (picture.convert("RGB") if colours else picture).save(path, format="PNG")
+    with whole_file(path) as part:
+        (picture.convert("RGB") if colours else picture).save(part, format="PNG")
 
 
 def _reading(found: Values, label_map: np.ndarray, notes: Sequence[str]) -> Reading:

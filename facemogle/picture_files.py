@@ -18,6 +18,7 @@ from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
 from facemogle.labels import NAMES, NUM_CLASSES
 from facemogle.picture_formats import open_picture
+from facemogle.whole_files import whole_file
 
 VERSION = 1
 # A picture may come from anyone: what it asks for must not fill the memory.
@@ -94,7 +95,8 @@ def write_picture(file: str | os.PathLike | BinaryIO, image: Image.Image, settin
     source_type = "trainedAlgorithmicMedia" if settings.strength is None else "compositeWithTrainedAlgorithmicMedia"
     info.add_itxt(_XMP_KEY, _XMP.format(source_type=source_type))
     info.add_itxt(_SETTINGS_KEY, json.dumps(fields, allow_nan=False))
-    image.save(file, format="PNG", pnginfo=info)
+    with whole_file(file) as part:
+        image.save(part, format="PNG", pnginfo=info)
 
 
 def read_settings(file: str | os.PathLike | BinaryIO) -> Settings | None:

@@ -1,10 +1,12 @@
-"""The one list of the formats that pictures are read in, whatever they hold."""
+"""The one list of the formats that pictures are read in, whatever they hold; and how they are written, whole."""
 
 import os
 from contextlib import suppress
 from typing import BinaryIO
 
 from PIL import Image
+
+from facemogle.whole_files import whole_file
 
 # Not all that Pillow opens: some formats start other programs, as EPS does Ghostscript. AVIF came with Pillow 11.3.
 _FORMATS = ("AVIF", "BMP", "GIF", "HEIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
@@ -23,3 +25,9 @@ def readable() -> list[str]:
 
         register_heif_opener()
     return [format for format in _FORMATS if format in Image.OPEN]
+
+
+def save_picture(picture: Image.Image, path: str | os.PathLike) -> None:
+    """In the format that the name ends in."""
+    with whole_file(path) as part:
+        picture.save(part)

@@ -32,6 +32,7 @@ from facemogle.labels import NUM_CLASSES
 from facemogle.masks import check_label_map, condition_images, resize_nearest
 from facemogle.mogle import MoGLE
 from facemogle.transformer import FaceMoGLETransformer2DModel, StepConstants
+from facemogle.whole_files import whole_file
 from facemogle.words import PromptReading, read_prompt
 
 ADAPTER_FILE = "pytorch_lora_weights.safetensors"
@@ -433,7 +434,8 @@ class FaceMoGLEPipeline(DiffusionPipeline, FluxLoraLoaderMixin):
         """The adapter of the condition tokens as a safetensors file, with its alpha in the metadata."""
         alpha = self.transformer.adapter_config.alpha
         metadata = {"format": "pt", "alpha": json.dumps(alpha)}
-        save_file(self.transformer.condition_adapter_state_dict(), path, metadata=metadata)
+        with whole_file(path) as part:
+            save_file(self.transformer.condition_adapter_state_dict(), part, metadata=metadata)
 
     def load_condition_adapter(self, path: str | Path) -> None:
         """Load the adapter of the condition tokens from a safetensors file; without an alpha in it, alpha = rank."""

@@ -126,8 +126,7 @@ def test_what_is_whole_is_not_made_again(pipeline, pairs, cache):
     (cache / "00000002.safetensors").unlink()
     with open(cache / "00000004.safetensors", "r+b") as file:
         file.truncate(100)
-    (cache / "unfinished").mkdir()
-    (cache / "unfinished" / "00000002.safetensors").write_bytes(b"left by a kill")
+    (cache / ".00000002.part.safetensors").write_bytes(b"left by a kill")
     with pytest.raises(ValueError, match="2 are missing or cut short"):
         CachedDataset(cache, model="tiny", **SIZE)
     kept = (cache / "00000000.safetensors").stat().st_mtime_ns

@@ -144,7 +144,7 @@ def test_a_full_disk_is_told_and_spares_what_is_there(tmp_path, monkeypatch):
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     usage = saving.shutil.disk_usage(tmp_path)
     monkeypatch.setattr(saving.shutil, "disk_usage", lambda folder: usage._replace(free=1000))
-    with pytest.raises(SaveError, match="it takes 40 MB, and 0 MB are free"):
+    with pytest.raises(SaveError, match="takes 40 MB, and 0 MB are free"):
         save({"weights": [torch.ones(10_000_000)]}, path)
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
 

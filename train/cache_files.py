@@ -5,10 +5,9 @@ A file gets its name, and its place in the index, only when all of it is on the 
 
 import hashlib
 import json
-import os
 import shutil
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from facemogle.pipeline import FaceMoGLEPipeline
+from facemogle.whole_files import whole_file
 from train.pairs import PREPROCESSING, Pair
 
 FORMAT = 1
@@ -78,7 +78,8 @@ def read_index(folder: Path) -> dict[str, Any]:
 
 
 def write_index(folder: Path, index: dict[str, Any]) -> None:
-    _write_whole(folder / INDEX_FILE, lambda part: part.write_text(json.dumps(index), encoding="utf-8"))
+    with whole_file(folder / INDEX_FILE) as part:
+        part.write_text(json.dumps(index), encoding="utf-8")
 
 
 def unfinished(folder: Path, index: dict[str, Any]) -> list[str]:
@@ -107,7 +108,8 @@ def require_space(folder: Path, index: dict[str, Any]) -> None:
 
 def write_rows(path: Path, tensors: dict[str, Tensor]) -> None:
     sums = {f"{name}.crc32": _checksums(rows) for name, rows in tensors.items()}
-    _write_whole(path, lambda part: save_file(tensors | sums, part))
+    with whole_file(path) as part:
+        save_file(tensors | sums, part)
 
 
 def read_rows(path: Path, **wanted: int) -> dict[str, Tensor]:
@@ -127,19 +129,3 @@ def read_rows(path: Path, **wanted: int) -> dict[str, Tensor]:
 def _checksums(rows: Tensor) -> Tensor:
     """(R, ...) -> (R,)"""
     return torch.tensor([zlib.crc32(row.contiguous().view(torch.uint8).numpy()) for row in rows])
-
-
-def _write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """The file gets its name once it is on the disk. What a kill left of another goes."""
-    parts = path.parent / "unfinished"
-    parts.mkdir(exist_ok=True)
-    try:
-        write(parts / path.name)
-        with open(parts / path.name, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(parts / path.name, path)
-    finally:
-        shutil.rmtree(parts)
-    folder = os.open(path.parent, os.O_RDONLY)
-    os.fsync(folder)
-    os.close(folder)

@@ -10,6 +10,8 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import yaml
 
+from facemogle.whole_files import whole_file
+
 
 @dataclass(frozen=True)
 class TrainingConfig:
@@ -96,7 +98,8 @@ class TrainingConfig:
             )
 
     def save(self, path: Path) -> None:
-        path.write_text(yaml.safe_dump(asdict(self), sort_keys=False))
+        with whole_file(path) as part:
+            part.write_text(yaml.safe_dump(asdict(self), sort_keys=False))
 
 
 _MANY = float(2**53)

@@ -5,7 +5,6 @@ its seed and its place in the data, so that there are no random states to keep.
 """
 
 import logging
-import os
 import shutil
 import signal
 from collections.abc import Iterator, Mapping
@@ -16,6 +15,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+from facemogle.whole_files import whole_file
 
 BEST = "best.pt"
 
@@ -38,31 +39,15 @@ def checkpoints(folder: Path) -> list[Path]:
 def save(state: dict[str, Any], path: Path) -> None:
     """SaveError where the disk is full or fails, before anything else is touched."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
     needed, free = num_bytes(state), shutil.disk_usage(path.parent).free
     try:
         if needed > free:
-            raise OSError(f"it takes {needed / 1e6:.0f} MB, and {free / 1e6:.0f} MB are free")
-        with open(part, "wb") as file:
+            raise OSError(f"{path} takes {needed / 1e6:.0f} MB, and {free / 1e6:.0f} MB are free. Make room.")
+        with whole_file(path) as part, open(part, "wb") as file:  # a path's name would be kept in it
             torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-        sync_folder(path.parent)
     except (OSError, RuntimeError) as error:  # torch's writer turns a full disk into a RuntimeError
-        part.unlink(missing_ok=True)
-        raise SaveError(
-            f"{path} could not be saved: {error}. Is the disk full? Make room; earlier checkpoints are untouched."
-        ) from error
-
-
-def sync_folder(folder: Path) -> None:
-    """Bring the names in a folder to the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        why = str(error) if isinstance(error, OSError) else f"{path} could not be written: {error}. Make room."
+        raise SaveError(f"{why} Is the disk full? Earlier checkpoints are untouched.") from error
 
 
 def num_bytes(state: Any) -> int:

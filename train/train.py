@@ -19,7 +19,9 @@ from accelerate import Accelerator
 from tqdm import tqdm
 
 from facemogle.checkpoints import CheckpointError
+from facemogle.picture_formats import save_picture
 from facemogle.pipeline import FaceMoGLEPipeline
+from facemogle.whole_files import whole_file
 from train import saving
 from train.batches import Samples
 from train.building import load_base, optional, precision
@@ -97,7 +99,7 @@ def validate(run: Run, validation: Validation, record: "Record") -> None:
     if page is not None and run.accelerator.is_main_process:
         path = run.folder / "validation" / f"step-{run.step:08d}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        page.save(path)
+        save_picture(page, path)
     record.add(validation_loss=run.validation_loss)
     if run.best is None or run.validation_loss < run.best:
         run.best = run.validation_loss
@@ -134,7 +136,8 @@ class Record:
             # Of steps after the checkpoint that the run goes on from, there will be other lines, with the same losses.
             lines = self.file.read_text().splitlines(keepends=True) if self.file.exists() else []
             whole = (line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= run.step)
-            self.file.write_text("".join(whole))
+            with whole_file(self.file) as part:
+                part.write_text("".join(whole))
         folder = {"wandb": {"dir": run.config.output}}  # tensorboard writes there by itself
         run.accelerator.init_trackers("face-mogle", config=asdict(run.config), init_kwargs=folder)
 

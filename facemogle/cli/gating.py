@@ -11,6 +11,7 @@ from facemogle.cli.arguments import CLASSES_HELP, LABEL_MAP_HELP, add_command, c
 from facemogle.gating import inside_outside, load_gating
 from facemogle.labels import NAMES
 from facemogle.parsing.photos import read_photo
+from facemogle.picture_formats import save_picture
 
 _GATING_HELP = f"""\
 {LABEL_MAP_HELP}
@@ -48,7 +49,7 @@ def run_gating(arguments: argparse.Namespace) -> None:
     if label_map is not None:
         print(ratio_table(weights, label_map))
     if arguments.curves:
-        figures.curves(record.expert_means(image=arguments.image), record.timesteps).save(arguments.out)
+        save_picture(figures.curves(record.expert_means(image=arguments.image), record.timesteps), arguments.out)
     elif arguments.animate:
         run = record.weights[:, arguments.image]
         figures.save_animation(
@@ -56,7 +57,7 @@ def run_gating(arguments: argparse.Namespace) -> None:
         )
     else:
         step = "mean over the steps" if arguments.step is None else f"step {arguments.step}"
-        figures.expert_grid(weights, face=face, label_map=label_map, title=step).save(arguments.out)
+        save_picture(figures.expert_grid(weights, face=face, label_map=label_map, title=step), arguments.out)
     print(arguments.out)
 
 

@@ -29,6 +29,7 @@ from facemogle.cli.arguments import (
 from facemogle.gating import GatingRecord, save_gating
 from facemogle.parsing.photos import read_photo
 from facemogle.picture_files import MAX_SEED, Settings, read_settings, write_picture
+from facemogle.picture_formats import save_picture
 from facemogle.region_files import read_region
 
 _GENERATE_HELP = f"""\
@@ -130,7 +131,7 @@ def run_generate(arguments: argparse.Namespace) -> None:
         if path.suffix.lower() == ".png":
             write_picture(path, image, replace(settings, height=image.height, width=image.width))
         else:
-            image.save(path)
+            save_picture(image, path)
         print(path)
         if result.gating is not None:
             records.append(result.gating)

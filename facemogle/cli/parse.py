@@ -11,6 +11,7 @@ from facemogle.cli.arguments import LABEL_MAP_HELP, PICTURE_ENDINGS, add_command
 from facemogle.faces import parse_face
 from facemogle.label_files import write_label_map
 from facemogle.parsing.cleanup import swap_sides
+from facemogle.picture_formats import save_picture
 
 _PARSE_HELP = f"""\
 the face is found in the photo, turned upright and cut out as the generator expects it, 512x512, and a parser says of
@@ -107,8 +108,8 @@ def _parse_file(arguments: argparse.Namespace, photo: Path, outputs: dict[str, P
         print(f"{photo.name}: {note}", file=sys.stderr)
     write_label_map(outputs["--out"], swap_sides(parse.label_map) if arguments.swap_sides else parse.label_map)
     if "--crop-out" in outputs:
-        Image.fromarray(parse.crop).save(outputs["--crop-out"])
+        save_picture(Image.fromarray(parse.crop), outputs["--crop-out"])
     if "--confidence" in outputs:
-        Image.fromarray(np.round(parse.confidence * 255).astype(np.uint8)).save(outputs["--confidence"])
+        save_picture(Image.fromarray(np.round(parse.confidence * 255).astype(np.uint8)), outputs["--confidence"])
     for path in outputs.values():
         print(path)
