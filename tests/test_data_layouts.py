@@ -183,6 +183,7 @@ TABLES = {
     },
     "metadata.jsonl": '{"file_name": "0.jpg", "text": "a woman"}\n\n{"file_name": "9.jpg", "text": "nobody"}\n',
     "Metadata.csv": "file_name,text\n0.jpg,a woman\n",
+    "captions.csv": 'image;caption\n0.jpg;"a woman"\n',
     "captions.tsv": "image\tcaption\nface/0.jpg\ta woman\n",
     "face/metadata.jsonl": '{"file_name": "0.jpg", "prompt": "a woman"}',
     "captions/captions.json": {"0.jpg": {"captions": [WOMAN]}},
@@ -209,6 +210,7 @@ def test_captions_are_taken_from_every_form(file, tmp_path):
         ('[{"picture": "0.jpg"}]', "a record has picture"),
         ('["a woman"]', "it holds"),
         ("[]", "it is empty"),
+        ('{"images": [3], "annotations": [4]}', "it is empty"),
         ("3", "it holds 3"),
         ('{"0.jpg": "a woman"', "line 1"),
     ],
@@ -308,6 +310,16 @@ def test_the_surer_of_two_masks_is_taken_and_the_other_told_of(tmp_path, capsys)
 def test_the_right_folder_is_found_or_named(tmp_path):
     one = write(tmp_path / "one", {f"a/b/{path}": what for path, what in TWO.items()})
     assert learned(one) == NO_TEXT
+    other = write(
+        tmp_path / "other", faces_and_masks("train/{}.jpg") | {"train/metadata.csv": b"file,text\n0.jpg,a man"}
+    )
+    assert learned(other) == {"0": (MAN,), "1": ()}
+    flat = write(tmp_path / "flat", faces_and_masks("{}.jpg", "masks/{}.png") | {"results/0.jpg": "face-cmyk.jpg"})
+    assert learned(flat) == NO_TEXT
+    helen = write(tmp_path / "helen", faces_and_masks("{}_image.jpg", "{}_label.png"))
+    assert learned(helen) == {"0_image": (), "1_image": ()}
+    parted = write(tmp_path / "parted", {"7.jpg": "face.jpg", "7_": "parts", "7.txt": b"a man"})
+    assert learned(parted) == {"7": (MAN,)}
     parts = {f"{part}/{path}": what for part in ("train", "val") for path, what in TWO.items()}
     two = write(tmp_path / "two", parts)
     with pytest.raises(ValueError, match=r"2 folders of faces with masks: .*train, .*val. Name one"):

@@ -127,8 +127,8 @@ def _read_table(file: Path) -> _Found:
         elif file.suffix.lower() == ".jsonl":
             entries = list(_records([json.loads(line) for line in text.splitlines() if line.strip()]))
         else:
-            dialect = "excel-tab" if "\t" in text.partition("\n")[0] else "excel"
-            entries = list(_records(csv.DictReader(io.StringIO(text), dialect=dialect)))
+            delimiter = max(",;\t", key=text.partition("\n")[0].count)
+            entries = list(_records(csv.DictReader(io.StringIO(text), delimiter=delimiter)))
         if not entries:
             raise ValueError("it is empty")
     except (ValueError, RecursionError, csv.Error) as error:
@@ -167,10 +167,10 @@ def _records(records: Iterable[Any]) -> Iterator[tuple[str, list[str]]]:
 
 def _joined(images: Sequence[Any], annotations: Sequence[Any]) -> Iterator[dict]:
     """COCO's annotations, each with its image's file."""
-    files = {image["id"]: image["file_name"] for image in images if {"id", "file_name"} <= set(image)}
+    files = {image.get("id"): image.get("file_name") for image in images if isinstance(image, dict)}
     for annotation in annotations:
-        if isinstance(annotation, dict) and annotation.get("image_id") in files:
-            yield {"file_name": files[annotation["image_id"]]} | annotation
+        if isinstance(annotation, dict) and files.get(annotation.get("image_id")):
+            yield {**annotation, "file_name": files[annotation["image_id"]]}
 
 
 def _texts(value: Any, where: str) -> list[str]:

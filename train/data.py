@@ -1,6 +1,7 @@
 """Faces, label maps and captions for training, read one by one; and a check of a whole folder of them.
 
-`python -m train.data check ROOT` reads everything once, and lists by file name what cannot be used or looks wrong.
+`python -m train.data check ROOT` reads everything once, lists by file name what cannot be used or looks wrong, and says
+which folders and files it took for what.
 H, W: pixels.
 """
 
@@ -258,7 +259,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m train.data", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     command = commands.add_parser("check", help="read everything once and list what is wrong")
-    command.add_argument("root", type=Path, help="the folder of face/, mask/ and text/, or CelebAMask-HQ's")
+    command.add_argument("root", type=Path, help="faces, masks, captions; see train/README.md")
     command.add_argument("--ids", type=Path, metavar="FILE", help="only these: a text file of names, one a line")
     command.add_argument("--classes", metavar="NAME", help=CLASSES_HELP)
     arguments = parser.parse_args(argv)

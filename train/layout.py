@@ -131,6 +131,10 @@ def _look(root: Path) -> _Place:
     faces, masks = first(IMAGE_FOLDERS, IMAGE_SUFFIXES), first(MASK_FOLDERS, MASK_SUFFIXES)
     if faces is None and any(_pictures_in(root)):
         faces = root
+    if faces is None and masks is not None:  # then of any name, where no other could be meant
+        others = [child for child in folders if child != masks and _plain(child.name) not in CAPTION_FOLDERS]
+        others = [child for child in others if any(True for _ in Walk(child, IMAGE_SUFFIXES))]
+        faces = others[0] if len(others) == 1 else None
     if masks is None and faces is not None and any(map(_is_marked, _pictures_in(faces))):
         masks = faces
     return _Place(root, faces, masks)
