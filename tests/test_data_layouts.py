@@ -155,13 +155,13 @@ def test_a_list_of_names_may_be_of_files(listed, encoding, tmp_path, capsys):
 
 
 def test_links_are_followed_but_not_in_circles(tmp_path):
-    root = write(tmp_path / "data", TWO | {"store/1.jpg": "face.jpg"})
+    root = write(tmp_path / "data", TWO | {"store/1.jpg": "face.jpg", "other/2.jpg": "face.jpg"})
     (root / "face" / "1.jpg").unlink()
     (root / "face" / "part1").symlink_to("../store")
     (root / "face" / "again").symlink_to(root / "store")
     (root / "face" / "round").symlink_to(root)
     (root / "mask" / "round").symlink_to(".")
-    assert learned(root) == NO_TEXT
+    assert learned(root) == NO_TEXT and main(["check", str(root)]) == 0
     (root / "linked").symlink_to(root / "face")
     (root / "face").rename(tmp_path / "elsewhere")
     (root / "linked").unlink()
