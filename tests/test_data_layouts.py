@@ -243,7 +243,7 @@ def test_a_table_of_something_else_is_no_error_but_said(tmp_path, capsys, caplog
         (("\u4e00\u4e2a\u5973\u4eba".encode("gb18030"), b"a man"), "captions cannot be read"),
     ],
 )
-def test_captions_that_would_teach_nonsense_fail_the_check(captions, problem, tmp_path, capsys):
+def test_captions_that_would_teach_nonsense_fail_the_check(captions, problem, tmp_path, capsys, caplog):
     root = write(tmp_path, TWO | {f"text/{number}.txt": text for number, text in enumerate(captions)})
     assert main(["check", str(root)]) == 1
     (line,) = (line for line in capsys.readouterr().out.splitlines() if f"txt: {problem}" in line)
@@ -251,6 +251,9 @@ def test_captions_that_would_teach_nonsense_fail_the_check(captions, problem, tm
     if problem == "captions cannot be read":
         with pytest.raises(ValueError, match=r"0.txt is no text in UTF-8.*Save it as plain text"):
             find_pairs(root)
+    else:
+        find_pairs(root)
+        assert ("have garbled captions" in caplog.text) == (problem == "garbled caption")
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "cp1252"])

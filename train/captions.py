@@ -200,6 +200,8 @@ def _shown(value: Any) -> str:
 
 def is_garbled(caption: str) -> bool:
     """Whether it holds what no person wrote: replacement or control characters, or UTF-8 read in another encoding."""
+    if caption.isascii() and caption.isprintable():
+        return False
     if "\ufffd" in caption or any(category(each) == "Cc" and not each.isspace() for each in caption):
         return True
     try:

@@ -17,6 +17,7 @@ from facemogle.label_files import Reading, read_label_map, read_parts
 from facemogle.masks import resize_nearest
 from facemogle.parsing.photos import PhotoError, read_photo
 from facemogle.text_files import read_text
+from train.captions import is_garbled
 from train.layout import Files, find_files
 from train.names import in_order, name_of
 
@@ -47,7 +48,8 @@ def find_pairs(
 
     ids: these alone, in this order ("7" and "00007" are the same); ValueError where one of them lacks face or mask.
     classes: what the values of the label maps mean, where that is not ours; see class_orders.
-    Without ids, faces without mask are left out, with a warning. ValueError where no pair is left.
+    Without ids, faces without mask are left out. This is warned of, as are garbled captions, and none at all.
+    ValueError where no pair is left, or a file of captions cannot be read.
     """
     files = find_files(Path(root))
     captions = files.captions
@@ -68,7 +70,10 @@ def find_pairs(
         )
     if not captions.texts:
         logger.warning(f"The faces in {root} are learned without captions: {captions.source}.")
-    return [pair_of(files, face, order) for face in faces]
+    pairs = [pair_of(files, face, order) for face in faces]
+    if garbled := sum(any(map(is_garbled, pair.captions)) for pair in pairs):
+        logger.warning(f"{garbled} faces in {root} have garbled captions. `python -m train.data check` lists them.")
+    return pairs
 
 
 def pair_of(files: Files, face: str, order: ClassOrder | None) -> Pair:
