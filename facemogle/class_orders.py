@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from facemogle.labels import ALIASES, CLASS_ID, LEFT_RIGHT_PAIRS, NAMES, NUM_CLASSES, PARSER_NAMES
+from facemogle.text_files import read_text
 
 NO_CLASS = 255
 OWN = "celebamask-hq"
@@ -104,8 +105,7 @@ def _order_of_text(text: str, files: bool) -> ClassOrder:
     if name[:1] in ("{", "["):
         return _order_of_content(text, "the table")
     if files and os.path.isfile(text):
-        with open(text, encoding="utf-8-sig", errors="replace") as file:
-            return _order_of_content(file.read(100_000), text)
+        return _order_of_content(read_text(text)[:100_000], text)
     raise ValueError(f"{text[:80]!r} is no class order{' and no file' if files else ''}. {_EXPECTED}")
 
 

@@ -15,7 +15,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from facemogle.class_orders import OWN, ClassOrder, ClassTable, class_order
 from facemogle.label_values import REMEDY, NotUnderstoodError, Values, from_grey, from_indices, from_rgb
-from facemogle.labels import ALIASES, CLASS_ID, NUM_CLASSES, PALETTE, PARSER_NAMES
+from facemogle.labels import ALIASES, CLASS_ID, NAMES, NUM_CLASSES, PALETTE, PARSER_NAMES
 from facemogle.picture_formats import open_picture
 from facemogle.plausibility import Doubt, doubts
 from facemogle.whole_files import whole_file
@@ -24,7 +24,8 @@ MAX_PIXELS = 4096 * 4096
 # CelebAMask-HQ's files for classes 1 to 18; in this order later ones lie over earlier ones.
 PARTS = PARSER_NAMES["segformer"][1:]
 _PLAIN = ("class ids", "class ids behind a palette", "the palette's colours", "parts")
-_PART_FILE = re.compile(rf"(.+)_({'|'.join(PARTS)})\.(?:png|bmp|jpe?g)", re.IGNORECASE)
+_PART = re.compile(rf"(.+)_({'|'.join((*PARTS, *NAMES[1:]))})", re.IGNORECASE)
+_PART_SUFFIXES = (".png", ".bmp", ".jpg", ".jpeg")
 _ORIENTATION = 274  # EXIF
 
 
@@ -64,8 +65,10 @@ def read_label_map(file: str | os.PathLike | BinaryIO, *, classes: ClassTable | 
     if isinstance(file, (str, os.PathLike)) and (parts := parts_in(Path(file))):
         return read_parts(parts)
     with _explained(str(name)):
-        pixels, turned = _pixels(file)
+        pixels, turned, lossy = _pixels(file)
         found = _values(*pixels, order)
+        if lossy and found.how.startswith("class ids"):
+            raise NotUnderstoodError(f"is a JPEG of class ids, which JPEG changes. {REMEDY}")
     notes = ["It is turned upright, as its EXIF mark says."] if turned else []
     return _reading(found, found.order.ids[found.values], notes)
 
@@ -94,8 +97,10 @@ def parts_in(path: Path) -> list[tuple[Path, int]]:
     folder, wanted = (path, None) if path.is_dir() else (path.parent, path.name)
     found: dict[str, dict[int, Path]] = {}
     for name in sorted(os.listdir(folder)):
-        if (match := _PART_FILE.fullmatch(name)) and wanted in (None, match[1]):
-            found.setdefault(match[1], {})[part_class(match[2])] = folder / name
+        stem, suffix = os.path.splitext(name)
+        part = part_of(stem) if suffix.lower() in _PART_SUFFIXES and not name.startswith(".") else None
+        if part and wanted in (None, part[0]):
+            found.setdefault(part[0], {})[part[1]] = folder / name
     if len(found) > 1:
         names = sorted(found)
         raise ValueError(f"{path} holds the parts of {len(found)} faces. Name one of them, as in {path / names[0]}.")
@@ -106,9 +111,10 @@ def parts_in(path: Path) -> list[tuple[Path, int]]:
     return [(part, class_id) for parts in found.values() for class_id, part in sorted(parts.items())]
 
 
-def part_class(part: str) -> int:
-    """ "eye_g" -> 3."""
-    return CLASS_ID[ALIASES.get(part.lower(), part.lower())]
+def part_of(name: str) -> tuple[str, int] | None:
+    """ "00007_eye_g" -> ("00007", 3): whose part it is, and the class, by CelebAMask-HQ's word or ours; else None."""
+    match = _PART.fullmatch(name)
+    return (match[1], CLASS_ID[ALIASES.get(match[2].lower(), match[2].lower())]) if match else None
 
 
 def write_label_map(path: str | os.PathLike | BinaryIO, label_map: np.ndarray, *, colours: bool = False) -> None:
@@ -138,15 +144,15 @@ def _reading(found: Values, label_map: np.ndarray, notes: Sequence[str]) -> Read
     return Reading(label_map, found.off, how, tuple(said), doubts(found.values, found.order))
 
 
-def _pixels(file: str | os.PathLike | BinaryIO) -> tuple[tuple[np.ndarray, np.ndarray | None], bool]:
-    """-> (H, W) integers with a palette (256, 3), or None; or (H, W, 3) colours; and whether they were turned."""
+def _pixels(file: str | os.PathLike | BinaryIO) -> tuple[tuple[np.ndarray, np.ndarray | None], bool, bool]:
+    """-> (H, W) integers with a palette (256, 3), or None; or (H, W, 3) colours; whether they were turned; a JPEG's."""
     if _is_array(file):
-        return (_loaded(file), None), False
+        return (_loaded(file), None), False, False
     with open_picture(file) as picture:
         _check_size(picture.width, picture.height)
         turned = picture.getexif().get(_ORIENTATION, 1) not in (0, 1)
         upright = ImageOps.exif_transpose(picture) if turned else picture
-        return _pixels_of(upright), turned
+        return _pixels_of(upright), turned, picture.format in ("JPEG", "MPO")
 
 
 def _pixels_of(picture: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
@@ -226,11 +232,14 @@ def _explained(name: str) -> Iterator[None]:
 
 
 def _read_part(path: Path) -> np.ndarray:
-    """(H, W) bool: where it is lighter than half of its lightest pixel, which may be 255 or 1."""
+    """(H, W) bool: where it is over half of its largest value, which may be 255 or 1, of any colour or depth."""
     with _explained(str(path)), open_picture(path) as picture:
         _check_size(picture.width, picture.height)
-        grey = np.asarray(picture.convert("L"))
-        return grey > grey.max() // 2
+        values, palette = _pixels_of(picture)
+        if palette is not None and (palette[values] != palette[values[0, 0]]).any():
+            values = palette[values]
+        values = values.max(2) if values.ndim == 3 else values
+        return values > values.max() // 2
 
 
 def _size(array: np.ndarray) -> str:

@@ -116,3 +116,12 @@ def test_decoded_size_is_capped(tmp_path):
 def test_only_class_ids_are_written(wrong, tmp_path):
     with pytest.raises(ValueError, match=r"label_map must be|Class ids are"):
         write_label_map(tmp_path / "map.png", wrong)
+
+
+def test_a_jpeg_of_class_ids_is_refused_also_where_all_its_values_are_classes(tmp_path):
+    label_map = np.arange(64, dtype=np.uint8).repeat(64).reshape(64, 64) // 6
+    for mode in ("L", "RGB"):
+        Image.fromarray(label_map).convert(mode).save(tmp_path / "map.jpg", quality=85)
+        assert np.asarray(Image.open(tmp_path / "map.jpg")).max() < 19
+        with pytest.raises(ValueError, match=r"map.jpg is a JPEG of class ids, which JPEG changes\. .*Save the map"):
+            read_label_map(tmp_path / "map.jpg")

@@ -108,7 +108,7 @@ def test_a_cache_of_other_code_weights_or_files_is_refused(pipeline, pairs, cach
     pipeline.text_encoder = None
     CachedDataset(cache, model="tiny", **SIZE, pipeline=pipeline.to(torch.bfloat16))  # what is not there cannot differ
     monkeypatch.setattr("train.cache_files.PREPROCESSING", 0)
-    with pytest.raises(ValueError, match="preprocessing 2, not 0"):
+    with pytest.raises(ValueError, match="preprocessing 3, not 0"):
         CachedDataset(cache, model="tiny", **SIZE)
     with pytest.raises(ValueError, match="holds no cache"):
         CachedDataset(cache.parent, model="tiny", **SIZE)

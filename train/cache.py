@@ -209,7 +209,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """-> the exit code: 0, 2 after an error of the user's, 130 after Ctrl+C."""
     parser = argparse.ArgumentParser(prog="python -m train.cache", description=(__doc__ or "").split("\n")[0])
     add = parser.add_argument
-    add("--data", type=Path, required=True, metavar="ROOT", help="face/, mask/ and text/, or CelebAMask-HQ's folders")
+    add("--data", type=Path, required=True, metavar="ROOT", help="faces, masks, captions; see train/README.md")
     add("--checkpoint", default="mini", help="whose encoders to use (default: mini)")
     add("--out", type=Path, required=True, metavar="FOLDER", help="where the cache is, or will be")
     add("--size", type=_size, metavar="HxW", help="of the pictures (default: the checkpoint's)")

@@ -1,6 +1,7 @@
 """Faces, label maps and captions for training, read one by one; and a check of a whole folder of them.
 
-`python -m train.data check ROOT` reads everything once, and lists by file name what cannot be used or looks wrong.
+`python -m train.data check ROOT` reads everything once, lists by file name what cannot be used or looks wrong, and says
+which folders and files it took for what.
 H, W: pixels.
 """
 
@@ -23,13 +24,15 @@ from tqdm import tqdm
 
 from facemogle.class_orders import ClassTable, class_order
 from facemogle.labels import NAMES, NUM_CLASSES, mirror
+from train.captions import Captions, is_garbled
+from train.layout import find_files
+from train.names import in_order
 from train.pairs import (
     CLASSES_HELP,
     Pair,
     check_shapes,
-    find_files,
     find_pairs,
-    in_order,
+    pair_of,
     read_ids,
     read_image,
     read_masks,
@@ -45,7 +48,7 @@ DOUBTS = {
     "sides": "left and right swapped",
     "no face": "mask that is no face",
 }
-TOLERABLE = ("no skin", "sides")
+TOLERABLE = ("sides",)
 
 logger = logging.getLogger(__name__)
 
@@ -149,6 +152,7 @@ class Report:
     """What `check` found."""
 
     pairs: int = 0
+    layout: list[tuple[str, str]] = field(default_factory=list)  # what was taken for what, in rows
     findings: list[Finding] = field(default_factory=list)
     counts: dict[str, Counter] = field(default_factory=dict)
 
@@ -161,7 +165,7 @@ class Report:
         for finding in self.findings:
             yield f"{finding.file}: {finding.problem}" + (f" ({finding.detail})" if finding.detail else "")
         problems = Counter((finding.usable, finding.problem) for finding in self.findings)
-        rows = [("pairs", str(self.pairs))]
+        rows = [*self.layout, ("pairs", str(self.pairs))]
         rows += [
             (problem, f"{count}{'' if usable else ', unusable'}")
             for (usable, problem), count in sorted(problems.items())
@@ -181,24 +185,39 @@ def check(root: Path, *, ids: Sequence[str] | None = None, classes: ClassTable |
     """
     order = None if classes is None else class_order(classes)
     files = find_files(Path(root))
-    report = Report()
+    report = Report(layout=files.rows)
     if ids is None:
-        pairs = [files.pair(key, order) for key in sorted(files.images.keys() & files.masks.keys(), key=in_order)]
-        for key in sorted(files.images.keys() ^ files.masks.keys(), key=in_order):
-            alone = files.images.get(key) or files.masks[key][0]
-            report.findings.append(Finding(alone, "face without mask" if key in files.images else "mask without face"))
+        pairs = [pair_of(files, face, order) for face in sorted(files.images.keys() & files.masks.keys(), key=in_order)]
+        without = sorted(files.images.keys() - files.masks.keys(), key=in_order)
+        report.findings += [Finding(files.images[face], "face without mask") for face in without]
+        report.findings += [Finding(path, *problem) for path, problem in files.refused.items()]
     else:
         pairs = find_pairs(Path(root), ids=ids, classes=order)
     report.pairs = len(pairs)
-    if not files.captions:
-        report.findings.append(Finding(Path(root), "no captions", "neither text.json nor text/", usable=True))
+    report.findings += _of_captions(Path(root), files.captions, pairs)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        examined = pool.map(_examine, pairs, [bool(files.captions)] * len(pairs))
+        examined = pool.map(_examine, pairs, [bool(files.captions.texts)] * len(pairs))
         for findings, facts in tqdm(examined, total=len(pairs), unit="face", disable=None):
             report.findings += findings
             for what, values in facts.items():
                 report.counts.setdefault(what, Counter()).update(values)
     return report
+
+
+def _of_captions(root: Path, captions: Captions, pairs: Sequence[Pair]) -> Iterator[Finding]:
+    """What is wrong with the captions of all, and what nobody should learn from."""
+    yield from (Finding(path, "captions cannot be read", why) for path, why in captions.unreadable)
+    if not captions.texts and not captions.unreadable:
+        yield from (Finding(place, "captions of no face here") for place in captions.strangers)
+        yield Finding(root, "no captions", captions.source, usable=True)
+    for pair in pairs:
+        if garbled := [caption for caption in pair.captions if is_garbled(caption)]:
+            yield Finding(captions.files[pair.name], "garbled caption", f"{pair.name}: {garbled[0][:60]!a}")
+    captioned = [pair for pair in pairs if pair.captions]
+    if len(captioned) > 1 and len(set().union(*(pair.captions for pair in captioned))) == 1:
+        only = captioned[0].captions[0]
+        detail = f"all {len(captioned)} faces have {only[:60]!r}, which teaches no words"
+        yield Finding(captions.files[captioned[0].name], "one caption for all", detail)
 
 
 def _examine(pair: Pair, expect_captions: bool) -> tuple[list[Finding], dict[str, list[Any]]]:
@@ -240,7 +259,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m train.data", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     command = commands.add_parser("check", help="read everything once and list what is wrong")
-    command.add_argument("root", type=Path, help="the folder of face/, mask/ and text/, or CelebAMask-HQ's")
+    command.add_argument("root", type=Path, help="faces, masks, captions; see train/README.md")
     command.add_argument("--ids", type=Path, metavar="FILE", help="only these: a text file of names, one a line")
     command.add_argument("--classes", metavar="NAME", help=CLASSES_HELP)
     arguments = parser.parse_args(argv)

@@ -1,35 +1,30 @@
-"""Folders of faces, label maps and captions: which files belong together, and reading them.
+"""Faces with their label maps and captions, matched by name, and reading them.
 
-Told from the folders of ROOT: MM-CelebA-HQ (face/, mask/, and text.json or text/), CelebAMask-HQ as published
-(CelebA-HQ-img/, CelebAMask-HQ-mask-anno/), or faces, masks and captions under the other names below. H, W: pixels.
+Which folders and files are what, layout.py tells. H, W: pixels.
 """
 
-import json
 import logging
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from facemogle.class_orders import ORDERS, ClassOrder, ClassTable, class_order
-from facemogle.label_files import PARTS, Reading, part_class, read_label_map, read_parts
+from facemogle.label_files import Reading, read_label_map, read_parts
 from facemogle.masks import resize_nearest
-from facemogle.picture_formats import open_picture
+from facemogle.parsing.photos import PhotoError, read_photo
+from facemogle.text_files import read_text
+from train.captions import is_garbled
+from train.layout import Files, find_files
+from train.names import in_order, name_of
 
 # Raised whenever `read_pair` makes other pixels of the same files, so that caches of the old ones are refused.
-PREPROCESSING = 2
+PREPROCESSING = 3
 
-IMAGE_FOLDERS = ("face", "image", "images", "CelebA-HQ-img")
-MASK_FOLDERS = ("mask", "masks", "CelebAMask-HQ-mask-anno")
-CAPTION_FOLDERS = ("text", "celeba-caption")
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 CLASSES_HELP = f"the order of the masks' classes where it is not ours: {', '.join(ORDERS)}, or a table in a file"
-MASK_SUFFIXES = (".png", ".bmp")  # a JPEG changes class ids
 
 logger = logging.getLogger(__name__)
 
@@ -38,38 +33,12 @@ logger = logging.getLogger(__name__)
 class Pair:
     """One sample on disk."""
 
-    name: str  # of the face's file, without its ending
+    name: str  # of the face's file, without its ending; with its folders where two have the same
     image: Path
-    masks: tuple[Path, ...]  # one label map file, or CelebAMask-HQ's parts in class order
+    masks: tuple[Path, ...]  # one label map file, or parts of a face in class order
     captions: tuple[str, ...]  # all there are; () where there is none
+    parts: tuple[int, ...] = ()  # the class of each of the masks, where they are parts
     order: ClassOrder | None = None  # of the classes in a label map file, where it is not ours
-
-
-class Files(NamedTuple):
-    """What a data folder holds, by name; numbers without leading zeros. `captions` are () where all are empty."""
-
-    images: dict[str, Path]
-    masks: dict[str, tuple[Path, ...]]
-    captions: dict[str, tuple[str, ...]]
-
-    def pair(self, key: str, order: ClassOrder | None = None) -> Pair:
-        image = self.images[key]
-        return Pair(image.stem, image, self.masks[key], self.captions.get(key, ()), order)
-
-
-def find_files(root: Path) -> Files:
-    """ValueError where a folder is missing, or two files claim one name."""
-    images: dict[str, Path] = {}
-    for path in _walk(_folder(root, IMAGE_FOLDERS, "faces"), IMAGE_SUFFIXES):
-        if (other := images.setdefault(_key(path.stem), path)) != path:
-            raise ValueError(f"{other} and {path} are two faces of one name. Remove or rename one of them.")
-    masks: dict[str, dict[int, Path]] = {}
-    for path in _walk(_folder(root, MASK_FOLDERS, "masks"), MASK_SUFFIXES):
-        name, class_id = _part_of(path)
-        if (other := masks.setdefault(_key(name), {}).setdefault(class_id, path)) != path:
-            raise ValueError(f"{other} and {path} are two masks of one name. Remove or rename one of them.")
-    in_class_order = {key: tuple(parts[class_id] for class_id in sorted(parts)) for key, parts in masks.items()}
-    return Files(images, in_class_order, _find_captions(root))
 
 
 def find_pairs(
@@ -79,35 +48,50 @@ def find_pairs(
 
     ids: these alone, in this order ("7" and "00007" are the same); ValueError where one of them lacks face or mask.
     classes: what the values of the label maps mean, where that is not ours; see class_orders.
-    Without ids, faces without mask are left out, with a warning. ValueError where no pair is left.
+    Without ids, faces without mask are left out. This is warned of, as are garbled captions, and none at all.
+    ValueError where no pair is left, or a file of captions cannot be read.
     """
     files = find_files(Path(root))
+    captions = files.captions
+    if captions.unreadable:
+        raise ValueError(captions.unreadable[0][1])
+    order = None if classes is None else class_order(classes)
     complete = files.images.keys() & files.masks.keys()
-    keys = sorted(complete, key=in_order) if ids is None else [_key(name) for name in ids]
-    if missing := [key for key in keys if key not in complete]:
-        raise ValueError(f"{root} has no face or no mask for {len(missing)} of the ids, such as {missing[:5]}.")
-    if not keys:
+    faces = sorted(complete, key=in_order) if ids is None else _chosen(root, files, ids)
+    if not faces:
+        why = next((f" ({path} is a {problem}, {more})" for path, (problem, more) in files.refused.items() if more), "")
         raise ValueError(
             f"No face in {root} has a mask of its own name: there are {len(files.images)} faces and "
-            f"{len(files.masks)} masks. Name the mask of 7.jpg 7.png."
+            f"{len(files.masks) + len(files.refused)} masks{why}. Name the mask of 7.jpg 7.png."
         )
-    if ids is None and (alone := len(files.images) - len(keys)):
+    if ids is None and (alone := len(files.images) - len(faces)):
         logger.warning(
             f"{alone} faces in {root} have no mask and are left out. `python -m train.data check` lists them."
         )
-    order = None if classes is None else class_order(classes)
-    return [files.pair(key, order) for key in keys]
+    if not captions.texts:
+        logger.warning(f"The faces in {root} are learned without captions: {captions.source}.")
+    pairs = [pair_of(files, face, order) for face in faces]
+    if garbled := sum(any(map(is_garbled, pair.captions)) for pair in pairs):
+        logger.warning(f"{garbled} faces in {root} have garbled captions. `python -m train.data check` lists them.")
+    return pairs
+
+
+def pair_of(files: Files, face: str, order: ClassOrder | None) -> Pair:
+    masks = files.masks[face]
+    return Pair(face, files.images[face], masks.files, files.captions.texts.get(face, ()), masks.parts, order)
 
 
 def read_ids(path: Path) -> list[str]:
-    """A text file of names, one a line."""
-    return [line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines() if line.strip()]
+    """A text file of names, one a line, in any encoding, with or without the faces' endings and folders."""
+    return [line.strip() for line in read_text(path).splitlines() if line.strip()]
 
 
-def in_order(key: str) -> tuple[bool, int, str]:
-    """To sort keys by: numbers in numeric order, then names."""
-    number = key.isascii() and key.isdigit()
-    return not number, len(key) if number else 0, key
+def _chosen(root: Path, files: Files, ids: Sequence[str]) -> list[str]:
+    found = {name: files.names.find(name_of(name)) for name in ids}
+    missing = [name for name, match in found.items() if match is None or match.face not in files.masks]
+    if missing:
+        raise ValueError(f"{root} has no face or no mask for {len(missing)} of the ids, such as {missing[:5]}.")
+    return [match.face for name in ids if (match := found[name]) is not None]
 
 
 def read_pair(pair: Pair, *, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
@@ -125,17 +109,17 @@ def read_pair(pair: Pair, *, height: int, width: int) -> tuple[np.ndarray, np.nd
 
 
 def read_image(path: Path) -> Image.Image:
-    """RGB, upright. ValueError names the file."""
-    with _naming(path), open_picture(path) as picture:
-        return ImageOps.exif_transpose(picture).convert("RGB")
+    """RGB, upright, as read_photo makes it of whatever people have. ValueError names the file."""
+    with _naming(path):
+        return Image.fromarray(read_photo(path))
 
 
 def read_masks(pair: Pair) -> Reading:
     """The label map at the files' own size, and how it was read. ValueError names the file."""
     with _naming(pair.masks[0]):
-        if not _part_of(pair.masks[0])[1]:
+        if not pair.parts:
             return read_label_map(pair.masks[0], classes=pair.order)
-        return read_parts([(path, _part_of(path)[1]) for path in pair.masks])
+        return read_parts(list(zip(pair.masks, pair.parts, strict=True)))
 
 
 def check_shapes(pair: Pair, image: Image.Image, label_map: np.ndarray) -> None:
@@ -148,53 +132,13 @@ def check_shapes(pair: Pair, image: Image.Image, label_map: np.ndarray) -> None:
         )
 
 
-def _folder(root: Path, names: Sequence[str], what: str) -> Path:
-    for name in names:
-        if (root / name).is_dir():
-            return root / name
-    raise ValueError(f"{root} has no folder of {what}: expected one of {', '.join(f'{name}/' for name in names)}.")
-
-
-def _walk(folder: Path, suffixes: tuple[str, ...]) -> Iterator[Path]:
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            if name.lower().endswith(suffixes) and not name.startswith("."):
-                yield Path(parent, name)
-
-
-def _key(name: str) -> str:
-    return name.lstrip("0") or "0" if name.isascii() and name.isdigit() else name
-
-
-def _part_of(path: Path) -> tuple[str, int]:
-    """A mask's file -> name of its face, and the class of a part; 0 for a whole label map."""
-    name, _, part = path.stem.partition("_")
-    return (name, part_class(part)) if name.isdigit() and part in PARTS else (path.stem, 0)
-
-
-def _find_captions(root: Path) -> dict[str, tuple[str, ...]]:
-    file = root / "text.json"
-    if file.is_file():
-        try:
-            content = json.loads(file.read_text(encoding="utf-8"))
-            texts = {name: [each] if isinstance(each, str) else list(map(str, each)) for name, each in content.items()}
-        except (OSError, ValueError, AttributeError, TypeError) as error:
-            raise ValueError(f"{file} must map each face's file to a list of captions: {error}") from error
-    else:
-        folders = [root / name for name in CAPTION_FOLDERS if (root / name).is_dir()]
-        paths = [path for folder in folders[:1] for path in _walk(folder, (".txt",))]
-        texts = {path.name: path.read_text(encoding="utf-8-sig", errors="replace").splitlines() for path in paths}
-    return {
-        _key(Path(name).stem): tuple(caption.strip() for caption in lines if caption.strip())
-        for name, lines in texts.items()
-    }
-
-
 @contextmanager
 def _naming(path: Path) -> Iterator[None]:
     """Whatever goes wrong with a file becomes a ValueError that names it."""
     try:
         yield
+    except PhotoError as error:  # says what, but not where
+        raise ValueError(f"{path.parent}/{error}") from error
     except Exception as error:  # PIL fails on broken files in ways beyond listing
         message = str(error) or type(error).__name__
         raise ValueError(message if str(path) in message else f"{path} cannot be read: {message}") from error
