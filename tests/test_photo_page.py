@@ -27,6 +27,7 @@ from facemogle.ui.label_editor.component import Region, decode, encode
 from facemogle.ui.photo import handlers as photos
 from facemogle.ui.photo.crop import PhotoCrop, Square
 from facemogle.ui.photo.handlers import KEEP, OpenPhoto, Parsers, Shown
+from facemogle.ui.photo.held import Held
 from facemogle.ui.picture_drop.component import PictureDrop, PictureFile
 from facemogle.ui.picture_strip import SIDE
 from facemogle.ui.provider import PipelineProvider
@@ -511,7 +512,7 @@ def test_a_face_made_from_words_alone_can_be_changed(provider):
 
 
 def test_a_photo_without_a_crop_has_nothing_to_read_again():
-    photo = OpenPhoto("me.jpg", ASTRONAUT, ())
+    photo = OpenPhoto("me.jpg", Held(ASTRONAUT), ())
     (told,) = photos.read_again(PARSERS, photo, "other", True)
     assert told.menu["info"].startswith("other: likewise.") and told._replace(menu=KEEP) == Shown()
     assert list(photos.swap(photo, FACE)) == []

@@ -24,6 +24,7 @@ from facemogle.ui.examples import Example, load_examples
 from facemogle.ui.label_editor.component import decode
 from facemogle.ui.live import Latest
 from facemogle.ui.photo.handlers import OpenPhoto
+from facemogle.ui.photo.held import Held
 from facemogle.ui.provider import PipelineProvider, describe
 from facemogle.ui.run import Base, Step, estimate, picture_size
 from facemogle.ui.suggestions import toggle_phrase
@@ -368,7 +369,7 @@ def test_the_face_is_compared_with_the_run_before_or_with_the_photo(provider):
     first = visit_of(provider, steps=1)
     second = visit_of(provider, steps=1, seed=9, visit=first)
     crop = Image.new("RGB", (32, 32), "red")
-    photo = OpenPhoto("me.jpg", np.zeros((32, 32, 3), np.uint8), (), base=Base(crop, FACE))
+    photo = OpenPhoto("me.jpg", Held(np.zeros((32, 32, 3), np.uint8)), (), base=Base(crop, FACE))
     red = crop.resize(first.face.size)
     before, after = handlers.compare(second, photo, handlers.PHOTO)
     assert (before, after) == (red, second.face)

@@ -7,10 +7,10 @@ from pathlib import Path
 import gradio as gr
 import numpy as np
 from gradio_client import Client, handle_file
-from PIL import Image
 
 from facemogle.gating import load_gating
 from facemogle.label_files import read_label_map, write_label_map
+from facemogle.parsing.photos import read_photo
 from facemogle.ui.provider import PipelineProvider
 
 
@@ -25,7 +25,7 @@ def check(page: gr.Blocks, provider: PipelineProvider, label_map: np.ndarray) ->
             write_label_map(Path(folder) / "map.png", label_map)
             file = handle_file(Path(folder) / "map.png")
             face, gating = client().predict(file, "", 0, 2, None, 1, None, "", api_name="/generate")
-        if np.ptp(np.asarray(Image.open(face))) == 0:
+        if np.ptp(read_photo(face)) == 0:
             raise ValueError("the picture is all of one colour")
         load_gating(gating)
         return face, gating

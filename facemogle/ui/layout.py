@@ -308,6 +308,16 @@ def build(
             panel.wire(
                 drop, editor, prompt, in_place, photo=photo, base=base, template_prompts=prompts, private=private
             )  # fmt: skip
+
+        def leave(request: gr.Request):
+            sessions = page.state_holder.session_data  # whose states Gradio keeps for an hour more
+            left = (
+                sessions[request.session_hash].state_data.get(photo._id) if request.session_hash in sessions else None
+            )
+            if left is not None:
+                left.held.let_go()
+
+        page.unload(leave)
         add_api(provider, paint, parser, panel.parsers if panel else None, concurrency_id="model")
     return make_fair(page, concurrency_id="model")
 

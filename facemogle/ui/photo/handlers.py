@@ -24,6 +24,7 @@ from facemogle.ui.failures import plain
 from facemogle.ui.label_editor.component import laid_under
 from facemogle.ui.photo import crop as photo_crop
 from facemogle.ui.photo.crop import Square
+from facemogle.ui.photo.held import Held
 from facemogle.ui.picture_drop.component import PictureFile
 from facemogle.ui.picture_strip import SIDE, strip
 from facemogle.ui.run import Base
@@ -66,7 +67,7 @@ class OpenPhoto:
     """
 
     name: str
-    pixels: np.ndarray
+    held: Held
     faces: tuple[Face, ...]
     parser: str = ""
     face: int | None = None
@@ -74,6 +75,10 @@ class OpenPhoto:
     parse: FaceParse | None = None
     before: FaceParse | None = None
     base: Base | None = None
+
+    @property
+    def pixels(self) -> np.ndarray:
+        return self.held.pixels
 
 
 class Shown(NamedTuple):
@@ -119,7 +124,7 @@ def open_picture(
         return
     yield Shown(note=note(f"Looking for faces in {file.name} …"))
     pixels = within(read_photo(file.opened()), KEPT_SIDE)
-    photo = OpenPhoto(file.name, pixels, tuple(torch_thread.call(find_faces, pixels)))
+    photo = OpenPhoto(file.name, Held(pixels), tuple(torch_thread.call(find_faces, pixels)))
     yield Shown(prompt="" if prompt in template_prompts else KEEP)
     if photo.faces:
         yield from _read(parsers, _framed(photo, 0), parser, clean)
