@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 import numpy as np
 from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
 
 from facemogle.picture_files import Settings
 from facemogle.ui import handlers, recall, views
@@ -310,7 +311,9 @@ def build(
 
 
 def launch_options() -> dict[str, Any]:
-    """What Gradio takes at launch: style, with system fonts, since the page asks nothing of the network; and bounds."""
+    """What Gradio takes at launch: style, with system fonts, since the page asks nothing of the network; and what all
+    requests pass: Gradio compresses its own scripts and not the page, which holds all of ours.
+    """
     theme = gr.themes.Base(
         primary_hue="indigo",
         neutral_hue="slate",
@@ -332,5 +335,5 @@ def launch_options() -> dict[str, Any]:
         "head": f"<style>{Path(__file__).with_name('page.css').read_text('utf-8')}</style>",
         "ssr_mode": False,
         "footer_links": ["api", "settings"],
-        "app_kwargs": {"middleware": [Middleware(BodyLimit)]},
+        "app_kwargs": {"middleware": [Middleware(BodyLimit), Middleware(GZipMiddleware, compresslevel=6)]},
     }
