@@ -32,6 +32,7 @@ from facemogle.ui.prompt_notes import component as prompt_notes
 from facemogle.ui.provider import PipelineProvider
 from facemogle.ui.suggestions import suggestion_list, toggle_phrase
 from facemogle.ui.templates import template_face
+from facemogle.ui.turns.component import MODEL, Pace, Turns, turn
 from facemogle.ui.visit import Visit
 
 HEADLINE = "# Face-MoGLE\nPaint a label map, type a prompt, see the face, and what each expert said to it."
@@ -40,7 +41,7 @@ HOUR = 3600
 
 # Status in, status out, in the page alone: the server says nothing of a request before its turn, if it refuses it, or
 # once it is cancelled. A run that fails says why, so that one that ends while it seems to run was refused or cancelled.
-_WAITING = json.dumps(views.status("Waiting for your turn …", running=True))
+_WAITING = json.dumps(views.status("Waiting for your turn …", waiting=True))
 _REFUSED = json.dumps(views.status("Not started. If many are waiting, try again in a minute.", failed=True))
 _CANCELLING = json.dumps(views.status("Cancelling …", running=True))
 _CANCELLED = json.dumps(views.status("Cancelled."))
@@ -104,13 +105,14 @@ def build(
     painting that answers at once. on_gpu wraps the one function that runs the model, as `spaces.GPU` does.
     """
     start = examples[0] if examples else Example(template_face(), "")
-    parser, latest = load_parser and cache(load_parser), Latest()
+    parser, latest, pace = load_parser and cache(load_parser), Latest(), Pace()
     with gr.Blocks(title="Face-MoGLE", analytics_enabled=False, delete_cache=(HOUR, HOUR)) as page:
         visit = gr.State(Visit(), time_to_live=HOUR)
         photo, base = gr.State(None, time_to_live=HOUR), gr.State(None, time_to_live=HOUR)
         region = Region()
         Keys(elem_id="keys")
         Connection(elem_id="connection")
+        turns = Turns(elem_id="turns")
         with gr.Row(elem_id="head"):
             gr.Markdown(HEADLINE)
             checkpoint = gr.HTML()
@@ -205,7 +207,7 @@ def build(
         inputs, shown = [*fields, in_place, strength, base, region], [visit, photo, against]
         views_of_visit = [face, variations, comparison, fidelity, inspector, history, editor, base, go_on]
         private: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-        show, paint = partial(handlers.show, provider, parser), on_gpu(partial(handlers.generate, provider))
+        show, paint = partial(handlers.show, provider, parser), pace.timed(on_gpu(partial(handlers.generate, provider)))
 
         def pick(visit: Visit, event: gr.EventData):
             return *handlers.pick_example(examples, visit, event.index), views.status(HINT)
@@ -235,6 +237,9 @@ def build(
         def run_live(request: gr.Request, *fields: Any):
             yield from handlers.generate_live(provider, latest, request.session_hash, *fields)
 
+        def tell_turn(request: gr.Request):
+            return turn(page._queue, pace, request.session_hash)
+
         def stop_live(request: gr.Request):
             latest.stop(request.session_hash)
 
@@ -262,8 +267,9 @@ def build(
         # The page serves listeners in order, so that every other word comes after this one.
         generate.click(None, [status, seed, keep], [status, seed], js=BEGIN, **private)
         generate.click(stop_live, None, None, queue=False, **private)
+        turns.ask(tell_turn, None, turns, queue=False, **private)
         running = generate.click(
-            paint, [visit, *inputs], [face, status, visit], concurrency_limit=1, concurrency_id="model",
+            paint, [visit, *inputs], [face, status, visit], concurrency_limit=1, concurrency_id=MODEL,
             js=TAKE_REGION.format(map=1, last=len(inputs)), **private,
         )  # fmt: skip
         running.success(None, None, None, js=SETTLE, **private)
@@ -271,7 +277,7 @@ def build(
         running.success(show, shown, views_of_visit, queue=False, **private)
         running.success(lambda visit: visit.run, visit, kept_runs, queue=False, **private)
         looking = inspector.again(
-            partial(handlers.look_again, paint), visit, [status, visit], concurrency_limit=1, concurrency_id="model",
+            partial(handlers.look_again, paint), visit, [status, visit], concurrency_limit=1, concurrency_id=MODEL,
             **private,
         )  # fmt: skip
         looking.success(show, shown, views_of_visit, queue=False, **private)
@@ -306,7 +312,7 @@ def build(
             panel.wire(
                 drop, editor, prompt, in_place, photo=photo, base=base, template_prompts=prompts, private=private
             )  # fmt: skip
-        add_api(provider, paint, parser, panel.parsers if panel else None, concurrency_id="model")
+        add_api(provider, paint, parser, panel.parsers if panel else None, concurrency_id=MODEL)
     return page.queue(max_size=32)
 
 

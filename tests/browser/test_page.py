@@ -106,16 +106,25 @@ def test_cancel_leaves_the_page_usable(page, app, slow):
 
 
 def test_who_waits_is_told_and_may_cancel(open_page, app, slow):
-    first, second = open_page(), open_page()
+    first, second, third = open_page(), open_page(), open_page()
+    generate(first)  # whose time is the estimate
     open_advanced(first)
     set_number(first, "steps", 50)
     first.click("#generate")
     first.wait_for_selector("#status >> text=Step")
     runs = len(app.received)
     second.click("#generate")
-    second.wait_for_selector("#status .running >> text=Waiting for your turn")
+    told = "#status .running >> text=/^Waiting for your turn: {} before you, about [1-9][0-9]* s.$/"
+    second.wait_for_selector(told.format(1))
+    third.click("#generate")
+    third.wait_for_selector(told.format(2))
     second.click("#cancel")
     second.wait_for_selector("#status >> text=Cancelled.")
+    third.wait_for_selector(told.format(1))
+    third.click("#cancel")
+    third.wait_for_selector("#status >> text=Cancelled.")
+    second.wait_for_timeout(1500)
+    assert second.locator("#status").inner_text() == "Cancelled."
     first.click("#cancel")
     first.wait_for_selector("#status >> text=Cancelled.")
     app.pace = 0
