@@ -1,7 +1,9 @@
 """How long those who wait for the model are told to wait."""
 
+import gradio as gr
+
 from facemogle.ui.turns import component
-from facemogle.ui.turns.component import Pace
+from facemogle.ui.turns.component import Pace, turn
 
 
 def test_runs_that_came_to_their_end_tell_how_long_the_next_ones_take(monkeypatch):
@@ -27,3 +29,8 @@ def test_runs_that_came_to_their_end_tell_how_long_the_next_ones_take(monkeypatc
     assert pace.left(3) == 4.5
     now += 50
     assert pace.left(3) == 4  # the present one takes longer than others did
+
+
+def test_before_the_first_run_nobody_waits():
+    with gr.Blocks() as page:
+        assert turn(page._queue, Pace(), "a session") == ""

@@ -45,7 +45,7 @@ class Pace:
         return timing
 
     def left(self, runs: int) -> float | None:
-        """Seconds until so many runs are through, the present one among them; None before the first has been."""
+        """Seconds until so many runs are through, the present one among them; None before one has been."""
         if not self._seconds:
             return None
         each, since = statistics.median(self._seconds), time.monotonic() - self._start
@@ -54,9 +54,9 @@ class Pace:
 
 def turn(queue: Any, pace: Pace, session: str | None) -> str:
     """What a session is told that waits in Gradio's queue; "" where it has no run there."""
-    line = queue.event_queue_per_concurrency_id[MODEL]
-    before = next((line.current_concurrency + rank for rank, event in enumerate(line.queue)
-                   if event.session_hash == session), 0)  # fmt: skip
+    line = queue.event_queue_per_concurrency_id.get(MODEL)  # None before the first run of all
+    sessions = [event.session_hash for event in line.queue] if line else []
+    before = line.current_concurrency + sessions.index(session) if session in sessions else 0
     if not before:
         return ""
     seconds = pace.left(before)
