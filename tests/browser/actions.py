@@ -43,6 +43,8 @@ def press(page, name: str) -> None:
 
 def set_number(page, name: str, value: int | str) -> None:
     field = page.locator(f"#{name} input[type=number]")
+    if field.is_hidden():
+        open_advanced(page)
     field.fill(str(value))
     field.blur()
 

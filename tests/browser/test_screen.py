@@ -153,11 +153,42 @@ def test_an_expert_picks_its_class_and_is_steered_beside_the_map(page):
     assert "NaN" not in page.locator("#gating").inner_text()
 
 
-def test_advanced_opens_over_the_picture_and_leaves_generate_free(page):
+def test_advanced_opens_over_the_picture_and_moves_nothing(page):
+    fixed = ("#seed", "#generate", "#advanced > button", "#examples button")
+    places = [box(page, each) for each in fixed]
     open_advanced(page)
-    set_number(page, "steps", 2)
-    generate(page)
+    assert [box(page, each) for each in fixed] == places
     assert box(page, "#steps")[3] <= box(page, "#generate")[1]
+
+
+LAYERS = {  # what opens it -> what then lies over the page
+    "#advanced > button": "#steps",
+    "#words summary": "#words .listed",
+    ".checkpoint summary": ".checkpoint .about",
+    "#label-editor .menu summary": "#label-editor .menu [role=group]",
+}
+
+
+@pytest.mark.parametrize("opener", LAYERS)
+def test_what_opens_over_the_page_shuts_by_escape_and_by_a_press_elsewhere(page, opener):
+    opener, layer = page.locator(opener).first, page.locator(LAYERS[opener]).first
+    assert layer.is_hidden()
+    opener.click()
+    layer.locator("button, input, p").first.focus()
+    layer.click(position={"x": 3, "y": 3})
+    assert layer.is_visible()
+    page.keyboard.press("Escape")
+    layer.wait_for(state="hidden")
+    assert opener.evaluate("one => one === document.activeElement")
+    opener.click()
+    layer.wait_for()
+    page.locator("#prompt textarea").click()
+    layer.wait_for(state="hidden")
+    assert page.evaluate("document.activeElement.tagName") == "TEXTAREA"
+    opener.click()
+    layer.wait_for()
+    opener.click()
+    layer.wait_for(state="hidden")
 
 
 def test_the_experts_hold_the_runs_that_were_made_before_they_were_looked_at(page):

@@ -1,4 +1,4 @@
-"""The page by keyboard: links that skip to its parts, Ctrl+Enter, and a sheet of all shortcuts."""
+"""The page by keyboard: links that skip to its parts, Ctrl+Enter, a sheet of all shortcuts, and a way out by Escape."""
 
 from pathlib import Path
 
@@ -10,6 +10,7 @@ SHEET = {  # what is done, by which keys
     "Anywhere": {
         "Generate": ["Ctrl+Enter"],
         "This sheet": ["?"],
+        "Shut what is open over the page": ["Escape"],
     },
     "On the map": {
         "Brush, eraser, fill": ["B", "E", "F"],
@@ -39,7 +40,7 @@ class Keys(PageComponent):
             elem_id=elem_id,
             html_template=(_HERE / "keys.html").read_text("utf-8"),
             css_template=(_HERE / "keys.css").read_text("utf-8"),
-            js_on_load=(_HERE / "keys.js").read_text("utf-8"),
+            js_on_load="\n".join((_HERE / script).read_text("utf-8") for script in ("layers.js", "keys.js")),
             apply_default_css=False,
             places=[
                 {"name": "the map", "selector": "#label-editor canvas"},

@@ -13,6 +13,7 @@ const keys = {
     generate.click();
     return true;
   },
+  Escape: () => !sheet.open && leaveLayers(),
 };
 
 document.addEventListener("keydown", (event) => {
@@ -21,6 +22,7 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
   event.stopPropagation();
 }, { signal: listening.signal, capture: true }); // before Gradio's own in the prompt
+document.addEventListener("pointerdown", ({ target }) => element.isConnected && shutLayers(target), { signal: listening.signal, capture: true });
 
 element.querySelector(".skip").addEventListener("click", ({ target: { value } }) => {
   if (value === "?") return sheet.showModal();
