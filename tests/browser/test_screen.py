@@ -82,6 +82,46 @@ def test_a_phone_paints_generates_and_swaps_by_touch(open_page):
     on_screen(page, "#face img", "#label-editor canvas")
 
 
+@pytest.mark.parametrize("width", [360, 320])
+def test_nothing_of_a_narrow_phone_sticks_out_or_scrolls_sideways(open_page, width):
+    page = open_page(viewport={"width": width, "height": 780}, has_touch=True, is_mobile=True)
+    generate(page)
+    for tab in (None, "Face", "Before, after", "Map check", "Experts"):
+        if tab == "Face":
+            page.locator("#exchange").tap()
+        if tab:
+            page.get_by_role("tab", name=tab).tap()
+        # But for the rows of classes and of small pictures, which a finger moves.
+        astray = page.evaluate(
+            """() => Array.from(document.querySelectorAll("body *"))
+                .filter(one => one.checkVisibility() && !one.closest(".classes, .strip, #keys, [hidden], svg"))
+                .filter(one => {
+                    const { left, right, width } = one.getBoundingClientRect();
+                    const scrolls = ["auto", "scroll"].includes(getComputedStyle(one).overflowX);
+                    return (width > 1 && (left < 0 || right > innerWidth + 0.5))
+                        || (scrolls && one.scrollWidth > one.clientWidth + 1);
+                })
+                .map(one => one.outerHTML.slice(0, 120))"""
+        )
+        assert astray == [], tab
+
+
+@pytest.mark.parametrize("size", [*DESKS, PHONE], ids=str)
+def test_an_expert_is_seen_whole_in_its_tab(open_page, size):
+    page = open_page(viewport=dict(zip(("width", "height"), size, strict=True)))
+    generate(page)
+    if size == PHONE:
+        page.locator("#exchange").click()
+    page.get_by_role("tab", name="Experts").click()
+    page.wait_for_selector("#gating .card:nth-of-type(20) b:not(:empty)")
+    page.locator("#gating .card").nth(2).click()
+    panel = box(page, "#result [role=tabpanel]:has(#gating)")
+    for part in (".named", ".picture"):
+        assert box(page, f"#gating .large {part}")[3] <= panel[3] + 1
+    heights = page.locator("#gating .named button").evaluate_all("all => all.map(one => one.offsetHeight)")
+    assert len(set(heights)) == 1  # none takes two lines
+
+
 def test_before_a_face_there_is_a_sample_and_an_example_starts_afresh(page):
     generate(page)
     page.wait_for_selector("#label-editor .backdrop:not([hidden])")
