@@ -165,6 +165,11 @@ def generate(provider: PipelineProvider, visit: Visit, *fields: Any) -> Iterator
         raise gr.Error(plain(error), visible=False, print_exception=not isinstance(error, ValueError)) from error
 
 
+def join(visit: Visit, made: Visit) -> tuple[Visit, None]:
+    """(a visit as it is now, with the run that just ended; nothing made): much may have come to pass since it began."""
+    return visit.added(made.runs[-1]), None
+
+
 def generate_live(provider: PipelineProvider, latest: Latest, visitor: str | None, *fields: Any) -> Iterator[tuple]:
     """Yield (picture, status) of a single picture in few steps, unless a newer stroke takes its place."""
     if provider.loading or provider.failure:

@@ -51,6 +51,13 @@ SETTLE = """(...values) => {
   for (const note of document.querySelectorAll("#photo .note.failed")) note.hidden = true;
   return values;
 }"""
+# A press on Generate waits in between, see keys/hold.js.
+FILLING = """(...values) => {
+  document.dispatchEvent(new Event("facemogle:filling"));
+  return values;
+}"""
+FILLED = '() => { document.dispatchEvent(new Event("facemogle:filled")); }'
+SETTLE_FILLING = f"(...values) => ({FILLING})(...({SETTLE})(...values))"
 BEGIN = f"""(status, seed, keep) => [
   status.includes("running") ? status : {_WAITING},
   keep ? seed : Math.floor(Math.random() * {handlers.DRAWN_SEEDS}),
@@ -109,6 +116,7 @@ def build(
     with gr.Blocks(title="Face-MoGLE", analytics_enabled=False, delete_cache=(HOUR, HOUR)) as page:
         visit = gr.State(Visit(), time_to_live=HOUR)
         photo, base = gr.State(None, time_to_live=HOUR), gr.State(None, time_to_live=HOUR)
+        made = gr.State(None, time_to_live=HOUR)  # what a run left that just ended
         region = Region()
         Keys(elem_id="keys")
         Connection(elem_id="connection")
@@ -249,9 +257,10 @@ def build(
         # What a person sets while the weights load stays.
         gr.on([steps.release, guidance.release], None, None, None, cancels=[filling], **private)
         started = [visit, editor, base, in_place, sample]
-        start_from.pick(pick, visit, [*started, prompt, status], queue=False, js=SETTLE, **private).then(
-            show, shown, views_of_visit, queue=False, **private
-        )
+        filled = start_from.pick(
+            pick, visit, [*started, prompt, status], queue=False, js=SETTLE_FILLING, **private
+        ).then(show, shown, views_of_visit, queue=False, **private)  # fmt: skip
+        filled.then(None, None, None, js=FILLED, **private)
         words.pick(pick_phrase, prompt, prompt, queue=False, **private)
         read_prompt = partial(prompt_notes.read, provider)
         listening: dict[str, Any] = {"queue": False, "trigger_mode": "always_last", **private}
@@ -260,22 +269,24 @@ def build(
         notes.replace(take_prompt, None, prompt, queue=False, **private)
         notes.wear(add_part, editor, editor, queue=False, **private)
         dice.click(handlers.roll_seed, None, seed, queue=False, **private)
-        drop.restore(
+        filled = drop.restore(
             restore, [drop, visit], [*started, status, *fields[1:]], queue=False, trigger_mode="multiple",
-            cancels=[filling], **private,
+            cancels=[filling], js=FILLING, **private,
         ).then(show, shown, views_of_visit, queue=False, **private)  # fmt: skip
+        filled.then(None, None, None, js=FILLED, **private)
         # The page serves listeners in order, so that every other word comes after this one.
         generate.click(None, [status, seed, keep], [status, seed], js=BEGIN, **private)
         generate.click(stop_live, None, None, queue=False, **private)
         turns.ask(tell_turn, None, turns, queue=False, **private)
         running = generate.click(
-            paint, [visit, *inputs], [face, status, visit], concurrency_limit=1, concurrency_id=MODEL,
+            paint, [visit, *inputs], [face, status, made], concurrency_limit=1, concurrency_id=MODEL,
             js=TAKE_REGION.format(map=1, last=len(inputs)), **private,
         )  # fmt: skip
         running.success(None, None, None, js=SETTLE, **private)
         running.then(partial(handlers.show_checkpoint, provider), None, checkpoint, queue=False, **private)
-        running.success(show, shown, views_of_visit, queue=False, **private)
-        running.success(lambda visit: visit.run, visit, kept_runs, queue=False, **private)
+        joined = running.success(handlers.join, [visit, made], [visit, made], queue=False, **private)
+        joined.success(show, shown, views_of_visit, queue=False, **private)
+        joined.success(lambda visit: visit.run, visit, kept_runs, queue=False, **private)
         looking = inspector.again(
             partial(handlers.look_again, paint), visit, [status, visit], concurrency_limit=1, concurrency_id=MODEL,
             **private,
@@ -296,9 +307,12 @@ def build(
             show, shown, views_of_visit, queue=False, **private
         )
         picked = history.pick(
-            pick_run, visit, [visit, *fields, in_place, strength, region, status], queue=False, js=SETTLE, **private
+            pick_run, visit, [visit, *fields, in_place, strength, region, status], queue=False, js=SETTLE_FILLING,
+            **private,
         ).then(show, shown, views_of_visit, queue=False, **private)  # fmt: skip
-        picked.then(None, [editor, region], editor, js=GIVE_REGION, **private)
+        picked.then(None, [editor, region], editor, js=GIVE_REGION, **private).then(
+            None, None, None, js=FILLED, **private
+        )
         exchange.click(None, None, None, js=EXCHANGE, **private)
         paint_live.change(None, paint_live, None, js=SET_LIVE, **private)
         in_place.change(None, in_place, None, js=SET_EDIT, **private)

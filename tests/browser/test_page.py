@@ -2,6 +2,7 @@
 
 import io
 import threading
+import time
 from contextlib import closing
 
 import gradio_client
@@ -30,7 +31,7 @@ from facemogle.gating import load_gating
 from facemogle.label_files import read_label_map, write_label_map
 from facemogle.labels import CLASS_ID
 from facemogle.picture_files import Settings, read_settings, write_picture
-from facemogle.ui import layout
+from facemogle.ui import handlers, layout
 from facemogle.ui.provider import PipelineProvider
 from facemogle.ui.templates import template_face
 
@@ -65,6 +66,34 @@ def test_examples_replace_map_and_prompt(page, app):
     )
     generate(page)
     assert np.array_equal(app.received[-1], EXAMPLES[1].label_map)
+
+
+def test_generate_waits_for_an_example_that_was_picked_before(page, app, monkeypatch):
+    generate(page)
+    pick = handlers.pick_example
+    monkeypatch.setattr(handlers, "pick_example", lambda *values: time.sleep(1.5) or pick(*values))
+    page.locator("#examples button").nth(1).click()
+    page.click("#generate")
+    page.wait_for_selector("#history button:nth-of-type(2)")
+    page.wait_for_selector("#status .run.idle >> text=Made from")
+    assert np.array_equal(app.received[-1], EXAMPLES[1].label_map)
+    page.wait_for_selector("#history button:nth-of-type(2)[aria-current]")
+    assert page.locator("#face img").is_visible()
+
+
+def test_what_is_forgotten_while_a_run_goes_on_does_not_come_back(page, app, slow):
+    generate(page)
+    page.wait_for_selector("#kept-runs >> text=The last run is kept")
+    set_number(page, "steps", 12)
+    set_number(page, "seed", 5)
+    page.click("#generate")
+    page.wait_for_selector("#status >> text=Step 2")
+    page.get_by_role("button", name="Forget them").click()
+    page.wait_for_selector("#history button", state="detached")
+    page.wait_for_selector("#status .run.idle >> text=seed 5")
+    page.wait_for_selector("#history button")
+    page.wait_for_selector("#kept-runs >> text=The last run is kept")
+    assert page.locator("#history button").count() == 1
 
 
 def test_known_words_are_clicked_into_the_prompt(page):

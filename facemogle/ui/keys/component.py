@@ -1,10 +1,14 @@
-"""The page by keyboard: links that skip to its parts, Ctrl+Enter, a sheet of all shortcuts, and a way out by Escape."""
+"""The page by keyboard: links that skip to its parts, Ctrl+Enter, a sheet of all shortcuts, and a way out by Escape.
+
+Presses, too: one on Generate waits while fields are filled.
+"""
 
 from pathlib import Path
 
 from facemogle.ui.component import PageComponent
 
 _HERE = Path(__file__).parent
+_SCRIPTS = ("document.js", "layers.js", "hold.js", "keys.js")  # one function
 
 SHEET = {  # what is done, by which keys
     "Anywhere": {
@@ -40,7 +44,7 @@ class Keys(PageComponent):
             elem_id=elem_id,
             html_template=(_HERE / "keys.html").read_text("utf-8"),
             css_template=(_HERE / "keys.css").read_text("utf-8"),
-            js_on_load="\n".join((_HERE / script).read_text("utf-8") for script in ("layers.js", "keys.js")),
+            js_on_load="\n".join((_HERE / script).read_text("utf-8") for script in _SCRIPTS),
             apply_default_css=False,
             places=[
                 {"name": "the map", "selector": "#label-editor canvas"},

@@ -15,3 +15,5 @@ function leaveLayers() {
   if (layer) opener(layer).focus();
   return Boolean(layer);
 }
+
+onDocument("pointerdown", ({ target }) => shutLayers(target));
