@@ -295,7 +295,8 @@ def look_again(paint: Callable[..., Iterator[tuple]], visit: Visit) -> Iterator[
     """Make the shown run again, for its gating weights -> (status, visit); `paint` is `generate` of a provider."""
     run = visit.run
     if run is None:
-        raise gr.Error("There is no face yet.", print_exception=False)
+        yield ended(), KEEP
+        return
     if run.settings[0].strength is not None:
         yield views.status("It was a change of a picture that is not kept here: drop that, and change it again."), KEEP
         return
@@ -314,6 +315,12 @@ def forget(photo: OpenPhoto | None) -> tuple:
 def last_face(visit: Visit) -> str | None:
     """The face that is shown, of which the experts still tell, in place of a broken run's preview."""
     return picture_file(visit.run, visit.image) if visit.run else None
+
+
+def ended() -> str:
+    """Status where the page shows runs that this server has not."""
+    text = "The server holds a visit for an hour, and this one is over. Reload the page: the browser kept its faces."
+    return views.status(text, failed=True)
 
 
 def pick_image(visit: Visit, image: int) -> Visit:

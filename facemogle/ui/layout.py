@@ -181,7 +181,7 @@ def build(
                         dice = gr.Button("New seed", size="sm", min_width=0, elem_id="dice")
                         keep = gr.Checkbox(True, label="Keep seed", container=False, min_width=0, elem_id="keep")
                         num_images = gr.Number(
-                            1, label="Pictures", precision=0, minimum=1, maximum=handlers.MAX_IMAGES, min_width=0,
+                            1, label="Pictures", precision=0, min_width=0,  # whose bounds read_request explains
                             info="Each from the next seed", elem_id="num-images",
                         )  # fmt: skip
                         with gr.Accordion("Advanced", open=False, elem_id="advanced"):
@@ -230,10 +230,14 @@ def build(
             return str(event.prompt)
 
         def pick_image(visit: Visit, event: gr.EventData):
+            if not visit.runs:
+                return handlers.KEEP, handlers.KEEP, handlers.ended()
             visit = handlers.pick_image(visit, event.index)
             return visit, visit.settings and visit.settings.seed, handlers.done(visit)
 
         def pick_run(visit: Visit, event: gr.EventData):
+            if not visit.runs:
+                return *(handlers.KEEP,) * 12, handlers.ended()
             picked = handlers.pick_run(visit, event.index)
             return *picked, *handlers.edit_again(picked[0]), handlers.done(picked[0])
 

@@ -1,6 +1,7 @@
 """The whole page in a real browser."""
 
 import io
+import re
 import threading
 import time
 from contextlib import closing
@@ -183,6 +184,33 @@ def test_a_missing_seed_is_explained(page):
     set_number(page, "steps", "")
     generate(page)  # one step, so that there is no slider over the steps
     assert said(page)
+
+
+def test_what_no_run_can_be_made_of_is_told_in_the_status(page):
+    set_number(page, "num-images", 9)
+    page.click("#generate")
+    page.wait_for_selector("#status .failed >> text=Pictures must be a whole number from 1 to 8, got 9.")
+    set_number(page, "num-images", 1)
+    page.evaluate(
+        """() => document.dispatchEvent(new CustomEvent("facemogle:steer", {
+            detail: Object.fromEntries(Array.from({ length: 20 }, (_, expert) => [expert, 0])) }))"""
+    )
+    page.click("#generate")
+    page.wait_for_selector("#status .failed >> text=All experts are muted")
+    assert page.locator(".toast-body").count() == 0
+
+
+def test_a_picture_that_the_server_does_not_take_is_told_of(browser, app):
+    file = io.BytesIO()
+    write_picture(file, Image.new("RGB", (8, 8)), Settings("a face", FACE, 5, 4, 1.0, 1.0, 64, 64, None, "tiny"))
+    with closing(browser.new_context()) as context:
+        page = context.new_page()
+        page.goto(app.url)
+        page.wait_for_selector(".checkpoint.ready")
+        page.route(re.compile("component_server"), lambda route: route.abort())
+        picture = {"name": "face.png", "mimeType": "image/png", "buffer": file.getvalue()}
+        page.locator("#drop input[type=file]").set_input_files(picture)
+        page.wait_for_selector("#drop .message.failed >> text=The server does not answer")
 
 
 def test_two_visitors_do_not_meet(open_page, app):

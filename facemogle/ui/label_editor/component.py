@@ -19,6 +19,7 @@ from facemogle.label_files import read_label_map, write_label_map
 from facemogle.labels import CLASS_ID, LEFT_RIGHT_PAIRS, NAMES, NUM_CLASSES, PALETTE
 from facemogle.masks import resize_nearest
 from facemogle.ui.component import PageComponent
+from facemogle.ui.failures import plain
 from facemogle.ui.run import Base
 from facemogle.ui.templates import TEMPLATES, template_face
 from facemogle.ui.views import COLOURS, data_url
@@ -211,8 +212,8 @@ def open_label_map(upload: Any) -> dict[str, Any]:
         contents = io.BytesIO(base64.b64decode(file, validate=True))
         contents.name = str(name or "The file")[:80]
         reading = read_label_map(contents, classes=class_order(None if order is None else str(order), files=False))
-    except ValueError as error:  # binascii's error is one
-        return {"error": f"Not opened: {error}"}
+    except Exception as error:
+        return {"error": f"Not opened: {plain(error)}"}
     height, width = reading.label_map.shape
     message = f"Opened, {width}×{height}."
     if max(height, width) > MAX_SIDE:

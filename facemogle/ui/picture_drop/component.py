@@ -10,6 +10,7 @@ from PIL import Image
 
 from facemogle.picture_files import Settings, read_settings, write_picture
 from facemogle.ui.component import PageComponent
+from facemogle.ui.failures import plain
 
 MAX_FILE_BYTES = 32 * 2**20
 _HERE = Path(__file__).parent
@@ -109,7 +110,7 @@ def open_picture(upload: Any) -> dict[str, str]:
     name = str(name)[:80]
     try:
         settings = decode(file, name)
-    except ValueError as error:
-        return {"error": f"Not restored: {error}"}
+    except Exception as error:
+        return {"error": f"Not restored: {plain(error)}"}
     message = f"Settings from {name}: seed {settings.seed}, {settings.num_inference_steps} steps."
     return {"ok": encode(settings), "message": message}
