@@ -1,17 +1,15 @@
 """Factors of the experts' say, one slider each; what the page holds is what Python gets."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from facemogle.gating import EXPERTS
-from facemogle.ui.component import PageComponent
+from facemogle.ui.component import PageComponent, beside
 from facemogle.ui.views import CHIPS, COLOURS
 
 MAX_FACTOR = 100
-_HERE = Path(__file__).parent
 
 
 class ExpertScales(PageComponent):
@@ -27,10 +25,7 @@ class ExpertScales(PageComponent):
             value,  # type: ignore[arg-type]
             label=label,
             elem_id=elem_id,
-            html_template=(_HERE / "scales.html").read_text("utf-8"),
-            css_template=(_HERE / "scales.css").read_text("utf-8"),
-            js_on_load=(_HERE / "scales.js").read_text("utf-8"),
-            apply_default_css=False,
+            **beside(__file__, "scales"),
             experts=_experts(),
         )
 

@@ -3,12 +3,9 @@
 Presses, too: one on Generate waits while fields are filled.
 """
 
-from pathlib import Path
+from facemogle.ui.component import PageComponent, beside
 
-from facemogle.ui.component import PageComponent
-
-_HERE = Path(__file__).parent
-_SCRIPTS = ("document.js", "layers.js", "hold.js", "keys.js")  # one function
+_SCRIPTS = ("document", "layers", "hold", "keys")  # one function
 
 SHEET = {  # what is done, by which keys
     "Anywhere": {
@@ -42,10 +39,7 @@ class Keys(PageComponent):
     def __init__(self, *, elem_id: str | None = None):
         super().__init__(
             elem_id=elem_id,
-            html_template=(_HERE / "keys.html").read_text("utf-8"),
-            css_template=(_HERE / "keys.css").read_text("utf-8"),
-            js_on_load="\n".join((_HERE / script).read_text("utf-8") for script in _SCRIPTS),
-            apply_default_css=False,
+            **beside(__file__, "keys", scripts=_SCRIPTS),
             places=[
                 {"name": "the map", "selector": "#label-editor canvas"},
                 {"name": "the prompt", "selector": "#prompt textarea"},
