@@ -46,7 +46,6 @@ FORGED = {
     "text": ({"hair": "2"}, "2 for hair"),
     "truth value": ({"hair": True}, "True for hair"),
     "nested": ({"hair": {"hair": 2}}, "for hair"),
-    "all muted": (dict.fromkeys(EXPERTS, 0), "All experts are muted"),
 }
 
 

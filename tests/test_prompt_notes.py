@@ -9,11 +9,14 @@ import pytest
 
 from facemogle.labels import CLASS_ID, NAMES
 from facemogle.masks import resize_nearest
-from facemogle.ui import failures, handlers
+from facemogle.ui import api, failures, handlers
+from facemogle.ui.label_editor import component as label_editor
+from facemogle.ui.picture_drop import component as picture_drop
 from facemogle.ui.prompt_notes.component import WORN, named, read
 from facemogle.ui.provider import PipelineProvider
 from facemogle.ui.templates import PARTS, add_part, template_face
 from facemogle.ui.visit import Visit
+from facemogle.weight_files import CheckpointError
 
 FACE = template_face(size=64)
 
@@ -122,6 +125,32 @@ def test_pythons_words_do_not_reach_the_page(error):
     said = failures.plain(error)
     assert said and not failures.speaks_python(said)
     assert not any(word in said for word in ("Pass", "torch", "NoneType", "CUDA"))
+
+
+def test_a_file_that_is_read_into_an_error_of_ours_is_refused_in_plain_words(monkeypatch):
+    def slip(*_, **__):
+        raise TypeError("'NoneType' object is not subscriptable")
+
+    monkeypatch.setattr(label_editor, "read_label_map", slip)
+    monkeypatch.setattr(picture_drop, "read_settings", slip)
+    file = {"name": "map.png", "file": "", "order": None}
+    for answer in (label_editor.open_label_map(file), picture_drop.open_picture(file)):
+        assert answer["error"].endswith(failures.OTHERWISE)
+
+
+def test_a_program_is_told_what_happened_and_not_where():
+    for error, said in {
+        CheckpointError("mini needs vae.safetensors. Put it there."): r"mini needs vae\.safetensors\. Put it there\.",
+        TypeError("'NoneType' object is not subscriptable"): failures.OTHERWISE,
+        ValueError("/a/folder/photo.jpg is no picture."): r"^'photo\.jpg is no picture\.'$",
+    }.items():
+        with pytest.raises(gr.Error, match=said), api.explained("/a/folder/photo.jpg"):
+            raise error
+
+
+def test_a_visit_that_the_server_let_go_of_is_told_so():
+    ((status, visit),) = handlers.look_again(lambda *_: pytest.fail("made again"), Visit())
+    assert "failed" in status and "Reload the page" in status and visit is handlers.KEEP
 
 
 def test_what_was_written_for_the_page_stays_as_it_is():

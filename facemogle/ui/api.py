@@ -23,6 +23,7 @@ from facemogle.picture_files import read_settings
 from facemogle.ui import torch_thread
 from facemogle.ui.component import WithoutStub
 from facemogle.ui.expert_scales.component import ExpertScales
+from facemogle.ui.failures import plain
 from facemogle.ui.photo.handlers import Parsers
 from facemogle.ui.provider import PipelineProvider
 from facemogle.ui.visit import Visit
@@ -74,7 +75,7 @@ def add_api(
         """
         with explained(label_map):
             chosen = None if label_map is None else read_map(label_map, classes)
-        config = provider.get().config
+            config = provider.get().config
         steps = config.num_inference_steps if steps is None else steps
         guidance_scale = config.guidance_scale if guidance_scale is None else guidance_scale
         updates = paint(Visit(), chosen, prompt, seed, 1, steps, guidance_scale, condition_scale, expert_scale)
@@ -199,12 +200,15 @@ class Number(gr.Number, metaclass=WithoutStub):
 
 @contextmanager
 def explained(path: str | None) -> Iterator[None]:
-    """What is wrong with a file reaches the caller as a message, without the folder that it has here."""
+    """What is wrong reaches the caller as a message, without the folder that a file has here."""
     try:
         yield
-    except (ValueError, IndexError, OSError) as error:
-        message = str(error) if path is None else str(error).replace(path, Path(path).name)
-        raise gr.Error(message, print_exception=False) from error
+    except Exception as error:
+        expected = isinstance(error, (ValueError, IndexError, OSError, gr.Error))
+        message = str(error) if expected else plain(error)
+        if path is not None:
+            message = message.replace(path, Path(path).name)
+        raise gr.Error(message, print_exception=not expected) from error
 
 
 def saved(name: str, write: Callable[[Path], Any]) -> str:

@@ -1,6 +1,8 @@
 """What the page's own components share: gr.HTML with its template, style and script in files beside the Python."""
 
 from abc import ABCMeta
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -17,4 +19,27 @@ class WithoutStub(ComponentMeta):
 
 
 class PageComponent(gr.HTML, metaclass=WithoutStub):
-    """Base of label editor, gating inspector and the like; gr.update works on their own properties, too."""
+    """Base of label editor, gating inspector and the like; gr.update works on their own properties, too.
+
+    Unless one says otherwise, there is nothing to show programs as an example of its value.
+    """
+
+    def example_payload(self) -> Any:
+        return None
+
+    def example_value(self) -> Any:
+        return None
+
+
+def beside(source: str, name: str, *, scripts: Sequence[str] = ()) -> dict[str, Any]:
+    """Of gr.HTML: template, style and script of a component, from `name`.html, .css and .js beside its `source`.
+
+    scripts: names of several .js files, which make one function in this order.
+    """
+    template, style, *parts = (
+        Path(source).with_name(file).read_text("utf-8")
+        for file in (f"{name}.html", f"{name}.css", *(f"{script}.js" for script in scripts or [name]))
+    )
+    return {
+        "html_template": template, "css_template": style, "js_on_load": "\n".join(parts), "apply_default_css": False,
+    }  # fmt: skip

@@ -165,6 +165,11 @@ def generate(provider: PipelineProvider, visit: Visit, *fields: Any) -> Iterator
         raise gr.Error(plain(error), visible=False, print_exception=not isinstance(error, ValueError)) from error
 
 
+def join(visit: Visit, made: Visit) -> tuple[Visit, None]:
+    """(a visit as it is now, with the run that just ended; nothing made): much may have come to pass since it began."""
+    return visit.added(made.runs[-1]), None
+
+
 def generate_live(provider: PipelineProvider, latest: Latest, visitor: str | None, *fields: Any) -> Iterator[tuple]:
     """Yield (picture, status) of a single picture in few steps, unless a newer stroke takes its place."""
     if provider.loading or provider.failure:
@@ -290,7 +295,8 @@ def look_again(paint: Callable[..., Iterator[tuple]], visit: Visit) -> Iterator[
     """Make the shown run again, for its gating weights -> (status, visit); `paint` is `generate` of a provider."""
     run = visit.run
     if run is None:
-        raise gr.Error("There is no face yet.", print_exception=False)
+        yield ended(), KEEP
+        return
     if run.settings[0].strength is not None:
         yield views.status("It was a change of a picture that is not kept here: drop that, and change it again."), KEEP
         return
@@ -309,6 +315,12 @@ def forget(photo: OpenPhoto | None) -> tuple:
 def last_face(visit: Visit) -> str | None:
     """The face that is shown, of which the experts still tell, in place of a broken run's preview."""
     return picture_file(visit.run, visit.image) if visit.run else None
+
+
+def ended() -> str:
+    """Status where the page shows runs that this server has not."""
+    text = "The server holds a visit for an hour, and this one is over. Reload the page: the browser kept its faces."
+    return views.status(text, failed=True)
 
 
 def pick_image(visit: Visit, image: int) -> Visit:

@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 import numpy as np
 from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import Route
 
 from facemogle.picture_files import Settings
@@ -34,6 +35,7 @@ from facemogle.ui.prompt_notes import component as prompt_notes
 from facemogle.ui.provider import PipelineProvider
 from facemogle.ui.suggestions import suggestion_list, toggle_phrase
 from facemogle.ui.templates import template_face
+from facemogle.ui.turns.component import MODEL, Pace, Turns, turn
 from facemogle.ui.visit import Visit
 
 HEADLINE = "# Face-MoGLE\nPaint a label map, type a prompt, see the face, and what each expert said to it."
@@ -42,7 +44,7 @@ HOUR = 3600
 
 # Status in, status out, in the page alone: the server says nothing of a request before its turn, if it refuses it, or
 # once it is cancelled. A run that fails says why, so that one that ends while it seems to run was refused or cancelled.
-_WAITING = json.dumps(views.status("Waiting for your turn …", running=True))
+_WAITING = json.dumps(views.status("Waiting for your turn …", waiting=True))
 _REFUSED = json.dumps(views.status("Not started. If many are waiting, try again in a minute.", failed=True))
 _CANCELLING = json.dumps(views.status("Cancelling …", running=True))
 _CANCELLED = json.dumps(views.status("Cancelled."))
@@ -52,6 +54,13 @@ SETTLE = """(...values) => {
   for (const note of document.querySelectorAll("#photo .note.failed")) note.hidden = true;
   return values;
 }"""
+# A press on Generate waits in between, see keys/hold.js.
+FILLING = """(...values) => {
+  document.dispatchEvent(new Event("facemogle:filling"));
+  return values;
+}"""
+FILLED = '() => { document.dispatchEvent(new Event("facemogle:filled")); }'
+SETTLE_FILLING = f"(...values) => ({FILLING})(...({SETTLE})(...values))"
 BEGIN = f"""(status, seed, keep) => [
   status.includes("running") ? status : {_WAITING},
   keep ? seed : Math.floor(Math.random() * {handlers.DRAWN_SEEDS}),
@@ -106,13 +115,15 @@ def build(
     painting that answers at once. on_gpu wraps the one function that runs the model, as `spaces.GPU` does.
     """
     start = examples[0] if examples else Example(template_face(), "")
-    parser, latest = load_parser and cache(load_parser), Latest()
+    parser, latest, pace = load_parser and cache(load_parser), Latest(), Pace()
     with gr.Blocks(title="Face-MoGLE", analytics_enabled=False) as page:
         visit = gr.State(Visit(), time_to_live=HOUR)
         photo, base = gr.State(None, time_to_live=HOUR), gr.State(None, time_to_live=HOUR)
+        made = gr.State(None, time_to_live=HOUR)  # what a run left that just ended
         region = Region()
         Keys(elem_id="keys")
         Connection(elem_id="connection")
+        turns = Turns(elem_id="turns")
         with gr.Row(elem_id="head"):
             gr.Markdown(HEADLINE)
             checkpoint = gr.HTML()
@@ -173,7 +184,7 @@ def build(
                         dice = gr.Button("New seed", size="sm", min_width=0, elem_id="dice")
                         keep = gr.Checkbox(True, label="Keep seed", container=False, min_width=0, elem_id="keep")
                         num_images = gr.Number(
-                            1, label="Pictures", precision=0, minimum=1, maximum=handlers.MAX_IMAGES, min_width=0,
+                            1, label="Pictures", precision=0, min_width=0,  # whose bounds read_request explains
                             info="Each from the next seed", elem_id="num-images",
                         )  # fmt: skip
                         with gr.Accordion("Advanced", open=False, elem_id="advanced"):
@@ -207,7 +218,7 @@ def build(
         inputs, shown = [*fields, in_place, strength, base, region], [visit, photo, against]
         views_of_visit = [face, variations, comparison, fidelity, inspector, history, editor, base, go_on]
         private: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-        show, paint = partial(handlers.show, provider, parser), on_gpu(partial(handlers.generate, provider))
+        show, paint = partial(handlers.show, provider, parser), pace.timed(on_gpu(partial(handlers.generate, provider)))
 
         def pick(visit: Visit, event: gr.EventData):
             return *handlers.pick_example(examples, visit, event.index), views.status(HINT)
@@ -222,10 +233,14 @@ def build(
             return str(event.prompt)
 
         def pick_image(visit: Visit, event: gr.EventData):
+            if not visit.runs:
+                return handlers.KEEP, handlers.KEEP, handlers.ended()
             visit = handlers.pick_image(visit, event.index)
             return visit, visit.settings and visit.settings.seed, handlers.done(visit)
 
         def pick_run(visit: Visit, event: gr.EventData):
+            if not visit.runs:
+                return *(handlers.KEEP,) * 12, handlers.ended()
             picked = handlers.pick_run(visit, event.index)
             return *picked, *handlers.edit_again(picked[0]), handlers.done(picked[0])
 
@@ -237,6 +252,9 @@ def build(
         def run_live(request: gr.Request, *fields: Any):
             yield from handlers.generate_live(provider, latest, request.session_hash, *fields)
 
+        def tell_turn(request: gr.Request):
+            return turn(page._queue, pace, request.session_hash)
+
         def stop_live(request: gr.Request):
             latest.stop(request.session_hash)
 
@@ -246,9 +264,10 @@ def build(
         # What a person sets while the weights load stays.
         gr.on([steps.release, guidance.release], None, None, None, cancels=[filling], **private)
         started = [visit, editor, base, in_place, sample]
-        start_from.pick(pick, visit, [*started, prompt, status], queue=False, js=SETTLE, **private).then(
-            show, shown, views_of_visit, queue=False, **private
-        )
+        filled = start_from.pick(
+            pick, visit, [*started, prompt, status], queue=False, js=SETTLE_FILLING, **private
+        ).then(show, shown, views_of_visit, queue=False, **private)  # fmt: skip
+        filled.then(None, None, None, js=FILLED, **private)
         words.pick(pick_phrase, prompt, prompt, queue=False, **private)
         read_prompt = partial(prompt_notes.read, provider)
         listening: dict[str, Any] = {"queue": False, "trigger_mode": "always_last", **private}
@@ -257,23 +276,26 @@ def build(
         notes.replace(take_prompt, None, prompt, queue=False, **private)
         notes.wear(add_part, editor, editor, queue=False, **private)
         dice.click(handlers.roll_seed, None, seed, queue=False, **private)
-        drop.restore(
+        filled = drop.restore(
             restore, [drop, visit], [*started, status, *fields[1:]], queue=False, trigger_mode="multiple",
-            cancels=[filling], **private,
+            cancels=[filling], js=FILLING, **private,
         ).then(show, shown, views_of_visit, queue=False, **private)  # fmt: skip
+        filled.then(None, None, None, js=FILLED, **private)
         # The page serves listeners in order, so that every other word comes after this one.
         generate.click(None, [status, seed, keep], [status, seed], js=BEGIN, **private)
         generate.click(stop_live, None, None, queue=False, **private)
+        turns.ask(tell_turn, None, turns, queue=False, **private)
         running = generate.click(
-            paint, [visit, *inputs], [face, status, visit], concurrency_limit=1, concurrency_id="model",
+            paint, [visit, *inputs], [face, status, made], concurrency_limit=1, concurrency_id=MODEL,
             js=TAKE_REGION.format(map=1, last=len(inputs)), **private,
         )  # fmt: skip
         running.success(None, None, None, js=SETTLE, **private)
         running.then(partial(handlers.show_checkpoint, provider), None, checkpoint, queue=False, **private)
-        running.success(show, shown, views_of_visit, queue=False, **private)
-        running.success(lambda visit: visit.run, visit, kept_runs, queue=False, **private)
+        joined = running.success(handlers.join, [visit, made], [visit, made], queue=False, **private)
+        joined.success(show, shown, views_of_visit, queue=False, **private)
+        joined.success(lambda visit: visit.run, visit, kept_runs, queue=False, **private)
         looking = inspector.again(
-            partial(handlers.look_again, paint), visit, [status, visit], concurrency_limit=1, concurrency_id="model",
+            partial(handlers.look_again, paint), visit, [status, visit], concurrency_limit=1, concurrency_id=MODEL,
             **private,
         )  # fmt: skip
         looking.success(show, shown, views_of_visit, queue=False, **private)
@@ -292,9 +314,12 @@ def build(
             show, shown, views_of_visit, queue=False, **private
         )
         picked = history.pick(
-            pick_run, visit, [visit, *fields, in_place, strength, region, status], queue=False, js=SETTLE, **private
+            pick_run, visit, [visit, *fields, in_place, strength, region, status], queue=False, js=SETTLE_FILLING,
+            **private,
         ).then(show, shown, views_of_visit, queue=False, **private)  # fmt: skip
-        picked.then(None, [editor, region], editor, js=GIVE_REGION, **private)
+        picked.then(None, [editor, region], editor, js=GIVE_REGION, **private).then(
+            None, None, None, js=FILLED, **private
+        )
         exchange.click(None, None, None, js=EXCHANGE, **private)
         paint_live.change(None, paint_live, None, js=SET_LIVE, **private)
         in_place.change(None, in_place, None, js=SET_EDIT, **private)
@@ -310,20 +335,19 @@ def build(
             )  # fmt: skip
 
         def leave(request: gr.Request):
-            sessions = page.state_holder.session_data  # whose states Gradio keeps for an hour more
-            left = (
-                sessions[request.session_hash].state_data.get(photo._id) if request.session_hash in sessions else None
-            )
-            if left is not None:
+            session = page.state_holder.session_data.get(request.session_hash)  # which Gradio keeps for an hour more
+            left = session and session.state_data.get(photo._id)
+            if left:
                 left.held.let_go()
 
         page.unload(leave)
-        add_api(provider, paint, parser, panel.parsers if panel else None, concurrency_id="model")
-    return make_fair(page, concurrency_id="model")
+        add_api(provider, paint, parser, panel.parsers if panel else None, concurrency_id=MODEL)
+    return make_fair(page, concurrency_id=MODEL)
 
 
 def launch_options(*, hosts: frozenset[str] | None = LOOPBACK, routes: Sequence[Route] = ()) -> dict[str, Any]:
-    """What Gradio takes at launch: style, with system fonts, since the page asks nothing of the network; and bounds.
+    """What Gradio takes at launch: style, with system fonts, since the page asks nothing of the network; and what all
+    requests pass: Gradio compresses its own scripts and not the page, which holds all of ours.
 
     hosts: the names that the page answers to, None: any. routes: of the server, beside the page's own.
     """
@@ -349,7 +373,12 @@ def launch_options(*, hosts: frozenset[str] | None = LOOPBACK, routes: Sequence[
         "ssr_mode": False,
         "footer_links": ["api", "settings"],
         "app_kwargs": {
-            "middleware": [Middleware(Guard, hosts), Middleware(BodyLimit), Middleware(Streams)],
+            "middleware": [
+                Middleware(Guard, hosts),
+                Middleware(BodyLimit),
+                Middleware(Streams),
+                Middleware(GZipMiddleware, compresslevel=6),
+            ],
             "routes": list(routes),
         },
     }

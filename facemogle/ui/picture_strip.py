@@ -15,6 +15,11 @@ element.addEventListener("click", (event) => {
   const button = event.target.closest("button");
   if (button) trigger("pick", { index: Number(button.dataset.index) });
 });
+// The chosen one comes into sight.
+watch("value", () => requestAnimationFrame(() => {
+  const row = element.querySelector("[role=group]"), chosen = row?.querySelector("[aria-current]");
+  if (chosen) row.scrollLeft = chosen.offsetLeft - row.offsetLeft - (row.clientWidth - chosen.clientWidth) / 2;
+}));
 """
 
 

@@ -33,10 +33,15 @@ def sample(face: Image.Image | None) -> str:
     return f"<figure>{picture}<figcaption>A sample, drawn from this example</figcaption></figure>"
 
 
-def status(text: str, *, share: float | None = None, running: bool = False, failed: bool = False) -> str:
-    """What Generate is doing; `share` (0..1) draws a progress bar. The page shows Cancel while it is `running`."""
+def status(
+    text: str, *, share: float | None = None, running: bool = False, waiting: bool = False, failed: bool = False
+) -> str:
+    """What Generate is doing; `share` (0..1) draws a progress bar. The page shows Cancel while it is `running`.
+
+    `waiting`, for a turn: the page finds out how long.
+    """
     bar = "" if share is None else f'<progress value="{share:.3f}" aria-label="Progress"></progress>'
-    kind = "running" if running else "failed" if failed else "idle"
+    kind = "running waiting" if waiting else "running" if running else "failed" if failed else "idle"
     return f'<div class="run {kind}" role="{"alert" if failed else "status"}">{bar}<p>{escape(text)}</p></div>'
 
 

@@ -43,6 +43,8 @@ def press(page, name: str) -> None:
 
 def set_number(page, name: str, value: int | str) -> None:
     field = page.locator(f"#{name} input[type=number]")
+    if field.is_hidden():
+        open_advanced(page)
     field.fill(str(value))
     field.blur()
 
@@ -142,3 +144,17 @@ def pen_stroke(page, *places: tuple[float, float]) -> None:
         pen = {"x": x, "y": y, "button": "left", "buttons": int(kind != "mouseReleased"), "pointerType": "pen"}
         session.send("Input.dispatchMouseEvent", {"type": kind, "clickCount": 1, **pen})
     session.detach()
+
+
+def transferred(page) -> dict[str, int]:
+    """Address -> bytes over the wire, headers too, of all that the page fetches from now on; filled as it comes."""
+    session, addresses, fetched = page.context.new_cdp_session(page), {}, {}
+
+    def add(done: dict) -> None:
+        address = addresses[done["requestId"]]
+        fetched[address] = fetched.get(address, 0) + done["encodedDataLength"]
+
+    session.on("Network.requestWillBeSent", lambda sent: addresses.update({sent["requestId"]: sent["request"]["url"]}))
+    session.on("Network.loadingFinished", add)
+    session.send("Network.enable")
+    return fetched

@@ -1,7 +1,11 @@
 """The page by keyboard, for screen readers, and for fingers, in a real browser."""
 
+import io
+from contextlib import closing
+
 import pytest
-from actions import choose, generate, map_in, open_advanced, stroke
+from actions import choose, generate, map_in, open_advanced, set_number, stroke
+from PIL import Image
 
 from facemogle.labels import CLASS_ID, NAMES
 
@@ -17,12 +21,26 @@ def faults(page) -> list[str]:
     return [f"{each['id']}: {node['target']} {node['any'][:1]}" for each in found for node in each["nodes"]]
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_axe_finds_no_fault(open_page, app, theme):
-    page = open_page(viewport={"width": 1440, "height": 900})
+def show(page, app, theme: str) -> None:
     page.goto(f"{app.url}?__theme={theme}")
     page.wait_for_selector(".checkpoint.ready")
     page.wait_for_selector("#label-editor canvas")
+
+
+@pytest.fixture(params=["light", "dark"])
+def theme(request) -> str:
+    return request.param
+
+
+@pytest.fixture
+def themed(open_page, app, theme):
+    page = open_page(viewport={"width": 1440, "height": 900})
+    show(page, app, theme)
+    return page
+
+
+def test_axe_finds_no_fault(themed):
+    page = themed
     assert faults(page) == []
     page.locator("#prompt textarea").fill("a face with a hat")
     generate(page)
@@ -44,6 +62,47 @@ def test_axe_finds_no_fault(open_page, app, theme):
     page.keyboard.press("?")
     page.wait_for_selector("dialog.sheet[open]")
     assert faults(page) == []
+
+
+def test_axe_finds_no_fault_beside_a_photo(themed):
+    file = io.BytesIO()
+    Image.fromarray(pytest.importorskip("skimage.data", reason="needs a photo with a face").astronaut()).save(
+        file, "PNG"
+    )
+    photo = {"name": "me.png", "mimeType": "image/png", "buffer": file.getvalue()}
+    themed.set_input_files("#drop input[type=file]", photo)
+    themed.wait_for_selector("#photo .note >> text=was found in", timeout=60_000)
+    themed.wait_for_selector("#faces button")
+    assert faults(themed) == []
+    themed.get_by_text("Crop by hand").click()
+    themed.locator("#parser input").click()
+    themed.locator("#parser [role=option]").first.wait_for()
+    assert faults(themed) == []
+    themed.get_by_role("option", name="mistaken").click()
+    themed.wait_for_selector("#photo .note.swapped, #label-editor .marked label:has([name=differing]):not([hidden])")
+    themed.set_input_files("#drop input[type=file]", {**photo, "buffer": b"no picture"})
+    themed.wait_for_selector("#photo .note.failed")
+    themed.wait_for_timeout(400)
+    assert faults(themed) == []
+
+
+def test_axe_finds_no_fault_in_a_failed_run(themed):
+    set_number(themed, "seed", "")
+    themed.click("#generate")
+    themed.wait_for_selector("#status .failed")
+    themed.wait_for_timeout(400)
+    assert faults(themed) == []
+    assert "Error" not in themed.locator("#studio").inner_text()
+
+
+def test_axe_finds_no_fault_where_the_server_is_lost(browser, app, theme):
+    with closing(browser.new_context(viewport={"width": 1440, "height": 900})) as context:
+        page = context.new_page()
+        show(page, app, theme)
+        page.route("**/app_id", lambda route: route.abort())
+        page.wait_for_selector("#connection .lost", state="visible")
+        page.wait_for_timeout(400)
+        assert faults(page) == []
 
 
 def test_ctrl_and_enter_generate_from_anywhere(page, app):

@@ -1,7 +1,9 @@
 """The whole page in a real browser."""
 
 import io
+import re
 import threading
+import time
 from contextlib import closing
 
 import gradio_client
@@ -30,7 +32,7 @@ from facemogle.gating import load_gating
 from facemogle.label_files import read_label_map, write_label_map
 from facemogle.labels import CLASS_ID
 from facemogle.picture_files import Settings, read_settings, write_picture
-from facemogle.ui import layout
+from facemogle.ui import handlers, layout
 from facemogle.ui.provider import PipelineProvider
 from facemogle.ui.templates import template_face
 
@@ -65,6 +67,34 @@ def test_examples_replace_map_and_prompt(page, app):
     )
     generate(page)
     assert np.array_equal(app.received[-1], EXAMPLES[1].label_map)
+
+
+def test_generate_waits_for_an_example_that_was_picked_before(page, app, monkeypatch):
+    generate(page)
+    pick = handlers.pick_example
+    monkeypatch.setattr(handlers, "pick_example", lambda *values: time.sleep(1.5) or pick(*values))
+    page.locator("#examples button").nth(1).click()
+    page.click("#generate")
+    page.wait_for_selector("#history button:nth-of-type(2)")
+    page.wait_for_selector("#status .run.idle >> text=Made from")
+    assert np.array_equal(app.received[-1], EXAMPLES[1].label_map)
+    page.wait_for_selector("#history button:nth-of-type(2)[aria-current]")
+    assert page.locator("#face img").is_visible()
+
+
+def test_what_is_forgotten_while_a_run_goes_on_does_not_come_back(page, app, slow):
+    generate(page)
+    page.wait_for_selector("#kept-runs >> text=The last run is kept")
+    set_number(page, "steps", 12)
+    set_number(page, "seed", 5)
+    page.click("#generate")
+    page.wait_for_selector("#status >> text=Step 2")
+    page.get_by_role("button", name="Forget them").click()
+    page.wait_for_selector("#history button", state="detached")
+    page.wait_for_selector("#status .run.idle >> text=seed 5")
+    page.wait_for_selector("#history button")
+    page.wait_for_selector("#kept-runs >> text=The last run is kept")
+    assert page.locator("#history button").count() == 1
 
 
 def test_known_words_are_clicked_into_the_prompt(page):
@@ -106,16 +136,25 @@ def test_cancel_leaves_the_page_usable(page, app, slow):
 
 
 def test_who_waits_is_told_and_may_cancel(open_page, app, slow):
-    first, second = open_page(), open_page()
+    first, second, third = open_page(), open_page(), open_page()
+    generate(first)  # whose time is the estimate
     open_advanced(first)
     set_number(first, "steps", 50)
     first.click("#generate")
     first.wait_for_selector("#status >> text=Step")
     runs = len(app.received)
     second.click("#generate")
-    second.wait_for_selector("#status .running >> text=Waiting for your turn")
+    told = "#status .running >> text=/^Waiting for your turn: {} before you, about [1-9][0-9]* s.$/"
+    second.wait_for_selector(told.format(1))
+    third.click("#generate")
+    third.wait_for_selector(told.format(2))
     second.click("#cancel")
     second.wait_for_selector("#status >> text=Cancelled.")
+    third.wait_for_selector(told.format(1))
+    third.click("#cancel")
+    third.wait_for_selector("#status >> text=Cancelled.")
+    second.wait_for_timeout(1500)
+    assert second.locator("#status").inner_text() == "Cancelled."
     first.click("#cancel")
     first.wait_for_selector("#status >> text=Cancelled.")
     app.pace = 0
@@ -145,6 +184,33 @@ def test_a_missing_seed_is_explained(page):
     set_number(page, "steps", "")
     generate(page)  # one step, so that there is no slider over the steps
     assert said(page)
+
+
+def test_what_no_run_can_be_made_of_is_told_in_the_status(page):
+    set_number(page, "num-images", 9)
+    page.click("#generate")
+    page.wait_for_selector("#status .failed >> text=Pictures must be a whole number from 1 to 8, got 9.")
+    set_number(page, "num-images", 1)
+    page.evaluate(
+        """() => document.dispatchEvent(new CustomEvent("facemogle:steer", {
+            detail: Object.fromEntries(Array.from({ length: 20 }, (_, expert) => [expert, 0])) }))"""
+    )
+    page.click("#generate")
+    page.wait_for_selector("#status .failed >> text=All experts are muted")
+    assert page.locator(".toast-body").count() == 0
+
+
+def test_a_picture_that_the_server_does_not_take_is_told_of(browser, app):
+    file = io.BytesIO()
+    write_picture(file, Image.new("RGB", (8, 8)), Settings("a face", FACE, 5, 4, 1.0, 1.0, 64, 64, None, "tiny"))
+    with closing(browser.new_context()) as context:
+        page = context.new_page()
+        page.goto(app.url)
+        page.wait_for_selector(".checkpoint.ready")
+        page.route(re.compile("component_server"), lambda route: route.abort())
+        picture = {"name": "face.png", "mimeType": "image/png", "buffer": file.getvalue()}
+        page.locator("#drop input[type=file]").set_input_files(picture)
+        page.wait_for_selector("#drop .message.failed >> text=The server does not answer")
 
 
 def test_two_visitors_do_not_meet(open_page, app):

@@ -1,17 +1,15 @@
 """Factors of the experts' say, one slider each; what the page holds is what Python gets."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from facemogle.gating import EXPERTS
-from facemogle.ui.component import PageComponent
+from facemogle.ui.component import PageComponent, beside
 from facemogle.ui.views import CHIPS, COLOURS
 
 MAX_FACTOR = 100
-_HERE = Path(__file__).parent
 
 
 class ExpertScales(PageComponent):
@@ -27,10 +25,7 @@ class ExpertScales(PageComponent):
             value,  # type: ignore[arg-type]
             label=label,
             elem_id=elem_id,
-            html_template=(_HERE / "scales.html").read_text("utf-8"),
-            css_template=(_HERE / "scales.css").read_text("utf-8"),
-            js_on_load=(_HERE / "scales.js").read_text("utf-8"),
-            apply_default_css=False,
+            **beside(__file__, "scales"),
             experts=_experts(),
         )
 
@@ -59,7 +54,10 @@ class ExpertScales(PageComponent):
 
 
 def check_scales(scales: Any) -> dict[str, float] | None:
-    """Names and factors from anyone at all -> those other than 1, or None. ValueError says what is wrong."""
+    """Names and factors from anyone at all -> those other than 1, or None. ValueError says what is wrong.
+
+    Muting all is for the pipeline to refuse: what a run fails of is told where it was to begin.
+    """
     if not isinstance(scales, dict):
         raise ValueError(f'Experts\' factors must be {{"name": factor, ...}}, got {type(scales).__name__}.')
     for name, factor in scales.items():
@@ -70,8 +68,6 @@ def check_scales(scales: Any) -> dict[str, float] | None:
             raise ValueError(
                 f"An expert's factor is a number from 0 to {MAX_FACTOR}, got {str(factor)[:20]} for {name}."
             )
-    if all(scales.get(name) == 0 for name in EXPERTS):
-        raise ValueError("All experts are muted. Leave at least one above 0.")
     return _changed(scales)
 
 

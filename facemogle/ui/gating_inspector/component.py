@@ -11,7 +11,6 @@ import math
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, TypedDict
 
 import numpy as np
@@ -21,7 +20,7 @@ from facemogle import figures
 from facemogle.gating import EXPERTS, NUM_EXPERTS, GatingRecord, locality, save_gating
 from facemogle.masks import resize_nearest
 from facemogle.picture_files import MAX_SEED, MAX_STEPS
-from facemogle.ui.component import PageComponent
+from facemogle.ui.component import PageComponent, beside
 from facemogle.ui.label_editor.component import LabelMapData, decode, encode
 from facemogle.ui.views import CHIPS, COLOURS, data_url
 
@@ -40,8 +39,7 @@ GLOBAL_COLOUR, GLOBAL_LINE = "#ffffff", "#969696"  # no class has them; a white 
 EXPORT_PATIENCE = 20  # seconds to wait for another visitor's export
 
 _FACE_PREFIX = "data:image/webp;base64,"
-_HERE = Path(__file__).parent
-_SCRIPTS = [f"{part}.js" for part in ("run", "maps", "charts", "column", "inspector")]  # one function
+_SCRIPTS = ("run", "maps", "charts", "column", "inspector")  # one function
 _one_export = threading.Lock()  # a film of a large run takes 100 MB
 
 
@@ -97,10 +95,7 @@ class GatingInspector(PageComponent):
             value,  # type: ignore[arg-type]
             label=label,
             elem_id=elem_id,
-            html_template=(_HERE / "inspector.html").read_text("utf-8"),
-            css_template=(_HERE / "inspector.css").read_text("utf-8"),
-            js_on_load="\n".join((_HERE / script).read_text("utf-8") for script in _SCRIPTS),
-            apply_default_css=False,
+            **beside(__file__, "inspector", scripts=_SCRIPTS),
             server_functions=[export_gating],
             experts=_experts(),
             max_runs=MAX_RUNS,
@@ -117,12 +112,6 @@ class GatingInspector(PageComponent):
             "type": "object",
             "description": "Gating weights of a run: base64 of float16 (steps, 20, h, w), and more",
         }
-
-    def example_payload(self) -> None:
-        return None
-
-    def example_value(self) -> None:
-        return None
 
 
 def to_data(inspected: Inspected) -> InspectedData:

@@ -271,8 +271,6 @@ form.addEventListener("change", ({ target }) => {
   for (const name of ["common", "fade", "local"]) look[name] = controls[name].checked;
   refresh();
 });
-form.addEventListener("pointerdown", ({ target }) => columns.forEach(({ menu }) => menu.contains(target) || (menu.open = false)));
-form.addEventListener("keydown", ({ key }) => key === "Escape" && columns.forEach(({ menu }) => (menu.open = false)));
 controls.again.addEventListener("click", () => trigger("again"));
 controls.play.addEventListener("click", () => (playing === null ? play() : stop()));
 controls.step.addEventListener("input", () => {

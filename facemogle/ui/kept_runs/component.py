@@ -7,21 +7,19 @@ are many times larger, and another run of the same settings gives them again.
 import base64
 import io
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from PIL import Image
 
 from facemogle.picture_files import Settings, read_settings, write_picture
-from facemogle.ui.component import PageComponent
+from facemogle.ui.component import PageComponent, beside
 from facemogle.ui.handlers import MAX_IMAGES
 from facemogle.ui.run import Request, Run
 from facemogle.ui.visit import MAX_RUNS
 
 MAX_BYTES = 24 * 2**20  # of all pictures together
 MAX_SIDE = 2048
-_HERE = Path(__file__).parent
 
 
 class KeptRuns(PageComponent):
@@ -35,10 +33,7 @@ class KeptRuns(PageComponent):
         super().__init__(
             label="Runs kept in this browser",
             elem_id=elem_id,
-            html_template=(_HERE / "kept.html").read_text("utf-8"),
-            css_template=(_HERE / "kept.css").read_text("utf-8"),
-            js_on_load=(_HERE / "kept.js").read_text("utf-8"),
-            apply_default_css=False,
+            **beside(__file__, "kept"),
             checkpoint=checkpoint,
             max_runs=MAX_RUNS,
             max_bytes=MAX_BYTES,
@@ -56,12 +51,6 @@ class KeptRuns(PageComponent):
 
     def api_info(self) -> dict[str, Any]:
         return {"type": "array", "description": "Runs, each a list of PNG files made here, in base64"}
-
-    def example_payload(self) -> None:
-        return None
-
-    def example_value(self) -> None:
-        return None
 
 
 def encode(run: Run) -> list[str]:

@@ -1,15 +1,17 @@
-"""The page by keyboard: links that skip to its parts, Ctrl+Enter, and a sheet of all shortcuts."""
+"""The page by keyboard: links that skip to its parts, Ctrl+Enter, a sheet of all shortcuts, and a way out by Escape.
 
-from pathlib import Path
+Presses, too: one on Generate waits while fields are filled.
+"""
 
-from facemogle.ui.component import PageComponent
+from facemogle.ui.component import PageComponent, beside
 
-_HERE = Path(__file__).parent
+_SCRIPTS = ("document", "layers", "hold", "keys")  # one function
 
 SHEET = {  # what is done, by which keys
     "Anywhere": {
         "Generate": ["Ctrl+Enter"],
         "This sheet": ["?"],
+        "Shut what is open over the page": ["Escape"],
     },
     "On the map": {
         "Brush, eraser, fill": ["B", "E", "F"],
@@ -37,10 +39,7 @@ class Keys(PageComponent):
     def __init__(self, *, elem_id: str | None = None):
         super().__init__(
             elem_id=elem_id,
-            html_template=(_HERE / "keys.html").read_text("utf-8"),
-            css_template=(_HERE / "keys.css").read_text("utf-8"),
-            js_on_load=(_HERE / "keys.js").read_text("utf-8"),
-            apply_default_css=False,
+            **beside(__file__, "keys", scripts=_SCRIPTS),
             places=[
                 {"name": "the map", "selector": "#label-editor canvas"},
                 {"name": "the prompt", "selector": "#prompt textarea"},

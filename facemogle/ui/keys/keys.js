@@ -1,7 +1,6 @@
 // Keys that count anywhere on the page, the sheet that lists all, and the links that skip to its parts.
 
 const sheet = element.querySelector("dialog");
-const listening = new AbortController(); // of the document, whose listeners outlive this component
 
 const writing = ({ target }) => target.closest?.("textarea, [contenteditable], input:not([type=checkbox], [type=radio], [type=range])");
 
@@ -13,14 +12,14 @@ const keys = {
     generate.click();
     return true;
   },
+  Escape: () => !sheet.open && leaveLayers(),
 };
 
-document.addEventListener("keydown", (event) => {
-  if (!element.isConnected) return listening.abort();
+onDocument("keydown", (event) => {
   if (event.isComposing || event.altKey || !keys[event.key]?.(event)) return;
   event.preventDefault();
   event.stopPropagation();
-}, { signal: listening.signal, capture: true }); // before Gradio's own in the prompt
+});
 
 element.querySelector(".skip").addEventListener("click", ({ target: { value } }) => {
   if (value === "?") return sheet.showModal();

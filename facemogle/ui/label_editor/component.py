@@ -7,7 +7,6 @@ travels a `LabelMapData`: run lengths of class ids, row by row, small enough to 
 import base64
 import io
 import json
-from pathlib import Path
 from typing import Any, TypedDict
 
 import gradio as gr
@@ -18,7 +17,8 @@ from facemogle.editing import GROW
 from facemogle.label_files import read_label_map, write_label_map
 from facemogle.labels import CLASS_ID, LEFT_RIGHT_PAIRS, NAMES, NUM_CLASSES, PALETTE
 from facemogle.masks import resize_nearest
-from facemogle.ui.component import PageComponent
+from facemogle.ui.component import PageComponent, beside
+from facemogle.ui.failures import plain
 from facemogle.ui.run import Base
 from facemogle.ui.templates import TEMPLATES, template_face
 from facemogle.ui.views import COLOURS, data_url
@@ -35,9 +35,8 @@ GROUPS = {
     "Ears and jewellery": ("left_ear", "right_ear", "earring", "necklace"),
     "Body and background": ("neck", "cloth", "background"),
 }
-_HERE = Path(__file__).parent
 # Of one function, in order.
-_SCRIPTS = [f"{part}.js" for part in ("map", "view", "marks", "move", "tools", "history", "palette", "files", "editor")]
+_SCRIPTS = ("map", "view", "marks", "move", "tools", "history", "palette", "files", "editor")
 
 
 class LabelMapData(TypedDict):
@@ -81,10 +80,7 @@ class LabelEditor(PageComponent):
             label=label,
             elem_id=elem_id,
             render=render,
-            html_template=(_HERE / "editor.html").read_text("utf-8"),
-            css_template=(_HERE / "editor.css").read_text("utf-8"),
-            js_on_load="\n".join((_HERE / script).read_text("utf-8") for script in _SCRIPTS),
-            apply_default_css=False,
+            **beside(__file__, "editor", scripts=_SCRIPTS),
             server_functions=[open_label_map, save_label_map, save_colours, start_from],
             backdrop=backdrop,
             source=source,
@@ -211,8 +207,8 @@ def open_label_map(upload: Any) -> dict[str, Any]:
         contents = io.BytesIO(base64.b64decode(file, validate=True))
         contents.name = str(name or "The file")[:80]
         reading = read_label_map(contents, classes=class_order(None if order is None else str(order), files=False))
-    except ValueError as error:  # binascii's error is one
-        return {"error": f"Not opened: {error}"}
+    except Exception as error:
+        return {"error": f"Not opened: {plain(error)}"}
     height, width = reading.label_map.shape
     message = f"Opened, {width}×{height}."
     if max(height, width) > MAX_SIDE:

@@ -174,10 +174,7 @@ form.addEventListener("keydown", (event) => {
     if (event.shiftKey) redo();
     else undo();
   } else if (command || event.altKey) return;
-  else if (key === "escape") {
-    shutMenus();
-    drop();
-  }
+  else if (key === "escape") drop();
   else if (classOfKey(event)) choose("class", classOfKey(event));
   else if (keys[key]) keys[key]();
   else if (event.target === canvas) steer(event);

@@ -2,14 +2,6 @@
 
 const [newMenu, saveMenu] = form.querySelectorAll(".menu");
 
-function shutMenus(except = null) {
-  for (const menu of [newMenu, saveMenu]) {
-    if (menu === except || !menu.open) continue;
-    if (menu.contains(document.activeElement)) menu.querySelector("summary").focus();
-    menu.open = false;
-  }
-}
-
 const read = (file) => new Promise((resolve, reject) => {
   const reader = new FileReader();
   reader.onload = () => resolve(reader.result);
@@ -54,14 +46,14 @@ function serve(menu, choice) {
   menu.addEventListener("click", (event) => {
     const button = event.target.closest("button");
     if (!button) return;
-    shutMenus();
+    menu.open = false;
+    menu.querySelector("summary").focus();
     choice(button).catch(lost);
   });
 }
 
 serve(newMenu, async ({ value }) => replace(await server.start_from(value)));
 serve(saveMenu, ({ value, dataset }) => save(value, dataset.file));
-form.addEventListener("pointerdown", ({ target }) => shutMenus(target.closest(".menu")));
 controls.open.addEventListener("click", () => controls.file.click());
 controls.file.addEventListener("change", () => {
   if (controls.file.files.length) open(controls.file.files[0]).catch(lost);

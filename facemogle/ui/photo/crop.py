@@ -1,18 +1,16 @@
 """A square drawn on a photo by hand, for a face that the detector misses or frames badly."""
 
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import gradio as gr
 import numpy as np
 from PIL import Image
 
-from facemogle.ui.component import PageComponent
+from facemogle.ui.component import PageComponent, beside
 from facemogle.ui.views import data_url
 
 LARGEST = 1e6  # pixels
 SHOWN_SIDE = 768  # pixels, the longer side of the photo as the page shows it
-_HERE = Path(__file__).parent
 
 
 class Square(NamedTuple):
@@ -50,10 +48,7 @@ class PhotoCrop(PageComponent):
             label=label,
             elem_id=elem_id,
             render=render,
-            html_template=(_HERE / "crop.html").read_text("utf-8"),
-            css_template=(_HERE / "crop.css").read_text("utf-8"),
-            js_on_load=(_HERE / "crop.js").read_text("utf-8"),
-            apply_default_css=False,
+            **beside(__file__, "crop"),
             picture=picture,
             height=height,
             width=width,

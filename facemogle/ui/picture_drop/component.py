@@ -2,17 +2,16 @@
 
 import base64
 import io
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import gradio as gr
 from PIL import Image
 
 from facemogle.picture_files import Settings, read_settings, write_picture
-from facemogle.ui.component import PageComponent
+from facemogle.ui.component import PageComponent, beside
+from facemogle.ui.failures import plain
 
 MAX_FILE_BYTES = 32 * 2**20
-_HERE = Path(__file__).parent
 
 
 class PictureFile(NamedTuple):
@@ -40,10 +39,7 @@ class PictureDrop(PageComponent):
         super().__init__(
             label=label,
             elem_id=elem_id,
-            html_template=(_HERE / "drop.html").read_text("utf-8"),
-            css_template=(_HERE / "drop.css").read_text("utf-8"),
-            js_on_load=(_HERE / "drop.js").read_text("utf-8"),
-            apply_default_css=False,
+            **beside(__file__, "drop"),
             server_functions=[open_picture],
             max_file_bytes=MAX_FILE_BYTES,
             photos=photos,
@@ -68,12 +64,6 @@ class PictureDrop(PageComponent):
 
     def api_info(self) -> dict[str, Any]:
         return {"type": "string", "description": "A PNG file made here, in base64"}
-
-    def example_payload(self) -> None:
-        return None
-
-    def example_value(self) -> None:
-        return None
 
 
 def encode(settings: Settings) -> str:
@@ -109,7 +99,7 @@ def open_picture(upload: Any) -> dict[str, str]:
     name = str(name)[:80]
     try:
         settings = decode(file, name)
-    except ValueError as error:
-        return {"error": f"Not restored: {error}"}
+    except Exception as error:
+        return {"error": f"Not restored: {plain(error)}"}
     message = f"Settings from {name}: seed {settings.seed}, {settings.num_inference_steps} steps."
     return {"ok": encode(settings), "message": message}

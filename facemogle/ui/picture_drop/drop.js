@@ -37,7 +37,7 @@ async function answerTo(file) {
   if (!url) return { error: `The browser cannot read ${file.name}. Is it a file, and still there?` };
   const contents = { name: file.name, file: url.slice(url.indexOf(",") + 1) };
   if (props.photos && !(await carriesSettings(file))) return { photo: contents, message: "" };
-  const answer = await server.open_picture(contents);
+  const answer = await server.open_picture(contents).catch(() => null);
   return answer ?? { error: "The server does not answer. Is it still running?" };
 }
 

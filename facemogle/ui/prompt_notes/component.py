@@ -1,11 +1,10 @@
 """Told while a prompt is typed: words the checkpoint does not know, how much counts, what the map has and has not."""
 
 import re
-from pathlib import Path
 from typing import Any, TypedDict
 
 from facemogle.labels import CLASS_ID
-from facemogle.ui.component import PageComponent
+from facemogle.ui.component import PageComponent, beside
 from facemogle.ui.provider import PipelineProvider
 
 # Of classes that a face may have or not: how people name them, one word or more each, and what the prompt would say.
@@ -17,7 +16,6 @@ WORN = {
 }
 _ABSENT = r"(?:no|not|without|never)\s+(?:an?\s+|any\s+|wearing\s+)*(?:\w+\s+)?"
 LONGEST = 10_000  # characters that are looked at
-_HERE = Path(__file__).parent
 
 
 class Notes(TypedDict):
@@ -39,10 +37,7 @@ class PromptNotes(PageComponent):
         super().__init__(
             label="On the prompt",
             elem_id=elem_id,
-            html_template=(_HERE / "notes.html").read_text("utf-8"),
-            css_template=(_HERE / "notes.css").read_text("utf-8"),
-            js_on_load=(_HERE / "notes.js").read_text("utf-8"),
-            apply_default_css=False,
+            **beside(__file__, "notes"),
             worn=[{"id": CLASS_ID[name], "name": name, "said": said} for name, (_, said) in WORN.items()],
         )
 
@@ -54,12 +49,6 @@ class PromptNotes(PageComponent):
 
     def api_info(self) -> dict[str, Any]:
         return {"type": "object", "description": "unknown words, classes named, count"}
-
-    def example_payload(self) -> None:
-        return None
-
-    def example_value(self) -> None:
-        return None
 
 
 def read(provider: PipelineProvider, prompt: str | None) -> Notes:
