@@ -28,6 +28,7 @@ from facemogle.ui.photo.handlers import Parsers
 from facemogle.ui.provider import PipelineProvider
 from facemogle.ui.visit import Visit
 
+MAX_TEXT = 20_000  # characters
 MISREAD = ("empty", "order", "turned", "no face")  # doubts that an order given with a map overrules
 
 
@@ -98,7 +99,7 @@ def add_api(
         Returns:
             The label map, an indexed PNG of class ids 0 to 18; of a face that was cut out, 512x512.
         """
-        with explained(photo):
+        with explained(given("Photo", photo)):
             label_map = read_face(photo, parsers, load_parser, whole=whole).label_map
         return saved("label-map.png", lambda path: write_label_map(path, label_map))
 
@@ -112,7 +113,7 @@ def add_api(
         Returns:
             A figure of 20 heat maps with a colour bar, as a PNG.
         """
-        with explained(record):
+        with explained(given("Gating", record)):
             weights = load_gating(record).at(step)
         return saved("gating.png", figures.expert_grid(weights).save)
 
@@ -120,9 +121,9 @@ def add_api(
         gr.Button().click(
             generate,
             [
-                gr.File(label="Label map"), gr.Textbox("", label="Prompt"), Number(0, label="Seed", precision=0),
+                gr.File(label="Label map"), Text("", label="Prompt"), Number(0, label="Seed", precision=0),
                 Number(None, label="Steps", precision=0), Number(None, label="Guidance"),
-                Number(1, label="Condition scale"), ExpertScales(), gr.Textbox("", label="Classes"),
+                Number(1, label="Condition scale"), ExpertScales(), Text("", label="Classes"),
             ],
             [gr.Image(label="Face", type="filepath", format="png"), gr.File(label="Gating")],
             api_name="generate", concurrency_limit=1, concurrency_id=concurrency_id,
@@ -185,6 +186,19 @@ def read_map(path: str, classes: str) -> np.ndarray:
     return reading.label_map
 
 
+class Text(gr.Textbox, metaclass=WithoutStub):
+    """Takes text alone, where Gradio makes text of whatever it is sent."""
+
+    is_template = True  # the page shows gr.Textbox
+
+    def preprocess(self, payload: Any) -> str | None:
+        if not (payload is None or (isinstance(payload, str) and len(payload) <= MAX_TEXT)):
+            what = f"{len(payload)} characters" if isinstance(payload, str) else type(payload).__name__
+            raise gr.Error(f"{self.label} must be text of at most {MAX_TEXT} characters, got {what}.",
+                           print_exception=False)  # fmt: skip
+        return payload
+
+
 class Number(gr.Number, metaclass=WithoutStub):
     """Takes numbers alone, and with precision=0 whole ones: what is none gets a message that names the field."""
 
@@ -196,6 +210,32 @@ class Number(gr.Number, metaclass=WithoutStub):
             kind = "number" if self.precision is None else "whole number"
             raise gr.Error(f"{self.label} must be a {kind}, got {str(payload)[:40]!r}.", print_exception=False)
         return super().preprocess(payload)
+
+
+def given(name: str, path: str | None) -> str:
+    if path is None:
+        raise gr.Error(f"{name} must be a file, got none.", print_exception=False)
+    return path
+
+
+def explain_inputs(page: gr.Blocks) -> None:
+    """What Gradio itself refuses to take, such as a file of the server's, gets words; it would send none."""
+    preprocess = page.preprocess_data
+
+    async def explaining(function: Any, inputs: list[Any], *others: Any) -> list[Any]:
+        try:
+            return await preprocess(function, inputs, *others)
+        except gr.Error:
+            raise
+        except Exception as error:
+            fields = ", ".join(getattr(block, "label", None) or type(block).__name__ for block in function.inputs)
+            raise gr.Error(
+                f"What was sent is not what is taken here: {fields}. A file is one that was uploaded here, or has a "
+                "public address, sent as gradio_client's handle_file does.",
+                print_exception=not isinstance(error, ValueError),
+            ) from error
+
+    page.preprocess_data = explaining  # type: ignore[assignment, method-assign]
 
 
 @contextmanager

@@ -1,12 +1,15 @@
 """What the page's own components share: gr.HTML with its template, style and script in files beside the Python."""
 
 from abc import ABCMeta
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from gradio.component_meta import ComponentMeta, updateable
+
+from facemogle.ui.failures import plain
 
 
 class WithoutStub(ComponentMeta):
@@ -43,3 +46,16 @@ def beside(source: str, name: str, *, scripts: Sequence[str] = ()) -> dict[str, 
     return {
         "html_template": template, "css_template": style, "js_on_load": "\n".join(parts), "apply_default_css": False,
     }  # fmt: skip
+
+
+def answered(function: Callable[[Any], dict[str, Any]]) -> Callable[[Any], dict[str, Any]]:
+    """A server function, which takes what anyone may send: what goes wrong is {"error"} in words."""
+
+    @wraps(function)
+    def answering(sent: Any) -> dict[str, Any]:
+        try:
+            return function(sent)
+        except Exception as error:
+            return {"error": plain(error)}
+
+    return answering

@@ -30,6 +30,7 @@ MAX_IMAGES = 8
 DRAWN_SEEDS = 2**32  # of those that New seed draws, which should be short enough to be told
 LIVE_STEPS = 4
 SLIDERS = STEPS, GUIDANCE, CONDITION = (1, 50), (1, 10), (0, 2)  # where they end, unless a picture asks for more
+WIDEST_GUIDANCE, WIDEST_CONDITION = (0, 100), (0, 10)  # which a model still makes something of
 BEFORE, PHOTO = "The picture before", "The photo"  # what the result is compared with
 HARDLY = 0.01  # of the range of a picture's values: what is no more than that is hardly seen
 KEEP = gr.skip()
@@ -77,13 +78,17 @@ def read_request(
     in_place: change `base`, in `region` or where the maps differ, see run.Edit; ValueError where there is no base.
     """
     if seed is None or not 0 <= seed <= MAX_SEED:
-        got = "an empty field" if seed is None else seed
+        got = "an empty field" if seed is None else str(seed)[:40]
         raise ValueError(f"Seed must be a whole number from 0 to {MAX_SEED}, got {got}; New seed draws one.")
     num_images = num_images or 1
     if not 1 <= num_images <= MAX_IMAGES:
-        raise ValueError(f"Pictures must be a whole number from 1 to {MAX_IMAGES}, got {num_images}.")
+        raise ValueError(f"Pictures must be a whole number from 1 to {MAX_IMAGES}, got {str(num_images)[:40]}.")
     if not 1 <= steps <= MAX_STEPS:
-        raise ValueError(f"Steps must be a whole number from 1 to {MAX_STEPS}, got {steps}.")
+        raise ValueError(f"Steps must be a whole number from 1 to {MAX_STEPS}, got {str(steps)[:40]}.")
+    if guidance_scale is not None:
+        check_range("Guidance", guidance_scale, *WIDEST_GUIDANCE)
+    check_range("Condition scale", condition_scale, *WIDEST_CONDITION)
+    check_range("Strength", strength, 0, 1)
     if in_place and base is None:
         raise ValueError("There is no picture under the map to change. Drop a photo, or generate a face first.")
     if in_place and base is not None and region is None and unchanged(label_map, base.label_map):
@@ -103,6 +108,12 @@ def read_request(
         num_images=num_images,
         edit=edit,
     )
+
+
+def check_range(name: str, value: Any, low: float, high: float) -> None:
+    """ValueError unless it is a number within, which NaN never is."""
+    if type(value) not in (int, float) or not low <= value <= high:
+        raise ValueError(f"{name} must be a number from {low} to {high}, got {str(value)[:40]}.")
 
 
 def unchanged(label_map: np.ndarray | None, source: np.ndarray) -> bool:

@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from facemogle.picture_files import Settings
 from facemogle.ui import handlers, recall, views
-from facemogle.ui.api import add_api
+from facemogle.ui.api import add_api, explain_inputs
 from facemogle.ui.body_limit import BodyLimit
 from facemogle.ui.connection.component import Connection
 from facemogle.ui.examples import Example, pictures_of
@@ -342,6 +342,7 @@ def build(
 
         page.unload(leave)
         add_api(provider, paint, parser, panel.parsers if panel else None, concurrency_id=MODEL)
+    explain_inputs(page)
     return make_fair(page, concurrency_id=MODEL)
 
 

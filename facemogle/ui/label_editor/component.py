@@ -17,7 +17,7 @@ from facemogle.editing import GROW
 from facemogle.label_files import read_label_map, write_label_map
 from facemogle.labels import CLASS_ID, LEFT_RIGHT_PAIRS, NAMES, NUM_CLASSES, PALETTE
 from facemogle.masks import resize_nearest
-from facemogle.ui.component import PageComponent, beside
+from facemogle.ui.component import PageComponent, answered, beside
 from facemogle.ui.failures import plain
 from facemogle.ui.run import Base
 from facemogle.ui.templates import TEMPLATES, template_face
@@ -235,9 +235,11 @@ def _save(data: Any, *, colours: bool) -> dict[str, str]:
     return {"file": base64.b64encode(file.getvalue()).decode()}
 
 
-def start_from(kind: str) -> dict[str, Any]:
+@answered
+def start_from(kind: Any) -> dict[str, Any]:
     """ "blank" or a kind of face in TEMPLATES -> {"value", "message"} for the page."""
-    label_map = np.zeros((START_SIDE, START_SIDE), np.uint8) if kind == "blank" else template_face(kind, START_SIDE)
+    blank = np.zeros((START_SIDE, START_SIDE), np.uint8)
+    label_map = blank if kind == "blank" else template_face(str(kind)[:40], START_SIDE)
     return {"value": encode(label_map), "message": f"Started from: {kind}."}
 
 
