@@ -185,11 +185,11 @@ def default_settings(name_or_path: str | os.PathLike) -> tuple[int, float]:
 def lora_scales(loras: Mapping[str, float] | Iterable[str | os.PathLike]) -> dict[str, float]:
     """ "ink.safetensors:0.6", ... -> file to scale, 1 where none is told."""
     if isinstance(loras, Mapping):
-        return dict(loras)
+        return {os.fspath(file): scale for file, scale in loras.items()}
     if isinstance(loras, (str, os.PathLike)):
         raise ValueError(f"loras are several files: give [{os.fspath(loras)!r}].")
     scales = {}
-    for text in map(os.fspath, loras):
+    for text in [os.fspath(each) for each in loras]:
         file, _, scale = text.rpartition(":")
         try:
             scales[file or text] = float(scale) if file else 1.0

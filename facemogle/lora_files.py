@@ -84,7 +84,9 @@ def read_lora(
     layers = {part: _layers(module) for part, module in parts.items() if module is not None}
     names = {part: _names(own) for part, own in layers.items()}
     found: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
-    unknown, misshapen, read = [], [], {}
+    unknown: list[str] = []
+    misshapen: list[str] = []
+    read = {}
     for key in state_dict:
         match = _KEY.fullmatch(key)
         place = match and _place(match["layer"], names)
@@ -122,7 +124,7 @@ def _layers(module: nn.Module) -> dict[str, nn.Linear]:
 
 def _names(layers: Mapping[str, nn.Linear]) -> dict[str, tuple[str, ...]]:
     """All names in use -> what they stand for: diffusers', those of FLUX's first code, and both with underscores."""
-    names = {name: (name,) for name in layers}
+    names: dict[str, tuple[str, ...]] = {name: (name,) for name in layers}
     names |= {name.removeprefix("text_model."): (name,) for name in layers}
     names |= {f"text_model.{name}": (name,) for name in layers if name.startswith("encoder.")}
     names |= {first: targets for first, targets in _first_names(layers) if all(each in layers for each in targets)}

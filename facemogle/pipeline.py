@@ -124,6 +124,7 @@ class FaceMoGLEPipeline(StyleLoraMixin, DiffusionPipeline):
         guidance_scale: float | None = None,
         condition_scale: float = 1.0,
         expert_scale: Mapping[str, float] | None = None,
+        lora_scale: Mapping[str, float] | None = None,
         num_images_per_prompt: int = 1,
         generator: torch.Generator | list[torch.Generator] | None = None,
         latents: Tensor | None = None,
@@ -155,6 +156,7 @@ class FaceMoGLEPipeline(StyleLoraMixin, DiffusionPipeline):
         condition_scale: 0 ignores the condition tokens, 1 is as trained.
         expert_scale: factors of experts' gating weights, by the names in gating.EXPERTS: 0 mutes one, 2 doubles it;
             the weights are then made to sum to 1 again. Experts not named keep theirs.
+        lora_scale: scales of the LoRAs in `loras`, in this run; those not named keep theirs.
         generator: source of the initial noise, or one for each image. None: a fresh seed, unlike any other call's.
         latents: (B, N, C) noise, packed: where a run starts, or what the image gets. prompt_embeds (., T, D) with
             pooled_prompt_embeds (., P): instead of a prompt. condition_tokens (., E, N, C): instead of a label map, as
@@ -165,6 +167,7 @@ class FaceMoGLEPipeline(StyleLoraMixin, DiffusionPipeline):
         Raises ValueError for arguments that do not fit together, FloatingPointError when the run diverges.
         """
         self._interrupt = False
+        self.use_loras(lora_scale)
         config, device = self.config, self._execution_device
         height, width = self._whole_tokens(
             config.height if height is None else height, config.width if width is None else width

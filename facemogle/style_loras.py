@@ -6,6 +6,7 @@ They act on text, image and condition rows alike, as they would on a base with t
 import logging
 import math
 import os
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,6 +28,7 @@ class StyleLoraMixin(FluxLoraLoaderMixin):
     """What a FLUX pipeline takes of LoRAs: diffusers' own, in every naming, and never in vain without a word."""
 
     _lora_scales: dict[str, float] | None = None
+    _active_scales: dict[str, float] | None = None
 
     @property
     def loras(self) -> dict[str, float]:
@@ -37,25 +39,30 @@ class StyleLoraMixin(FluxLoraLoaderMixin):
         """Load one beside the others; `loras` calls it by `name`, or the file's. ValueError: it does not fit."""
         name = name or os.fspath(file)
         if name in self.loras:
-            raise ValueError(f"{name} is loaded already. scale_loras() lets it count more.")
+            raise ValueError(f"The LoRA {name} is loaded already.")
+        _require_finite({name: scale})
         self.load_lora_weights(file, adapter_name=f"file_{len(self.loras)}")
-        self._lora_scales = self.loras | {name: math.nan}
-        self.scale_loras({name: scale})
+        self._lora_scales = self.loras | {name: float(scale)}
+        self.use_loras()
 
-    def scale_loras(self, scales: Mapping[str, float]) -> None:
-        """Let loaded files count more or less: 0 not at all, 1 as they were trained. ValueError for other files."""
+    def use_loras(self, scales: Mapping[str, float] | None = None) -> dict[str, float]:
+        """Let loaded LoRAs count as much, until the next call: 0 not at all; those not named as they were loaded.
+
+        Returns the scales of all. ValueError for names that are not loaded.
+        """
+        scales = dict(scales or {})
         if unknown := sorted(scales.keys() - self.loras.keys()):
             raise ValueError(f"The LoRA {unknown[0]} is not loaded. Loaded are {', '.join(self.loras) or 'none'}.")
-        changed = self.loras | scales
-        if not all(map(math.isfinite, changed.values())):
-            raise ValueError(f"The scale of a LoRA must be a number, got {dict(scales)}.")
-        if changed != self.loras:
-            self._lora_scales = changed
-            self.set_adapters([f"file_{place}" for place in range(len(changed))], list(changed.values()))
+        _require_finite(scales)
+        wanted = self.loras | scales
+        if wanted and wanted != self._active_scales:
+            self.set_adapters([f"file_{place}" for place in range(len(wanted))], list(wanted.values()))
+            self._active_scales = wanted
+        return wanted
 
     def unload_lora_weights(self, **options: Any) -> None:
         super().unload_lora_weights(**options)
-        self._lora_scales = None
+        self._lora_scales = self._active_scales = None
 
     def load_lora_weights(
         self,
@@ -89,7 +96,14 @@ class StyleLoraMixin(FluxLoraLoaderMixin):
         for layer, term in read.layers.items():
             fitted[f"{layer}.lora_A.weight"] = term.A.to(dtype)
             fitted[f"{layer}.lora_B.weight"] = (term.B * (1.0 if term.scale is None else term.scale)).to(dtype)
-        super().load_lora_weights(fitted, adapter_name=adapter_name, **options)
+        with warnings.catch_warnings():  # peft's, of what is meant here: several LoRAs, and layers that have none
+            warnings.filterwarnings("ignore", module="peft")
+            super().load_lora_weights(fitted, adapter_name=adapter_name, **options)
+
+
+def _require_finite(scales: Mapping[str, float]) -> None:
+    if broken := [name for name, scale in scales.items() if not math.isfinite(scale)]:
+        raise ValueError(f"The scale of the LoRA {broken[0]} must be a number, got {scales[broken[0]]}.")
 
 
 def _why(read: LoraReading, state_dict: Mapping[str, Tensor]) -> str:
