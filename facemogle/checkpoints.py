@@ -204,7 +204,7 @@ def _base(name_or_path: str | os.PathLike) -> Path:
 
 
 def _checkpoint(name: str) -> Checkpoint:
-    if not name.lower().endswith(".gguf"):
+    if not name.partition("?")[0].lower().endswith(".gguf"):
         return CHECKPOINTS.get(name, Checkpoint(base=name))
     beside = Path(name).expanduser().parent
     if not (beside / "model_index.json").is_file():

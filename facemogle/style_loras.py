@@ -98,7 +98,13 @@ class StyleLoraMixin(FluxLoraLoaderMixin):
             fitted[f"{layer}.lora_B.weight"] = (term.B * (1.0 if term.scale is None else term.scale)).to(dtype)
         with warnings.catch_warnings():  # peft's, of what is meant here: several LoRAs, and layers that have none
             warnings.filterwarnings("ignore", module="peft")
-            super().load_lora_weights(fitted, adapter_name=adapter_name, **options)
+            into = {"adapter_name": adapter_name, "network_alphas": None, "_pipeline": self} | options
+            into.setdefault("low_cpu_mem_usage", True)  # else it draws what is overwritten from torch's own generator
+            if any(layer.startswith("transformer.") for layer in read.layers):
+                self.load_lora_into_transformer(fitted, transformer=self.transformer, **into)
+            if any(layer.startswith("text_encoder.") for layer in read.layers):
+                part = {"text_encoder": self.text_encoder, "prefix": "text_encoder", "lora_scale": self.lora_scale}
+                self.load_lora_into_text_encoder(fitted, **part, **into)
 
 
 def _require_finite(scales: Mapping[str, float]) -> None:

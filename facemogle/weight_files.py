@@ -172,10 +172,13 @@ def read_gguf(model_class: Any, path: Path, folder: Path, dtype: "torch.dtype") 
         raise CheckpointError(f"{path} is read with the package gguf: pip install -r requirements-gguf.txt")
     from diffusers import GGUFQuantizationConfig
 
+    quantisation = GGUFQuantizationConfig(compute_dtype=dtype)
     with explained(path):
-        model = model_class.from_single_file(
-            str(path), config=str(folder), quantization_config=GGUFQuantizationConfig(compute_dtype=dtype), dtype=dtype
-        )
+        try:
+            options = {"config": str(folder), "quantization_config": quantisation, "dtype": dtype}
+            model = model_class.from_single_file(str(path), **options)
+        except LookupError as error:  # of what diffusers looks for
+            raise CheckpointError(f"{path} holds no FLUX transformer such as {folder} describes.") from error
     if missing := [name for name, parameter in model.named_parameters() if parameter.is_meta]:
         raise CheckpointError(
             f"{path} lacks {len(missing)} weights that {folder / 'config.json'} asks for: {missing[0]}."
