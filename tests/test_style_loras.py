@@ -1,6 +1,7 @@
 """LoRAs of the base on every way in: Python, the command line, the page; and what a picture remembers of them."""
 
 import json
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -168,6 +169,8 @@ def test_a_dropped_picture_says_which_lora_the_page_has_not(provider):
     settings = Settings("", None, 7, 2, 3.5, 1.0, 64, 64, None, "tiny", loras=loras)
     assert "made with the LoRA pastel, which this page has not" in handlers.restore(provider, settings)[0]
     assert handlers.lora_values(provider.loras, settings) == [0.5, 0]
+    far = handlers.lora_sliders(provider.loras, replace(settings, loras={ink: 5.0}))[0]
+    assert (far["value"], far["minimum"], far["maximum"]) == (5, 0, 5)
 
 
 def test_the_page_has_a_slider_for_each_lora(provider):

@@ -31,6 +31,7 @@ MAX_IMAGES = 8
 DRAWN_SEEDS = 2**32  # of those that New seed draws, which should be short enough to be told
 LIVE_STEPS = 4
 SLIDERS = STEPS, GUIDANCE, CONDITION = (1, 50), (1, 10), (0, 2)  # where they end, unless a picture asks for more
+LORA = 0, 2
 BEFORE, PHOTO = "The picture before", "The photo"  # what the result is compared with
 HARDLY = 0.01  # of the range of a picture's values: what is no more than that is hardly seen
 KEEP = gr.skip()
@@ -143,6 +144,13 @@ def restored(settings: Settings, num_images: int = 1) -> tuple:
 def lora_values(loras: Iterable[str], settings: Settings) -> list[float]:
     """How much each of the page's LoRAs counted in a picture."""
     return [(settings.loras or {}).get(name, 0.0) for name in loras]
+
+
+def lora_sliders(loras: Iterable[str], settings: Settings) -> list[dict]:
+    """`lora_values`, with sliders that reach as far."""
+    low, high = LORA
+    values = lora_values(loras, settings)
+    return [gr.update(value=each, minimum=min(low, each), maximum=max(high, each)) for each in values]
 
 
 def empty_to_none(label_map: np.ndarray | None) -> np.ndarray | None:

@@ -208,8 +208,9 @@ def build(
                             )  # fmt: skip
                             lora_scales = [
                                 gr.Slider(
-                                    min(0, scale), max(2, scale), scale, step=0.05, elem_id=f"lora-{place}",
+                                    min(handlers.LORA[0], scale), max(handlers.LORA[1], scale), scale, step=0.05,
                                     label=f"LoRA {handlers.lora_title(name)}", info="How much this style counts",
+                                    elem_id=f"lora-{place}",
                                 )
                                 for place, (name, scale) in enumerate(provider.loras.items())
                             ]  # fmt: skip
@@ -249,13 +250,13 @@ def build(
             if not visit.runs:
                 return *(handlers.KEEP,) * 12, handlers.ended(), *(handlers.KEEP for _ in lora_scales)
             picked = handlers.pick_run(visit, event.index)
-            counted = handlers.lora_values(provider.loras, picked[0].settings)
+            counted = handlers.lora_sliders(provider.loras, picked[0].settings)
             return *picked, *handlers.edit_again(picked[0]), handlers.done(picked[0]), *counted
 
         def restore(settings: Settings, visit: Visit):
             status, label_map, *others = handlers.restore(provider, settings)
             visit, *under = handlers.start_from(visit, label_map)
-            return visit, *under, "", status, *others, *handlers.lora_values(provider.loras, settings)
+            return visit, *under, "", status, *others, *handlers.lora_sliders(provider.loras, settings)
 
         def run_live(request: gr.Request, *fields: Any):
             yield from handlers.generate_live(provider, latest, request.session_hash, *fields)
