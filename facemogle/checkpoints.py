@@ -313,15 +313,15 @@ def _find_file(candidates: tuple[str, ...], download: bool, *, whole_repository:
         path = Path(candidate).expanduser()
         if path.exists():
             return path
-        place = hub_place(candidate)
+        place, remedy = hub_place(candidate), ""
         if place is not None and not place.path and whole_repository:
-            place = replace(place, path=whole_repository)
+            place, remedy = replace(place, path=whole_repository), " Or give the address of the file itself."
         if place is None or not place.path:
             raise CheckpointError(f"There is no file {path}.")
         try:
             return place.fetch(download=download) if place.is_file else place.fetch_folder(["*"], download=download)
         except CheckpointError as error:
-            failure = failure or error
+            failure = failure or CheckpointError(f"{error}{remedy}")
     if failure is not None:
         raise failure
     return None

@@ -315,7 +315,7 @@ def test_addresses_as_a_browser_shows_them(hub, whole_folder, tmp_path):
     load_pipeline("https://huggingface.co/someone/a-face-mogle/tree/main/where", device="cpu")
     assert hub.asked[5:] == [("someone/a-face-mogle", None)]
     load_pipeline(BASE, adapter=ADAPTER, mogle="hf.co/someone/a-face-mogle/tree/main/where/mogle", device="cpu")
-    with pytest.raises(CheckpointError, match="a-face-mogle has no folder mogle"):
+    with pytest.raises(CheckpointError, match=r"has no folder mogle\. Or give the address of the file itself"):
         load_pipeline(BASE, adapter=ADAPTER, mogle="someone/a-face-mogle", device="cpu")
 
 
