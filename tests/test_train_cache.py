@@ -122,7 +122,7 @@ def test_a_cache_is_known_by_its_encoders_wherever_they_lie(pipeline, cache, ref
     pipeline.text_encoder_2 = None  # training does without; its files tell
     weights = moved / "text_encoder_2" / "model.safetensors"
     save_file({name: each + 0.01 for name, each in load_file(weights).items()}, weights, metadata={"format": "pt"})
-    with pytest.raises(ValueError, match="made with text_encoder_2 files '[0-9a-f]+', not"):
+    with pytest.raises(ValueError, match=r"made with text_encoder_2 files '[0-9a-f]+', not"):
         CachedDataset(cache, model="tiny", **SIZE, pipeline=pipeline)
 
 
