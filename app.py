@@ -4,7 +4,7 @@ import argparse
 import atexit
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache, partial
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from facemogle.checkpoints import (
     describe,
     load_parser,
     load_pipeline,
+    lora_scales,
     parser_available,
     parser_of,
     parsers,
@@ -77,11 +78,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 def build(arguments: argparse.Namespace) -> tuple[gr.Blocks, PipelineProvider]:
     """The page as the arguments want it, and what loads its pipeline, which has begun."""
     parts = {"adapter": arguments.adapter, "mogle": arguments.mogle}
+    loras = lora_scales(arguments.lora)
     name = arguments.checkpoint or choose_checkpoint(**parts)
     provider = PipelineProvider(
-        describe_parts(name, **parts),
-        partial(load_pipeline, name, **parts),
+        describe_parts(name, **parts, loras=loras),
+        partial(load_pipeline, name, **parts, loras=loras),
         checkpoint=name,
+        loras=loras,
         in_thread=not ON_ZERO_GPU,  # which emulates CUDA in the main thread, before the launch
         warm_up=warm_up,
     )
@@ -122,6 +125,8 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "of 40 GB are, and on a Space with ZeroGPU and HF_TOKEN; else mini)")  # fmt: skip
     add("--adapter", metavar="FILE", help="LoRA weights in place of the checkpoint's")
     add("--mogle", metavar="FILE", help="MoGLE weights in place of the checkpoint's")
+    what = "a LoRA of the base, such as a style, in any naming, with its scale behind a colon; may be repeated"
+    add("--lora", action="append", default=[], metavar="FILE[:SCALE]", help=what)
     add("--share", action="store_true", help="also serve at a public address, through Gradio's server")
     add("--mcp", action="store_true", help="also serve the API as tools to AI agents, by MCP")
     add("--host", help="address to listen on (default: 127.0.0.1; 0.0.0.0 for the local network)")
@@ -163,9 +168,10 @@ def choose_checkpoint(*, adapter: str | None, mogle: str | None) -> str:
     return "flux" if fits else "mini"
 
 
-def describe_parts(name: str, *, adapter: str | None, mogle: str | None) -> str:
+def describe_parts(name: str, *, adapter: str | None, mogle: str | None, loras: Iterable[str] = ()) -> str:
     """One line on the checkpoint, and on what stands in place of its own parts."""
     own = [f"{part} {path}" for part, path in (("adapter", adapter), ("MoGLE", mogle)) if path]
+    own += [f"LoRA {path}" for path in loras]
     return f"{describe(name)}, with {' and '.join(own)}" if own else describe(name)
 
 

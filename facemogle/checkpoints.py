@@ -6,13 +6,11 @@ imported on the first load, so that a page or a `--help` need not wait for it.
 
 import difflib
 import os
-import re
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import huggingface_hub
 from huggingface_hub import constants
 
 from facemogle.parser_checkpoints import PARSERS, default_parser, load_parser, parser_available, parsers
@@ -22,7 +20,8 @@ from facemogle.weight_files import (
     check_model,
     check_weights,
     explained,
-    from_hub,
+    hub_place,
+    read_gguf,
     read_json,
     read_model,
     read_pickle,
@@ -38,8 +37,8 @@ if TYPE_CHECKING:
 __all__ = [
     "ADAPTER_FILE", "CHECKPOINTS", "FLUX", "PARSERS", "PUBLISHED", "SUGGESTIONS_FILE", "Checkpoint", "CheckpointError",
     "LocalFiles", "available", "default_parser", "default_settings", "describe", "find_files", "find_folder",
-    "load_parser", "load_pipeline", "parser_available", "parser_of", "parsers", "prompt_suggestions", "prompt_words",
-    "read_mogle",
+    "load_parser", "load_pipeline", "lora_scales", "parser_available", "parser_of", "parsers", "prompt_suggestions",
+    "prompt_words", "read_mogle",
 ]  # fmt: skip
 
 FLUX = "black-forest-labs/FLUX.1-dev"
@@ -48,13 +47,13 @@ ADAPTER_FILE = "pytorch_lora_weights.safetensors"
 SUGGESTIONS_FILE = "suggestions.json"
 # FLUX.1-dev's repository also holds the same weights in another layout, 24 GB that nothing here reads.
 _PIPELINE_FILES = ["model_index.json", ADAPTER_FILE, "*/*.json", "*/*.safetensors", "*/*.txt", "*/*.model"]
-_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 
 @dataclass(frozen=True)
 class Checkpoint:
     """Where the parts are. `base`: a folder or Hub id. `adapter`, `mogle`: files, on the Hub as owner/name/file, of
-    which the first that exists is taken; empty: those within the base."""
+    which the first that exists is taken; empty: those within the base. `transformer`: a GGUF file in place of the
+    base's own."""
 
     base: str
     adapter: tuple[str, ...] = ()
@@ -63,6 +62,7 @@ class Checkpoint:
     remedy: str = ""
     parser: str | None = None  # of PARSERS: the one made for the faces it draws
     photographic: bool = False  # it draws what parsers of photos read
+    transformer: str | None = None
 
 
 CHECKPOINTS = {
@@ -96,6 +96,7 @@ class LocalFiles:
     base: Path
     adapter: Path | None
     mogle: Path | None
+    transformer: Path | None = None  # GGUF
 
 
 def load_pipeline(
@@ -103,15 +104,20 @@ def load_pipeline(
     *,
     adapter: str | os.PathLike | None = None,
     mogle: str | os.PathLike | None = None,
+    loras: Mapping[str, float] | Iterable[str | os.PathLike] = (),
     dtype: "torch.dtype | None" = None,
     device: "torch.device | str | None" = None,
 ) -> "FaceMoGLEPipeline":
     """Load a checkpoint, downloading what is not yet here.
 
-    name_or_path: "mini"; "flux"; a folder or Hub id with a whole Face-MoGLE pipeline; or a folder or Hub id of any FLUX
-        pipeline, with `adapter` and `mogle`.
+    name_or_path: "mini"; "flux"; a folder or Hub id with a whole Face-MoGLE pipeline; a folder or Hub id of any FLUX
+        pipeline, with `adapter` and `mogle`; or a `.gguf` file, which takes the place of the transformer of the
+        pipeline in whose folder it lies, else of FLUX.1-dev's.
     adapter: LoRA of the condition tokens, `.safetensors`. mogle: `.safetensors`, a pickle of tensors alone (`.pt`), or
-        a folder with its config. Each may be owner/name/file on the Hub, and takes the place of the checkpoint's own.
+        a folder with its config. Each takes the place of the checkpoint's own.
+    loras: of the base, such as styles, beside them: files, each with its scale behind a colon where that is not 1
+        ("ink.safetensors:0.6"), or files to scales.
+    On the Hub, each may be owner/name/file, or its address as a browser shows it.
     dtype: bfloat16 on CUDA and float32 elsewhere, unless given. device: CUDA where there is one, unless given.
     A token for gated repositories is read from the environment variable HF_TOKEN.
 
@@ -122,7 +128,14 @@ def load_pipeline(
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     check_device(device)
     dtype = dtype or (torch.bfloat16 if device.type == "cuda" else torch.float32)
+    scales = lora_scales(loras)
+    files = {lora: _find_lora(lora, download=True) for lora in scales}  # before what takes long
     pipeline = _read(find_files(name_or_path, adapter=adapter, mogle=mogle, download=True), dtype)
+    for lora, file in files.items():
+        try:
+            pipeline.load_lora(file, scale=scales[lora], name=lora)
+        except ValueError as error:
+            raise CheckpointError(str(error)) from error
     try:
         return pipeline.to(device)
     except torch.OutOfMemoryError as error:
@@ -169,15 +182,42 @@ def default_settings(name_or_path: str | os.PathLike) -> tuple[int, float]:
     return told.get("num_inference_steps", 28), told.get("guidance_scale", 3.5)
 
 
+def lora_scales(loras: Mapping[str, float] | Iterable[str | os.PathLike]) -> dict[str, float]:
+    """ "ink.safetensors:0.6", ... -> file to scale, 1 where none is told."""
+    if isinstance(loras, Mapping):
+        return {os.fspath(file): scale for file, scale in loras.items()}
+    if isinstance(loras, (str, os.PathLike)):
+        raise ValueError(f"loras are several files: give [{os.fspath(loras)!r}].")
+    scales = {}
+    for text in [os.fspath(each) for each in loras]:
+        file, _, scale = text.rpartition(":")
+        try:
+            scales[file or text] = float(scale) if file else 1.0
+        except ValueError:  # the colon of an address
+            scales[text] = 1.0
+    return scales
+
+
 def _base(name_or_path: str | os.PathLike) -> Path:
     """Where the pipeline is if it is on this disk: what a Hub id names is no folder."""
-    name = os.fspath(name_or_path)
-    return Path(CHECKPOINTS[name].base if name in CHECKPOINTS else name).expanduser()
+    return Path(_checkpoint(os.fspath(name_or_path)).base).expanduser()
+
+
+def _checkpoint(name: str) -> Checkpoint:
+    if not name.partition("?")[0].lower().endswith(".gguf"):
+        return CHECKPOINTS.get(name, Checkpoint(base=name))
+    beside = Path(name).expanduser().parent
+    if not (beside / "model_index.json").is_file():
+        return replace(CHECKPOINTS["flux"], transformer=name)
+    own = (
+        Checkpoint(base=str(beside)) if (beside / "mogle").is_dir() else replace(CHECKPOINTS["flux"], base=str(beside))
+    )
+    return replace(own, transformer=name)
 
 
 def parser_of(name_or_path: str | os.PathLike) -> str | None:
     """The parser, for load_parser, that reads a checkpoint's faces; None: none is known to, or none is on this disk."""
-    checkpoint = CHECKPOINTS.get(os.fspath(name_or_path), Checkpoint(base=""))
+    checkpoint = _checkpoint(os.fspath(name_or_path))
     if checkpoint.photographic and (best := default_parser()) != "mini":
         return best
     return checkpoint.parser
@@ -200,26 +240,34 @@ def find_files(
     download: bool,
 ) -> LocalFiles:
     """Locate every part, the small ones first, and check that nothing is missing or cut short. CheckpointError."""
-    name = os.fspath(name_or_path)
-    checkpoint = CHECKPOINTS.get(name, Checkpoint(base=name))
+    checkpoint = _checkpoint(os.fspath(name_or_path))
     # The caller's own files are looked at apart: what is wrong with them, the checkpoint's remedy does not cure.
     own_adapter = _find_adapter((os.fspath(adapter),), download) if adapter else None
     own_mogle = _find_mogle((os.fspath(mogle),), download) if mogle else None
+    transformer = _find_file((checkpoint.transformer,), download) if checkpoint.transformer else None
     try:
         adapter_path = own_adapter or _find_adapter(checkpoint.adapter, download)
         mogle_path = own_mogle or _find_mogle(checkpoint.mogle, download)
-        base = find_folder(checkpoint.base, download)
-        if "mogle" in _check_folder(base):
+        base = find_folder(checkpoint.base, download, without_transformer=transformer is not None)
+        if "mogle" in _check_folder(base, without_transformer=transformer is not None):
             check_weights(adapter_path or base / ADAPTER_FILE)
         elif adapter_path is None or mogle_path is None:
             raise CheckpointError(f"{base} holds no Face-MoGLE weights. Pass adapter= and mogle= with it.")
     except CheckpointError as error:
         raise CheckpointError(f"{error} {checkpoint.remedy}".strip()) from error
-    return LocalFiles(base=base, adapter=adapter_path, mogle=mogle_path)
+    return LocalFiles(base=base, adapter=adapter_path, mogle=mogle_path, transformer=transformer)
+
+
+def _find_lora(lora: str, *, download: bool) -> Path:
+    path = _find_file((lora,), download, whole_repository=ADAPTER_FILE)
+    assert path is not None
+    path = path / ADAPTER_FILE if path.is_dir() else path
+    check_weights(path)
+    return path
 
 
 def _find_adapter(candidates: tuple[str, ...], download: bool) -> Path | None:
-    path = _find_file(candidates, download)
+    path = _find_file(candidates, download, whole_repository=ADAPTER_FILE)
     if path is not None:
         path = path / ADAPTER_FILE if path.is_dir() else path
         check_weights(path)
@@ -227,7 +275,7 @@ def _find_adapter(candidates: tuple[str, ...], download: bool) -> Path | None:
 
 
 def _find_mogle(candidates: tuple[str, ...], download: bool) -> Path | None:
-    path = _find_file(candidates, download)
+    path = _find_file(candidates, download, whole_repository="mogle")
     if path is not None and path.is_dir():
         check_model(path)
     elif path is not None and path.suffix == ".safetensors":  # a pickle shows what it is when it is read
@@ -235,12 +283,13 @@ def _find_mogle(candidates: tuple[str, ...], download: bool) -> Path | None:
     return path
 
 
-def find_folder(base: str, download: bool) -> Path:
-    """A folder, or a Hub id, whose pipeline is then downloaded -> the folder. CheckpointError."""
+def find_folder(base: str, download: bool, *, without_transformer: bool = False) -> Path:
+    """A folder, or a Hub id or address, whose pipeline is then downloaded -> the folder. CheckpointError."""
     folder = Path(base).expanduser()
     if folder.is_dir():
         return folder
-    if not _HUB_ID.fullmatch(base):
+    place = hub_place(base)
+    if place is None:
         if folder.is_absolute() or len(folder.parts) > 1:
             raise CheckpointError(f"There is no folder {folder}.")
         close = difflib.get_close_matches(base, CHECKPOINTS, n=1, cutoff=0.5)
@@ -249,31 +298,36 @@ def find_folder(base: str, download: bool) -> Path:
             f"There is no checkpoint {base!r}.{hint} Known are {', '.join(CHECKPOINTS)}; or give a folder, or a Hub id "
             "(owner/name)."
         )
-    fetch = partial(huggingface_hub.snapshot_download, base, allow_patterns=_PIPELINE_FILES)
-    return from_hub(base, "the pipeline", partial(fetch, local_files_only=not download))
+    if place.is_file:
+        raise CheckpointError(f"{base} is one file; a checkpoint is a folder of parts, or a .gguf file of FLUX.")
+    patterns = [each for each in _PIPELINE_FILES if not (without_transformer and each == "*/*.safetensors")]
+    if without_transformer:
+        patterns += ["vae/*.safetensors", "text_encoder*/*.safetensors"]
+    return place.fetch_folder(patterns, download=download)
 
 
-def _find_file(candidates: tuple[str, ...], download: bool) -> Path | None:
-    """The first candidate that exists; None without candidates."""
+def _find_file(candidates: tuple[str, ...], download: bool, *, whole_repository: str = "") -> Path | None:
+    """The first candidate that exists; None without candidates. `whole_repository`: what is meant in one on the Hub."""
     failure = None
     for candidate in candidates:
         path = Path(candidate).expanduser()
         if path.exists():
             return path
-        repository, _, name = candidate.rpartition("/")
-        if not _HUB_ID.fullmatch(repository):
+        place, remedy = hub_place(candidate), ""
+        if place is not None and not place.path and whole_repository:
+            place, remedy = replace(place, path=whole_repository), " Or give the address of the file itself."
+        if place is None or not place.path:
             raise CheckpointError(f"There is no file {path}.")
         try:
-            fetch = partial(huggingface_hub.hf_hub_download, repository, name, local_files_only=not download)
-            return from_hub(repository, name, fetch)
+            return place.fetch(download=download) if place.is_file else place.fetch_folder(["*"], download=download)
         except CheckpointError as error:
-            failure = failure or error
+            failure = failure or CheckpointError(f"{error}{remedy}")
     if failure is not None:
         raise failure
     return None
 
 
-def _check_folder(base: Path) -> dict[str, Any]:
+def _check_folder(base: Path, *, without_transformer: bool = False) -> dict[str, Any]:
     """The parts that model_index.json names, all there and whole."""
     parts = {name: entry for name, entry in read_json(base / "model_index.json").items() if isinstance(entry, list)}
     for name, entry in parts.items():
@@ -281,7 +335,9 @@ def _check_folder(base: Path) -> dict[str, Any]:
             continue
         if not (base / name).is_dir():
             raise CheckpointError(f"{base} has no {name} folder, which its model_index.json names.")
-        if (base / name / "config.json").is_file() or any((base / name).glob("*.safetensors")):
+        if without_transformer and name == "transformer":
+            read_json(base / name / "config.json")
+        elif (base / name / "config.json").is_file() or any((base / name).glob("*.safetensors")):
             check_model(base / name)
     return parts
 
@@ -300,10 +356,15 @@ def _read(files: LocalFiles, dtype: "torch.dtype") -> "FaceMoGLEPipeline":
     vae_name = read_json(files.base / "vae" / "config.json").get("_class_name")
     if vae_name not in vae_classes:
         raise CheckpointError(f"{files.base / 'vae'} holds a {vae_name}; expected one of {', '.join(vae_classes)}.")
+    folder = files.base / "transformer"
     with explained(files.base):
         pipeline = FaceMoGLEPipeline.from_pretrained(
             files.base,
-            transformer=read_model(FaceMoGLETransformer2DModel, files.base / "transformer", dtype),
+            transformer=(
+                read_gguf(FaceMoGLETransformer2DModel, files.transformer, folder, dtype)
+                if files.transformer
+                else read_model(FaceMoGLETransformer2DModel, folder, dtype)
+            ),
             vae=read_model(vae_classes[vae_name], files.base / "vae", dtype),
             mogle=read_mogle(files.mogle or files.base / "mogle", dtype),
             dtype=dtype,

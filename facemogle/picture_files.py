@@ -48,7 +48,8 @@ class Settings:
 
     `label_map` (H, W) uint8 class ids, or None; `height` and `width` of the picture in pixels; `expert_scale` from
     experts' names to factors, or None; `strength` where another picture was changed, which it does not carry, else
-    None. ValueError where a value has the wrong type or lies out of range.
+    None; `loras` from the files of LoRAs to their scales, or None. ValueError where a value has the wrong type or lies
+    out of range.
     """
 
     prompt: str
@@ -63,6 +64,7 @@ class Settings:
     checkpoint: str
     version: int = VERSION
     strength: float | None = None
+    loras: Mapping[str, float] | None = None
 
     def __post_init__(self):
         _check_version(self.version)
@@ -78,6 +80,8 @@ class Settings:
             object.__setattr__(self, "strength", _finite("strength", self.strength, 0))
         if self.expert_scale is not None:
             object.__setattr__(self, "expert_scale", _checked_scale(self.expert_scale))
+        if self.loras is not None:
+            object.__setattr__(self, "loras", _checked_loras(self.loras))
         if self.label_map is not None:
             object.__setattr__(self, "label_map", _checked_map(np.asarray(self.label_map)))
 
@@ -91,6 +95,8 @@ class Settings:
 def write_picture(file: str | os.PathLike | BinaryIO, image: Image.Image, settings: Settings) -> None:
     """Write a PNG with its settings, marked as generated, or as changed in that way."""
     fields = vars(settings) | {"label_map": None if settings.label_map is None else _pack(settings.label_map)}
+    if settings.loras is None:  # so that versions which know of none read the rest
+        del fields["loras"]
     info = PngImagePlugin.PngInfo()
     source_type = "trainedAlgorithmicMedia" if settings.strength is None else "compositeWithTrainedAlgorithmicMedia"
     info.add_itxt(_XMP_KEY, _XMP.format(source_type=source_type))
@@ -164,6 +170,12 @@ def _checked_scale(expert_scale: Any) -> dict[str, float]:
     if unknown := [name for name in expert_scale if name not in ("global", *NAMES)]:
         raise ValueError(f"expert_scale names no experts of this model: {unknown[:5]}.")
     return {name: _finite(f"expert_scale of {name}", factor, 0) for name, factor in expert_scale.items()}
+
+
+def _checked_loras(loras: Any) -> dict[str, float] | None:
+    fits = isinstance(loras, Mapping) and all(isinstance(name, str) for name in loras)
+    _expect(fits, "loras must be files with scales", loras)
+    return {name: _finite(f"the scale of {name}", scale, -math.inf) for name, scale in loras.items()} or None
 
 
 def _checked_map(label_map: np.ndarray) -> np.ndarray:

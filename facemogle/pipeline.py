@@ -17,7 +17,6 @@ import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL, DiffusionPipeline, FlowMatchEulerDiscreteScheduler
 from diffusers.image_processor import VaeImageProcessor
-from diffusers.loaders import FluxLoraLoaderMixin
 from diffusers.pipelines.flux.pipeline_flux import calculate_shift
 from diffusers.utils.torch_utils import randn_tensor
 from safetensors import safe_open
@@ -29,8 +28,10 @@ from facemogle import editing
 from facemogle.editing import PhotoEdit
 from facemogle.gating import EXPERTS, GatingRecord
 from facemogle.labels import NUM_CLASSES
+from facemogle.lora_files import read_lora
 from facemogle.masks import check_label_map, condition_images, resize_nearest
 from facemogle.mogle import MoGLE
+from facemogle.style_loras import StyleLoraMixin
 from facemogle.transformer import FaceMoGLETransformer2DModel, StepConstants
 from facemogle.whole_files import whole_file
 from facemogle.words import PromptReading, read_prompt
@@ -50,7 +51,7 @@ class FaceMoGLEPipelineOutput:
     gating: GatingRecord | None = None
 
 
-class FaceMoGLEPipeline(DiffusionPipeline, FluxLoraLoaderMixin):
+class FaceMoGLEPipeline(StyleLoraMixin, DiffusionPipeline):
     """Faces from a label map, a prompt, or both (arXiv 2509.00428).
 
     Size, steps, guidance and text length default to what the checkpoint was made for; they are saved with it.
@@ -123,6 +124,7 @@ class FaceMoGLEPipeline(DiffusionPipeline, FluxLoraLoaderMixin):
         guidance_scale: float | None = None,
         condition_scale: float = 1.0,
         expert_scale: Mapping[str, float] | None = None,
+        lora_scale: Mapping[str, float] | None = None,
         num_images_per_prompt: int = 1,
         generator: torch.Generator | list[torch.Generator] | None = None,
         latents: Tensor | None = None,
@@ -154,6 +156,7 @@ class FaceMoGLEPipeline(DiffusionPipeline, FluxLoraLoaderMixin):
         condition_scale: 0 ignores the condition tokens, 1 is as trained.
         expert_scale: factors of experts' gating weights, by the names in gating.EXPERTS: 0 mutes one, 2 doubles it;
             the weights are then made to sum to 1 again. Experts not named keep theirs.
+        lora_scale: scales of the LoRAs in `loras`, in this run; those not named keep theirs.
         generator: source of the initial noise, or one for each image. None: a fresh seed, unlike any other call's.
         latents: (B, N, C) noise, packed: where a run starts, or what the image gets. prompt_embeds (., T, D) with
             pooled_prompt_embeds (., P): instead of a prompt. condition_tokens (., E, N, C): instead of a label map, as
@@ -164,6 +167,7 @@ class FaceMoGLEPipeline(DiffusionPipeline, FluxLoraLoaderMixin):
         Raises ValueError for arguments that do not fit together, FloatingPointError when the run diverges.
         """
         self._interrupt = False
+        self.use_loras(lora_scale)
         config, device = self.config, self._execution_device
         height, width = self._whole_tokens(
             config.height if height is None else height, config.width if width is None else width
@@ -438,11 +442,25 @@ class FaceMoGLEPipeline(DiffusionPipeline, FluxLoraLoaderMixin):
             save_file(self.transformer.condition_adapter_state_dict(), part, metadata=metadata)
 
     def load_condition_adapter(self, path: str | Path) -> None:
-        """Load the adapter of the condition tokens from a safetensors file; without an alpha in it, alpha = rank."""
+        """Load the adapter of the condition tokens from a safetensors file, in every naming that lora_files knows.
+
+        Without an alpha in it, alpha = rank. ValueError where it is no adapter of this base.
+        """
         with safe_open(path, framework="pt") as file:
-            alpha = (file.metadata() or {}).get("alpha")
+            metadata = file.metadata() or {}
             state_dict = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        self.transformer.load_condition_adapter(state_dict, alpha=None if alpha is None else json.loads(alpha))
+        alpha = json.loads(metadata.get("alpha", "null"))
+        read = read_lora(
+            state_dict, json.loads(metadata.get("lora_adapter_metadata", "{}")), transformer=self.transformer
+        )
+        scales = {term.scale for term in read.layers.values()}
+        matrices = {key: state_dict[key] for key in read.left_out}  # judged with the rest
+        for layer, term in read.layers.items():
+            factor = 1.0 if len(scales) == 1 or term.scale is None else term.scale
+            matrices |= {f"{layer}.lora_A.weight": term.A, f"{layer}.lora_B.weight": term.B * factor}
+        if len(scales) == 1 and (scale := scales.pop()) is not None:
+            alpha = scale * len(term.A)
+        self.transformer.load_condition_adapter(matrices, alpha=alpha)
 
     def _encode_photos(self, image: Any, height: int, width: int) -> tuple[Tensor, Tensor]:
         """A picture, or a list of P -> their pixels (P, 3, height, width) in 0..1, and packed latents (P, N, C)."""

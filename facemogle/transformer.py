@@ -85,6 +85,23 @@ class ConditionLinear(nn.Linear):
         self.adapter_scale = scale
 
 
+class PackedConditionLinear(ConditionLinear):
+    """Mixed with a layer of another library: the low-rank term beside its packed weight."""
+
+    def set_adapter(self, adapter_A: Tensor, adapter_B: Tensor, scale: float) -> None:
+        self.adapter_A = nn.Parameter(adapter_A.to(self.weight.device))
+        self.adapter_B = nn.Parameter(adapter_B.to(self.weight.device))
+        self.adapter_scale = scale
+
+
+def take_condition_rows(layer: nn.Linear, *between: type) -> None:
+    """Make a linear layer of another library one that takes the number of condition rows; `between`: mixed in, too."""
+    layer.register_parameter("adapter_A", None)
+    layer.register_parameter("adapter_B", None)
+    bases = PackedConditionLinear, *between, type(layer)
+    layer.__class__ = type("PackedConditionLinear", bases, {})
+
+
 class ConditionFeedForward(FeedForward):
     def forward(self, hidden_states: Tensor, num_condition_rows: int = 0) -> Tensor:
         for module in self.net[:-1]:
@@ -390,6 +407,23 @@ class FaceMoGLETransformer2DModel(FluxTransformer2DModel):
         further = [] if guidance is None else [(guidance.to(dtype) * 1000).repeat_interleave(num_streams)]
         temb = self.time_text_embed(timesteps, *further, pooled.repeat_interleave(num_streams, dim=0))
         return temb.unflatten(0, (-1, num_streams))
+
+    @classmethod
+    def from_single_file(cls, *args, **kwargs) -> "FaceMoGLETransformer2DModel":
+        """As in diffusers; layers that it puts packed ones in the place of still take condition rows."""
+        model = super().from_single_file(*args, **kwargs)
+        adapted = [
+            f"transformer_blocks.{i}.{name}" for i in range(model.config.num_layers) for name in ADAPTED_IN_DOUBLE_BLOCK
+        ]
+        adapted += [
+            f"single_transformer_blocks.{i}.{name}"
+            for i in range(model.config.num_single_layers)
+            for name in ADAPTED_IN_SINGLE_BLOCK
+        ]
+        for name in ("x_embedder", *adapted):
+            if not isinstance(layer := model.get_submodule(name), ConditionLinear):
+                take_condition_rows(layer)
+        return model
 
     def _condition_linears(self) -> Iterator[tuple[str, ConditionLinear]]:
         for name, module in self.named_modules():

@@ -3,13 +3,18 @@
 Whatever is wrong becomes a CheckpointError that names the file and the remedy.
 """
 
+import importlib.util
 import json
 import pickle
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import huggingface_hub
 from huggingface_hub import errors
 
 if TYPE_CHECKING:
@@ -18,6 +23,63 @@ if TYPE_CHECKING:
 
 class CheckpointError(RuntimeError):
     """A checkpoint that cannot be loaded: what is wrong, with which file, and the remedy."""
+
+
+_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
+_FILE_ENDINGS = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".gguf")
+
+
+@dataclass(frozen=True)
+class HubPlace:
+    """A repository on the Hub (owner/name), or a file or folder in it. `revision` None: its newest."""
+
+    repository: str
+    path: str = ""
+    revision: str | None = None
+
+    @property
+    def is_file(self) -> bool:
+        return self.path.endswith(_FILE_ENDINGS)
+
+    def fetch(self, *, download: bool) -> Path:
+        """The file. CheckpointError."""
+        fetch = partial(huggingface_hub.hf_hub_download, self.repository, self.path, **self._options(download))
+        return from_hub(self.repository, self.path, fetch)
+
+    def fetch_folder(self, patterns: list[str], *, download: bool) -> Path:
+        """What fits the patterns within the folder -> the folder. CheckpointError where there is nothing."""
+        inside = [f"{self.path}/{pattern}" if self.path else pattern for pattern in patterns]
+        options = self._options(download)
+        fetch = partial(huggingface_hub.snapshot_download, self.repository, allow_patterns=inside, **options)
+        folder = from_hub(self.repository, self.path or "the pipeline", fetch) / self.path
+        if not folder.is_dir():
+            raise CheckpointError(f"https://huggingface.co/{self.repository} has no folder {self.path}.")
+        return folder
+
+    def _options(self, download: bool) -> dict[str, Any]:
+        return {"local_files_only": not download} | ({"revision": self.revision} if self.revision else {})
+
+
+def hub_place(text: str) -> HubPlace | None:
+    """owner/name, owner/name/file, or an address as a browser shows it; None for anything else.
+
+    CheckpointError for an address of something else.
+    """
+    if "://" in text or text.startswith(("huggingface.co/", "hf.co/")):
+        try:
+            place = huggingface_hub.parse_hf_uri(text)
+        except errors.HfUriError as error:
+            raise CheckpointError(
+                f"{text} is no address of a model, or of a file of one, on the Hub. Give one such as "
+                "https://huggingface.co/owner/name/blob/main/file, or owner/name/file, or the path of a copy here."
+            ) from error
+        if place.type != "model":
+            raise CheckpointError(f"{text} is a {place.type} on the Hub, and not a model.")
+        return HubPlace(place.id, place.path_in_repo, None if place.revision == "main" else place.revision)
+    repository, _, file = text.rpartition("/")
+    if _HUB_ID.fullmatch(text) and not text.endswith(_FILE_ENDINGS):
+        return HubPlace(text)
+    return HubPlace(repository, file) if _HUB_ID.fullmatch(repository) else None
 
 
 def from_hub(repository: str, what: str, fetch: Callable[[], str]) -> Path:
@@ -102,6 +164,26 @@ def read_json(file: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise CheckpointError(f"{file} must hold a JSON object, got {type(content).__name__}.")
     return content
+
+
+def read_gguf(model_class: Any, path: Path, folder: Path, dtype: "torch.dtype") -> Any:
+    """A transformer whose weights stay packed as in the file, with the config in the folder; computes in `dtype`."""
+    if importlib.util.find_spec("gguf") is None:
+        raise CheckpointError(f"{path} is read with the package gguf: pip install -r requirements-gguf.txt")
+    from diffusers import GGUFQuantizationConfig
+
+    quantisation = GGUFQuantizationConfig(compute_dtype=dtype)
+    with explained(path):
+        try:
+            options = {"config": str(folder), "quantization_config": quantisation, "dtype": dtype}
+            model = model_class.from_single_file(str(path), **options)
+        except LookupError as error:  # of what diffusers looks for
+            raise CheckpointError(f"{path} holds no FLUX transformer such as {folder} describes.") from error
+    if missing := [name for name, parameter in model.named_parameters() if parameter.is_meta]:
+        raise CheckpointError(
+            f"{path} lacks {len(missing)} weights that {folder / 'config.json'} asks for: {missing[0]}."
+        )
+    return model
 
 
 def read_model(model_class: Any, folder: Path, dtype: "torch.dtype") -> Any:

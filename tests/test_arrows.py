@@ -32,7 +32,12 @@ ARROWS = {
     "transformer": set(),
     "vae": set(),
     "editing": {"masks"},
-    "pipeline": {"transformer", "mogle", "masks", "editing", "gating", "labels", "whole_files", "words"},
+    "lora_files": set(),
+    "style_loras": {"lora_files"},
+    "pipeline": {
+        "transformer", "mogle", "masks", "editing", "gating", "labels", "whole_files", "words",
+        "lora_files", "style_loras",
+    },
     "weight_files": set(),
     "parser_checkpoints": {"weight_files", "parsing"},
     "checkpoints": {"parser_checkpoints", "weight_files", "pipeline", "mogle", "transformer", "vae"},

@@ -262,10 +262,10 @@ def hub(monkeypatch):
             raise errors.EntryNotFoundError("404")
         return str(found)
 
-    def hf_hub_download(repository, name, *, local_files_only):
+    def hf_hub_download(repository, name, *, local_files_only, revision=None):
         return answer(repository, name, hub.files.get(name), local_files_only)
 
-    def snapshot_download(repository, *, allow_patterns, local_files_only):
+    def snapshot_download(repository, *, allow_patterns, local_files_only, revision=None):
         assert not any(Path("flux1-dev.safetensors").match(pattern) for pattern in allow_patterns)
         return answer(repository, None, hub.folder, local_files_only)
 
@@ -297,6 +297,49 @@ def test_any_hub_pipeline(hub, whole_folder):
     hub.folder = whole_folder
     load_pipeline("someone/a-face-mogle", device="cpu")
     assert hub.asked == [("someone/a-face-mogle", None)]
+
+
+def test_addresses_as_a_browser_shows_them(hub, whole_folder, tmp_path):
+    published = "https://huggingface.co/XavierJiezou/face-mogle-models"
+    files = {
+        "adapter": f"{published}/blob/main/{ADAPTER.name}",
+        "mogle": f"{published}/resolve/main/mogle.pt?download=true",
+    }
+    load_pipeline(f"https://huggingface.co/{FLUX}", **files, device="cpu")
+    repository = "XavierJiezou/face-mogle-models"
+    assert hub.asked == [(repository, ADAPTER.name), (repository, "mogle.pt"), (FLUX, None)]
+    load_pipeline(FLUX, adapter=published, mogle=MOGLE, device="cpu")  # the name that such files have
+    assert hub.asked[3:] == [(repository, ADAPTER.name), (FLUX, None)]
+
+    hub.folder = shutil.copytree(whole_folder, tmp_path / "some" / "where").parent
+    load_pipeline("https://huggingface.co/someone/a-face-mogle/tree/main/where", device="cpu")
+    assert hub.asked[5:] == [("someone/a-face-mogle", None)]
+    load_pipeline(BASE, adapter=ADAPTER, mogle="hf.co/someone/a-face-mogle/tree/main/where/mogle", device="cpu")
+    with pytest.raises(CheckpointError, match=r"has no folder mogle\. Or give the address of the file itself"):
+        load_pipeline(BASE, adapter=ADAPTER, mogle="someone/a-face-mogle", device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("https://huggingface.co/datasets/someone/faces", "is a dataset on the Hub, and not a model"),
+        (
+            "https://example.com/ink.safetensors",
+            r"no address of a model.*Give one such as https://huggingface.co/owner",
+        ),
+        ("https://huggingface.co/someone/ink/discussions/3", "no address of a model, or of a file of one"),
+    ],
+)
+def test_other_addresses_are_one_sentence(hub, address, message):
+    for options in ({"adapter": address}, {"mogle": address}, {"loras": [address]}, {"name_or_path": address}):
+        with pytest.raises(CheckpointError, match=message):
+            load_pipeline(**{"name_or_path": BASE, "adapter": ADAPTER, "mogle": MOGLE} | options)
+    assert hub.asked == []
+
+
+def test_a_file_is_no_checkpoint(hub):
+    with pytest.raises(CheckpointError, match="is one file; a checkpoint is a folder of parts"):
+        load_pipeline("https://huggingface.co/someone/flux/blob/main/flux1-dev.safetensors")
 
 
 def test_available_never_downloads(hub):

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
@@ -112,6 +113,17 @@ def test_a_cache_of_other_code_weights_or_files_is_refused(pipeline, pairs, cach
         CachedDataset(cache, model="tiny", **SIZE)
     with pytest.raises(ValueError, match="holds no cache"):
         CachedDataset(cache.parent, model="tiny", **SIZE)
+
+
+def test_a_cache_is_known_by_its_encoders_wherever_they_lie(pipeline, cache, reference, tmp_path):
+    moved = shutil.copytree(reference / "tiny-flux", tmp_path / "moved")
+    pipeline.register_to_config(_name_or_path=str(moved))
+    CachedDataset(cache, model=str(moved), **SIZE, pipeline=pipeline)
+    pipeline.text_encoder_2 = None  # training does without; its files tell
+    weights = moved / "text_encoder_2" / "model.safetensors"
+    save_file({name: each + 0.01 for name, each in load_file(weights).items()}, weights, metadata={"format": "pt"})
+    with pytest.raises(ValueError, match=r"made with text_encoder_2 files '[0-9a-f]+', not"):
+        CachedDataset(cache, model="tiny", **SIZE, pipeline=pipeline)
 
 
 def test_writing_over_the_cache_of_other_pairs_is_refused(pipeline, pairs, cache):

@@ -2,13 +2,15 @@ import json
 import os
 import random
 import resource
+import shutil
 import signal
 import time
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
-from tests.tiny_training import ERRORS, run, start
+from tests.tiny_training import ERRORS, TINY, run, start
 from train import saving
 from train.saving import BEST, SaveError, checkpoints, load, newest, path_of, prune, save
 
@@ -174,3 +176,31 @@ def test_pruning_keeps_the_newest(tmp_path):
     save({}, tmp_path / BEST)
     prune(tmp_path, 2)
     assert sorted(path.name for path in tmp_path.iterdir()) == [BEST, "step-00000020.pt", "step-00000100.pt"]
+
+
+def test_a_run_goes_on_where_its_base_has_moved(tmp_path):
+    base = shutil.copytree(TINY, tmp_path / "base")
+    run(tmp_path / "run", steps=4, checkpoint=str(base))
+    run(tmp_path / "undisturbed", steps=6, checkpoint=str(base))
+    (tmp_path / "moved").mkdir()
+    base, folder = base.rename(tmp_path / "moved" / "base"), (tmp_path / "run").rename(tmp_path / "moved" / "run")
+    assert run(folder, steps=6, checkpoint=str(base)) == 0
+    states = [newest(each / "checkpoints") for each in (folder, tmp_path / "undisturbed")]
+    assert states[0]["step"] == 6 and same(states[0]["weights"], states[1]["weights"])
+    weights = base / "transformer" / "diffusion_pytorch_model.safetensors"
+    other = {name: tensor * 1.01 for name, tensor in load_file(weights).items()}
+    save_file(other, weights, metadata={"format": "pt"})
+    with pytest.raises(ValueError, match="begun with another checkpoint"):
+        run(folder, steps=8, checkpoint=str(base))
+
+
+def test_a_run_of_before_is_known_by_the_name_of_its_base(tmp_path):
+    run(tmp_path, steps=4)
+    path = path_of(tmp_path / "checkpoints", 4)
+    save({name: value for name, value in load(path).items() if name != "identities"}, path)
+    assert run(tmp_path, steps=5) == 0
+    save({name: value for name, value in load(path).items() if name != "identities"}, path)
+    path_of(tmp_path / "checkpoints", 5).unlink()
+    copy = shutil.copytree(TINY, tmp_path / "base")
+    with pytest.raises(ValueError, match="begun with another checkpoint"):
+        run(tmp_path, steps=5, checkpoint=str(copy))

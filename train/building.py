@@ -16,7 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 from facemogle.checkpoints import CHECKPOINTS, find_files, find_folder, read_mogle
 from facemogle.mogle import MoGLE
 from facemogle.pipeline import FaceMoGLEPipeline, image_ids
-from facemogle.transformer import AdapterConfig, ConditionLinear, FaceMoGLETransformer2DModel
+from facemogle.transformer import AdapterConfig, ConditionLinear, FaceMoGLETransformer2DModel, take_condition_rows
 
 # Unused here: diffusers loads a component only of a module that was imported.
 from facemogle.vae import PixelShuffleAutoencoderKL  # noqa: F401
@@ -26,15 +26,6 @@ from train.objective import TrainingBatch, flow_matching_loss
 logger = logging.getLogger(__name__)
 
 TEXT_PARTS = ("text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2")
-
-
-class QuantisedConditionLinear(ConditionLinear):
-    """Mixed with a layer of bitsandbytes: the low-rank term beside its packed weight."""
-
-    def set_adapter(self, adapter_A: Tensor, adapter_B: Tensor, scale: float) -> None:
-        self.adapter_A = nn.Parameter(adapter_A.to(self.weight.device))
-        self.adapter_B = nn.Parameter(adapter_B.to(self.weight.device))
-        self.adapter_scale = scale
 
 
 class NewOutput(nn.Module):
@@ -60,10 +51,7 @@ def quantise(transformer: FaceMoGLETransformer2DModel, kind: str) -> None:
             layer = bnb.nn.Linear8bitLt(*shape, has_fp16_weights=False)
         layer.to(linear.weight.dtype).load_state_dict(linear.state_dict())
         if isinstance(linear, ConditionLinear):
-            layer.register_parameter("adapter_A", None)
-            layer.register_parameter("adapter_B", None)
-            bases = QuantisedConditionLinear, NewOutput, type(layer)
-            layer.__class__ = type("QuantisedConditionLinear", bases, {})
+            take_condition_rows(layer, NewOutput)
         transformer.set_submodule(name, layer)
 
 

@@ -26,10 +26,10 @@ from tqdm import tqdm
 
 from facemogle.checkpoints import CheckpointError, load_pipeline
 from facemogle.pipeline import FaceMoGLEPipeline
+from train.bases import digest
 from train.cache_files import (
     INDEX_FILE,
     cache_key,
-    digest,
     pair_facts,
     read_index,
     read_rows,

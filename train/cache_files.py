@@ -3,11 +3,10 @@
 A file gets its name, and its place in the index, only when all of it is on the disk.
 """
 
-import hashlib
 import json
 import shutil
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 
 from facemogle.pipeline import FaceMoGLEPipeline
 from facemogle.whole_files import whole_file
+from train.bases import ENCODERS, base_digests, digest
 from train.pairs import PREPROCESSING, Pair
 
 FORMAT = 1
@@ -28,11 +28,15 @@ INDEX_FILE = "index.json"
 
 
 def cache_key(model: str, height: int, width: int, pipeline: FaceMoGLEPipeline | None = None) -> dict[str, Any]:
-    """What must be the same where a cache is used, with the weights of those of the pipeline's encoders that it has."""
+    """What must be the same where a cache is used, with the weights of those of the pipeline's encoders that it has.
+
+    Which encoders they are, their files tell, also of those that were not loaded; `model` does where one is not known.
+    """
     key = {"format": FORMAT, "preprocessing": PREPROCESSING, "model": model, "height": height, "width": width}
     modules = {name: getattr(pipeline, name, None) for name in ("vae", "text_encoder", "text_encoder_2")}
     if modules["vae"] is not None:
         modules["vae"] = modules["vae"].encoder
+    key |= {f"{part} files": value for part, value in base_digests(pipeline, ENCODERS).items()}
     return key | {f"{name} weights": digest(_spread(module)) for name, module in modules.items() if module is not None}
 
 
@@ -40,13 +44,6 @@ def pair_facts(pair: Pair) -> list[Any]:
     """What changes when a pair's files do."""
     order = [] if pair.order is None else [pair.order.ids.tolist()]
     return [pair.name, pair.captions, [path.stat().st_size for path in (pair.image, *pair.masks)], *order]
-
-
-def digest(facts: Iterable[Any]) -> str:
-    hasher = hashlib.sha256()
-    for each in facts:
-        hasher.update(json.dumps(each).encode())
-    return hasher.hexdigest()[:16]
 
 
 def _spread(module: nn.Module, count: int = 1024) -> Iterator[list[float]]:
@@ -58,7 +55,9 @@ def _spread(module: nn.Module, count: int = 1024) -> Iterator[list[float]]:
 
 def require_same(folder: Path, found: dict[str, Any], wanted: dict[str, Any]) -> None:
     """ValueError names what differs."""
-    changed = [name for name in wanted if found.get(name) != wanted[name]]
+    files = {name for name in wanted if name.endswith(" files")}
+    passed_over = {"model"} if files and files <= found.keys() else files
+    changed = [name for name in wanted if name not in passed_over and found.get(name) != wanted[name]]
     if changed:
         differences = "; ".join(f"{name} {found.get(name)!r}, not {wanted[name]!r}" for name in changed)
         raise ValueError(

@@ -14,6 +14,7 @@ from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
 
 from facemogle.pipeline import FaceMoGLEPipeline
+from train.bases import identities
 from train.batches import Encoder, Samples, Stream, batches, positions
 from train.building import Trained, add_trained, build_optimizer, freeze_idle, learning_rate, precision, put, shard
 from train.config import TrainingConfig
@@ -70,6 +71,7 @@ class Run:
                 f"There are {len(samples)} samples, and validation_samples holds {config.validation_samples} of them "
                 "out of training. Lower it."
             )
+        self.identities = identities(config, pipeline)
         add_trained(pipeline, config)
         self.trained = Trained(pipeline, config)
         self.idle = freeze_idle(self.trained, precision(config, accelerator.device))
@@ -130,6 +132,7 @@ class Run:
     def state(self) -> dict[str, Any]:
         return {
             "config": asdict(self.config),
+            "identities": self.identities,
             "step": self.step,
             "samples": self.samples,
             "seconds": self.seconds,
@@ -143,8 +146,10 @@ class Run:
 
     def restore(self, state: dict[str, Any]) -> None:
         """ValueError where the checkpoint is of another config."""
-        own = asdict(self.config)
-        if changed := sorted(name for name in own if name not in FREE and state["config"].get(name) != own[name]):
+        own, then, identities_then = asdict(self.config), dict(state["config"]), state.get("identities", {})
+        for name in self.identities.keys() & identities_then.keys():  # else by its name
+            own[name], then[name] = self.identities[name], identities_then[name]
+        if changed := sorted(name for name in own if name not in FREE and then.get(name) != own[name]):
             raise ValueError(
                 f"The run in {self.folder} was begun with another {', '.join(changed)}. Set them back to go on with "
                 "it, or choose another output folder."

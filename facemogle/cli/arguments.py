@@ -1,6 +1,7 @@
 """What the commands share: help, and how words on the command line become values."""
 
 import argparse
+import math
 import os
 import re
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from facemogle.checkpoints import lora_scales
 from facemogle.class_orders import ORDERS, SWAPPED, ClassOrder, class_order
 from facemogle.gating import EXPERTS
 from facemogle.label_files import read_label_map
@@ -111,6 +113,14 @@ def expert_factor(text: str) -> tuple[str, float]:
         return name, float(factor)
     except ValueError:
         raise argparse.ArgumentTypeError(f"expected NAME=NUMBER such as hair=0, got {text!r}") from None
+
+
+def lora(text: str) -> tuple[str, float]:
+    """`ink.safetensors:0.6` -> the file, its scale."""
+    ((file, scale),) = lora_scales([text]).items()
+    if not math.isfinite(scale):
+        raise argparse.ArgumentTypeError(f"expected FILE or FILE:SCALE such as ink.safetensors:0.6, got {text!r}")
+    return file, scale
 
 
 def device(text: str) -> str:

@@ -17,6 +17,7 @@ from facemogle.cli.arguments import (
     classes,
     device,
     expert_factor,
+    lora,
     output_path,
     picture_path,
     positive,
@@ -47,6 +48,7 @@ examples:
   change a part:  python -m facemogle generate --image photo.png --source-map old.png --label-map map.png --out new.png
   a part by mask: python -m facemogle generate --image photo.png --region hair.png --prompt "red hair" --out new.png
   the whole:      python -m facemogle generate --image photo.png --strength 0.6 --prompt "an old man" --out new.png
+  in a style:     python -m facemogle generate --checkpoint flux --lora ink.safetensors:0.8 --prompt "a man" --out a.png
   FLUX.1-dev:     python -m facemogle generate --checkpoint flux --label-map map.png --out face.png
 """
 _FROM_HELP = "take all but --adapter and --mogle from this picture's settings; options given here come before them"
@@ -56,10 +58,11 @@ _REGION_HELP = "instead of --source-map: where --image may change, in white on b
 _STRENGTH_HELP = "how much of --image is drawn anew where it may change, over 0 up to 1 (default: 1)"
 _NUM_IMAGES_HELP = "over 1: of as many seeds, from --seed upwards, written as NAME-0.png, NAME-1.png, ..."
 _EXPERT_SCALE_HELP = "an expert's weight times S: hair=0 mutes hair, global=2 doubles the global one; may be repeated"
+_LORA_HELP = "a LoRA of the base, such as a style, in any naming; its scale behind a colon, 0 for none; may be repeated"
 # What the checkpoint decides is not among them.
 _DEFAULTS = {
     "prompt": "", "label_map": None, "seed": 0, "condition_scale": 1.0, "expert_scale": None, "checkpoint": "mini",
-    "strength": None,
+    "strength": None, "loras": None,
 }  # fmt: skip
 
 
@@ -90,6 +93,7 @@ def add_generate(commands) -> None:
     add("--checkpoint", metavar="NAME", help="mini, flux, a folder or a Hub id (default: mini)")
     add("--adapter", metavar="FILE", help="LoRA weights in place of the checkpoint's")
     add("--mogle", metavar="FILE", help="MoGLE weights in place of the checkpoint's")
+    add("--lora", type=lora, action="append", metavar="FILE[:SCALE]", help=_LORA_HELP)
     add("--device", type=device, help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
 
 
@@ -98,7 +102,11 @@ def run_generate(arguments: argparse.Namespace) -> None:
     edit = _given_edit(arguments, given["strength"])
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it asks for torchvision, which nothing here needs
     pipeline = load_pipeline(
-        given["checkpoint"], adapter=arguments.adapter, mogle=arguments.mogle, device=arguments.device
+        given["checkpoint"],
+        adapter=arguments.adapter,
+        mogle=arguments.mogle,
+        loras=given["loras"] or {},
+        device=arguments.device,
     )
     import torch
 
@@ -165,8 +173,10 @@ def _given_settings(arguments: argparse.Namespace) -> dict[str, Any]:
         "height": arguments.size[0],
         "width": arguments.size[1],
         "checkpoint": arguments.checkpoint,
+        "loras": arguments.lora and (given["loras"] or {}) | dict(arguments.lora),
     }
-    return given | {name: value for name, value in options.items() if value is not None}
+    given = given | {name: value for name, value in options.items() if value is not None}
+    return given | {"loras": {file: scale for file, scale in (given["loras"] or {}).items() if scale} or None}
 
 
 def _given_edit(arguments: argparse.Namespace, strength: float | None) -> dict[str, Any]:

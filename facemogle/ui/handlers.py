@@ -2,9 +2,10 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import replace
+from pathlib import PurePath
 from typing import Any
 
 import gradio as gr
@@ -31,6 +32,7 @@ DRAWN_SEEDS = 2**32  # of those that New seed draws, which should be short enoug
 LIVE_STEPS = 4
 SLIDERS = STEPS, GUIDANCE, CONDITION = (1, 50), (1, 10), (0, 2)  # where they end, unless a picture asks for more
 WIDEST_GUIDANCE, WIDEST_CONDITION = (0, 100), (0, 10)  # which a model still makes something of
+LORA = 0, 2
 BEFORE, PHOTO = "The picture before", "The photo"  # what the result is compared with
 HARDLY = 0.01  # of the range of a picture's values: what is no more than that is hardly seen
 KEEP = gr.skip()
@@ -72,10 +74,13 @@ def read_request(
     strength: float = 1.0,
     base: Base | None = None,
     region: np.ndarray | None = None,
+    *lora_scales: float,
+    loras: Iterable[str] = (),
 ) -> Request:
     """The page's fields, some of which may be empty; ValueError without a usable seed, number of pictures or of steps.
 
     in_place: change `base`, in `region` or where the maps differ, see run.Edit; ValueError where there is no base.
+    lora_scales: of `loras`, in their order; those without one count as they were loaded.
     """
     if seed is None or not 0 <= seed <= MAX_SEED:
         got = "an empty field" if seed is None else str(seed)[:40]
@@ -107,6 +112,7 @@ def read_request(
         expert_scale=expert_scale or None,
         num_images=num_images,
         edit=edit,
+        lora_scale=dict(zip(loras, lora_scales, strict=False)) or None,
     )
 
 
@@ -146,6 +152,18 @@ def restored(settings: Settings, num_images: int = 1) -> tuple:
     return label_map, prompt, seed, count, *sliders, expert_scale
 
 
+def lora_values(loras: Iterable[str], settings: Settings) -> list[float]:
+    """How much each of the page's LoRAs counted in a picture."""
+    return [(settings.loras or {}).get(name, 0.0) for name in loras]
+
+
+def lora_sliders(loras: Iterable[str], settings: Settings) -> list[dict]:
+    """`lora_values`, with sliders that reach as far."""
+    low, high = LORA
+    values = lora_values(loras, settings)
+    return [gr.update(value=each, minimum=min(low, each), maximum=max(high, each)) for each in values]
+
+
 def empty_to_none(label_map: np.ndarray | None) -> np.ndarray | None:
     """A map that is all background asks for nothing: the prompt alone decides."""
     return label_map if label_map is not None and label_map.any() else None
@@ -158,7 +176,7 @@ def generate(provider: PipelineProvider, visit: Visit, *fields: Any) -> Iterator
     """Yield (picture, status, visit) as the face forms: previews first, then the face and the run that made it."""
     provider.retry()
     try:
-        request = read_request(*fields)
+        request = read_request(*fields, loras=provider.loras)
         for _ in provider.waiting():
             yield KEEP, views.status("Waiting for the weights …", running=True), KEEP
         pipeline = provider.get()
@@ -186,7 +204,7 @@ def generate_live(provider: PipelineProvider, latest: Latest, visitor: str | Non
     if provider.loading or provider.failure:
         return
     try:
-        request = read_request(*fields)
+        request = read_request(*fields, loras=provider.loras)
         steps = min(LIVE_STEPS, request.num_inference_steps)
         request = replace(request, num_images=1, num_inference_steps=steps, previews=False)
         with latest.begin(visitor) as stopped:
@@ -294,7 +312,13 @@ def in_words(settings: Settings) -> dict[str, str]:
         "guidance": f"guidance {settings.guidance_scale:g}",
         "condition": f"condition scale {settings.condition_scale:g}",
     }
+    if settings.loras:
+        words["loras"] = ", ".join(f"{lora_title(name)} ×{scale:g}" for name, scale in settings.loras.items())
     return words if settings.strength is None else words | {"strength": f"strength {settings.strength:g}"}
+
+
+def lora_title(name: str) -> str:
+    return PurePath(name).stem
 
 
 def come_back(visit: Visit, runs: tuple[Run, ...]) -> Visit:
@@ -302,7 +326,7 @@ def come_back(visit: Visit, runs: tuple[Run, ...]) -> Visit:
     return visit.after(runs) if runs else visit
 
 
-def look_again(paint: Callable[..., Iterator[tuple]], visit: Visit) -> Iterator[tuple]:
+def look_again(paint: Callable[..., Iterator[tuple]], visit: Visit, loras: Iterable[str] = ()) -> Iterator[tuple]:
     """Make the shown run again, for its gating weights -> (status, visit); `paint` is `generate` of a provider."""
     run = visit.run
     if run is None:
@@ -311,7 +335,8 @@ def look_again(paint: Callable[..., Iterator[tuple]], visit: Visit) -> Iterator[
     if run.settings[0].strength is not None:
         yield views.status("It was a change of a picture that is not kept here: drop that, and change it again."), KEEP
         return
-    for _, status, made in paint(Visit(), *fields_of(run.settings[0], len(run.faces))):
+    fields = *fields_of(run.settings[0], len(run.faces)), False, 1.0, None, None, *lora_values(loras, run.settings[0])
+    for _, status, made in paint(Visit(), *fields):
         # As idle: Cancel is for the runs of Generate, and Gradio refuses to cancel what is not under way.
         again = visit.replaced(made.runs[-1]) if isinstance(made, Visit) else KEEP
         yield status.replace("run running", "run idle"), again
@@ -362,6 +387,9 @@ def restore(provider: PipelineProvider, settings: Settings) -> tuple:
             notes.append(f"It was {settings.width}×{settings.height}; this page makes {width}×{height}.")
     if settings.strength is not None:
         notes.append("It was an edit of a photo; this page draws the whole face anew.")
+    counted = [name for name, scale in (settings.loras or {}).items() if scale]
+    if absent := [lora_title(name) for name in counted if name not in provider.loras]:
+        notes.append(f"It was made with the LoRA {', '.join(absent)}, which this page has not, and will differ.")
     if settings.checkpoint != provider.checkpoint:
         notes.append(f"It was made with {settings.checkpoint}; this page runs {provider.checkpoint}, and will differ.")
     return views.status(" ".join(notes)), *restored(settings)

@@ -88,7 +88,7 @@ OPEN_EXPERTS = """() => {
 TAKE_REGION = """(...values) => {{
   const map = values[{map}];
   const region = map?.region && {{ height: map.height, width: map.width, runs: map.region }};
-  return [...values.slice(0, {last}), region ?? null];
+  return [...values.slice(0, {place}), region ?? null, ...values.slice({place} + 1)];
 }}"""
 
 # The other way: the region that a run had goes with the map.
@@ -206,6 +206,14 @@ def build(
                                 0.05, 1, 1, step=0.05, label="Strength", elem_id="strength",
                                 info="How much of the picture is drawn anew where it may change: less keeps more of it",
                             )  # fmt: skip
+                            lora_scales = [
+                                gr.Slider(
+                                    min(handlers.LORA[0], scale), max(handlers.LORA[1], scale), scale, step=0.05,
+                                    label=f"LoRA {handlers.lora_title(name)}", info="How much this style counts",
+                                    elem_id=f"lora-{place}",
+                                )
+                                for place, (name, scale) in enumerate(provider.loras.items())
+                            ]  # fmt: skip
             panel = PhotoPanel(parsers) if parsers else None
             with gr.Row(elem_id="strips"):
                 drop = PictureDrop(photos=parsers is not None, elem_id="drop")
@@ -215,7 +223,7 @@ def build(
                 kept_runs = KeptRuns(provider.checkpoint, elem_id="kept-runs")
 
         fields = [editor, prompt, seed, num_images, steps, guidance, condition_scale, expert_scales]
-        inputs, shown = [*fields, in_place, strength, base, region], [visit, photo, against]
+        inputs, shown = [*fields, in_place, strength, base, region, *lora_scales], [visit, photo, against]
         views_of_visit = [face, variations, comparison, fidelity, inspector, history, editor, base, go_on]
         private: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
         show, paint = partial(handlers.show, provider, parser), pace.timed(on_gpu(partial(handlers.generate, provider)))
@@ -240,14 +248,15 @@ def build(
 
         def pick_run(visit: Visit, event: gr.EventData):
             if not visit.runs:
-                return *(handlers.KEEP,) * 12, handlers.ended()
+                return *(handlers.KEEP,) * 12, handlers.ended(), *(handlers.KEEP for _ in lora_scales)
             picked = handlers.pick_run(visit, event.index)
-            return *picked, *handlers.edit_again(picked[0]), handlers.done(picked[0])
+            counted = handlers.lora_sliders(provider.loras, picked[0].settings)
+            return *picked, *handlers.edit_again(picked[0]), handlers.done(picked[0]), *counted
 
         def restore(settings: Settings, visit: Visit):
             status, label_map, *others = handlers.restore(provider, settings)
             visit, *under = handlers.start_from(visit, label_map)
-            return visit, *under, "", status, *others
+            return visit, *under, "", status, *others, *handlers.lora_sliders(provider.loras, settings)
 
         def run_live(request: gr.Request, *fields: Any):
             yield from handlers.generate_live(provider, latest, request.session_hash, *fields)
@@ -277,7 +286,7 @@ def build(
         notes.wear(add_part, editor, editor, queue=False, **private)
         dice.click(handlers.roll_seed, None, seed, queue=False, **private)
         filled = drop.restore(
-            restore, [drop, visit], [*started, status, *fields[1:]], queue=False, trigger_mode="multiple",
+            restore, [drop, visit], [*started, status, *fields[1:], *lora_scales], queue=False, trigger_mode="multiple",
             cancels=[filling], js=FILLING, **private,
         ).then(show, shown, views_of_visit, queue=False, **private)  # fmt: skip
         filled.then(None, None, None, js=FILLED, **private)
@@ -287,7 +296,7 @@ def build(
         turns.ask(tell_turn, None, turns, queue=False, **private)
         running = generate.click(
             paint, [visit, *inputs], [face, status, made], concurrency_limit=1, concurrency_id=MODEL,
-            js=TAKE_REGION.format(map=1, last=len(inputs)), **private,
+            js=TAKE_REGION.format(map=1, place=1 + inputs.index(region)), **private,
         )  # fmt: skip
         running.success(None, None, None, js=SETTLE, **private)
         running.then(partial(handlers.show_checkpoint, provider), None, checkpoint, queue=False, **private)
@@ -295,8 +304,8 @@ def build(
         joined.success(show, shown, views_of_visit, queue=False, **private)
         joined.success(lambda visit: visit.run, visit, kept_runs, queue=False, **private)
         looking = inspector.again(
-            partial(handlers.look_again, paint), visit, [status, visit], concurrency_limit=1, concurrency_id=MODEL,
-            **private,
+            partial(handlers.look_again, paint, loras=tuple(provider.loras)), visit, [status, visit],
+            concurrency_limit=1, concurrency_id=MODEL, **private,
         )  # fmt: skip
         looking.success(show, shown, views_of_visit, queue=False, **private)
         kept_runs.back(handlers.come_back, [visit, kept_runs], visit, queue=False, **private).then(
@@ -314,7 +323,8 @@ def build(
             show, shown, views_of_visit, queue=False, **private
         )
         picked = history.pick(
-            pick_run, visit, [visit, *fields, in_place, strength, region, status], queue=False, js=SETTLE_FILLING,
+            pick_run, visit, [visit, *fields, in_place, strength, region, status, *lora_scales], queue=False,
+            js=SETTLE_FILLING,
             **private,
         ).then(show, shown, views_of_visit, queue=False, **private)  # fmt: skip
         picked.then(None, [editor, region], editor, js=GIVE_REGION, **private).then(
@@ -326,7 +336,7 @@ def build(
         go_on.click(handlers.go_on, visit, [editor, base], queue=False, **private)
         editor.stroke(
             run_live, inputs, [face, status], trigger_mode="multiple", concurrency_limit=8,
-            js=TAKE_REGION.format(map=0, last=len(inputs) - 1), **private,
+            js=TAKE_REGION.format(map=0, place=inputs.index(region)), **private,
         )  # fmt: skip
         if panel:
             prompts = {example.prompt for example in examples}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 class PipelineProvider:
     """Calls `load` at once, in a thread or, where CUDA must be set up in the calling thread, there.
 
-    `description` tells the page's visitors what is loaded, `checkpoint` is its name. `warm_up` is called with it in
-    torch's thread, ahead of the first run, if it was loaded in a thread.
+    `description` tells the page's visitors what is loaded, `checkpoint` is its name, `loras` go with it at their
+    scales. `warm_up` is called with it in torch's thread, ahead of the first run, if it was loaded in a thread.
     """
 
     def __init__(
@@ -27,11 +27,13 @@ class PipelineProvider:
         load: Callable[[], FaceMoGLEPipeline],
         *,
         checkpoint: str = "",
+        loras: Mapping[str, float] | None = None,
         in_thread: bool = True,
         warm_up: Callable[[FaceMoGLEPipeline], object] | None = None,
     ):
         self.description = description
         self.checkpoint = checkpoint
+        self.loras = dict(loras or {})
         self._load = load
         self._in_thread = in_thread
         self._warm_up = warm_up

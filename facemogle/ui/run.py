@@ -69,6 +69,7 @@ class Request:
     num_images: int = 1
     edit: Edit | None = None
     previews: bool = True
+    lora_scale: Mapping[str, float] | None = None  # of loaded LoRAs; None: as they were loaded
 
 
 @dataclass(frozen=True)
@@ -182,6 +183,7 @@ def _run(
             guidance_scale=guidance_scale,
             condition_scale=request.condition_scale,
             expert_scale=request.expert_scale,
+            lora_scale=request.lora_scale,
             num_images_per_prompt=request.num_images,
             generator=[torch.Generator().manual_seed(seed) for seed in seeds],
             callback_on_step_end=_Reporter(events, cancelled, request, (height, width)),
@@ -195,6 +197,7 @@ def _run(
             request.prompt, request.label_map, seed, request.num_inference_steps, guidance_scale,
             request.condition_scale, height, width, request.expert_scale, checkpoint,
             strength=edit.strength if edit else None,
+            loras=pipeline.use_loras(request.lora_scale) or None,
         )
         for seed in seeds
     ]  # fmt: skip

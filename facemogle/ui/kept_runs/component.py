@@ -70,6 +70,7 @@ def decode(files: Sequence[str]) -> Run:
     request = Request(
         first.prompt, first.label_map, first.seed, first.num_inference_steps, first.guidance_scale,
         first.condition_scale, first.expert_scale, len(pairs),
+        lora_scale=first.loras,
     )  # fmt: skip
     return Run(request, [face for face, _ in pairs], [settings for _, settings in pairs], None, None, 0.0, ())
 
