@@ -106,6 +106,22 @@ def test_nothing_of_a_narrow_phone_sticks_out_or_scrolls_sideways(open_page, wid
         assert astray == [], tab
 
 
+def test_many_examples_leave_room_for_the_last_two_runs(open_page):
+    page = open_page(viewport={"width": 1024, "height": 768})
+    page.eval_on_selector(
+        "#examples [role=group]", "row => { for (let i = 0; i < 12; i++) row.append(row.children[0].cloneNode(true)); }"
+    )
+    for seed in (1, 2, 3):
+        set_number(page, "seed", seed)
+        generate(page)
+        page.wait_for_selector(f"#history button:nth-of-type({seed})[aria-current]")
+    page.wait_for_timeout(300)
+    left, _, right, _ = box(page, "#history")
+    for number in (2, 3):
+        run = box(page, f"#history button:nth-of-type({number})")
+        assert left <= run[0] and run[2] <= right
+
+
 @pytest.mark.parametrize("size", [*DESKS, PHONE], ids=str)
 def test_an_expert_is_seen_whole_in_its_tab(open_page, size):
     page = open_page(viewport=dict(zip(("width", "height"), size, strict=True)))
