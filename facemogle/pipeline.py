@@ -3,10 +3,8 @@
 B images, E = 20 experts (the global one, then the 19 classes), N = h * w image tokens, C channels, T text tokens.
 """
 
-import hashlib
 import json
 import logging
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +27,8 @@ from facemogle import editing
 from facemogle.editing import PhotoEdit
 from facemogle.gating import EXPERTS, GatingRecord
 from facemogle.labels import NUM_CLASSES
-from facemogle.masks import check_label_map, condition_images, resize_nearest
+from facemogle.mask_encoding import MaskEncoder, images_at_once
+from facemogle.masks import check_label_map, resize_nearest
 from facemogle.mogle import MoGLE
 from facemogle.transformer import FaceMoGLETransformer2DModel, StepConstants
 from facemogle.whole_files import whole_file
@@ -37,7 +36,6 @@ from facemogle.words import PromptReading, read_prompt
 
 ADAPTER_FILE = "pytorch_lora_weights.safetensors"
 OUTPUT_TYPES = ("pil", "np", "pt", "latent")
-MAX_MASKS = 64  # whose tokens are kept: three label maps of all classes
 
 logger = logging.getLogger(__name__)
 
@@ -100,7 +98,7 @@ class FaceMoGLEPipeline(DiffusionPipeline, FluxLoraLoaderMixin):
         self.pixels_per_token = 2 * self.vae_scale_factor
         self.image_processor = VaeImageProcessor(vae_scale_factor=self.pixels_per_token)
         self._interrupt = False
-        self._masks: OrderedDict[tuple, Tensor] = OrderedDict()
+        self._masks = MaskEncoder()
 
     @property
     def interrupt(self) -> bool:
@@ -361,10 +359,9 @@ class FaceMoGLEPipeline(DiffusionPipeline, FluxLoraLoaderMixin):
         """(B, 3, H, W) in 0..1 -> packed latents (B, N, C): the mode of the VAE's posterior, so that it repeats."""
         # In the layout of pictures, channels last, torch's group norm on CPU is a thousand times less exact.
         pixels = images.to(self._execution_device, self.vae.dtype).contiguous() * 2 - 1
-        # Always in pairs: at FLUX's sizes, twenty masks at once would be the run's largest use of memory; in batches of
-        # different sizes an image's tokens would differ in their last bits.
-        pairs = torch.cat([pixels, pixels[-1:]]).unfold(0, 2, 2).movedim(-1, 1)
-        latents = [self.vae.encode(pair).latent_dist.mode() for pair in pairs]
+        at_once = images_at_once(*pixels.shape[2:], itemsize=pixels.itemsize, device=pixels.device)
+        whole = torch.cat([pixels, pixels[-1:].expand(-len(pixels) % at_once, -1, -1, -1)])
+        latents = [self.vae.encode(part).latent_dist.mode() for part in whole.split(at_once)]
         return self.pack_latents(torch.cat(latents)[: len(images)])
 
     def encode_label_map(self, label_map: np.ndarray | None, height: int, width: int) -> Tensor:
@@ -372,29 +369,11 @@ class FaceMoGLEPipeline(DiffusionPipeline, FluxLoraLoaderMixin):
 
         The masks of absent classes are black: they share one encoding.
         """
-        black = np.zeros((1, 3, height, width), np.float32)
-        if label_map is None:
-            return self._encode_masks(black).repeat(NUM_CLASSES + 1, 1, 1)
-        label_map = resize_nearest(label_map, height, width)
-        present = [int(class_id) for class_id in np.unique(label_map)]
-        encoded = self._encode_masks(np.concatenate([black, condition_images(label_map, present)]))
-        condition_tokens = encoded[:1].repeat(NUM_CLASSES + 1, 1, 1)
-        condition_tokens[[0, *(1 + class_id for class_id in present)]] = encoded[1:]
-        return condition_tokens
-
-    def _encode_masks(self, images: np.ndarray) -> Tensor:
-        """`encode_images` that keeps what it encodes: a stroke on a label map changes but a few of its masks."""
-        where = id(self.vae), self.vae.dtype, self._execution_device, images.shape[1:]
-        keys = [(hashlib.blake2b(image.tobytes(), digest_size=16).digest(), *where) for image in images]
-        if missing := [place for place, key in enumerate(keys) if key not in self._masks]:
-            tokens = self.encode_images(torch.from_numpy(images[missing]))
-            self._masks |= {keys[place]: each for place, each in zip(missing, tokens, strict=True)}
-        encoded = torch.stack([self._masks[key] for key in keys])
-        for key in keys:
-            self._masks.move_to_end(key)
-        while len(self._masks) > MAX_MASKS:
-            self._masks.popitem(last=False)
-        return encoded
+        if label_map is not None:
+            label_map = resize_nearest(label_map, height, width)
+        others = id(self.vae), self.vae.dtype
+        device = self._execution_device
+        return self._masks(label_map, (height, width), self.encode_images, device=device, others=others)
 
     def pack_latents(self, latents: Tensor) -> Tensor:
         """VAE latents (B, c, 2h, 2w) -> normalised tokens (B, h * w, 4c)."""

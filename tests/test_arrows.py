@@ -32,7 +32,10 @@ ARROWS = {
     "transformer": set(),
     "vae": set(),
     "editing": {"masks"},
-    "pipeline": {"transformer", "mogle", "masks", "editing", "gating", "labels", "whole_files", "words"},
+    "mask_encoding": {"labels"},
+    "pipeline": {
+        "editing", "gating", "labels", "mask_encoding", "masks", "mogle", "transformer", "whole_files", "words",
+    },
     "weight_files": set(),
     "parser_checkpoints": {"weight_files", "parsing"},
     "checkpoints": {"parser_checkpoints", "weight_files", "pipeline", "mogle", "transformer", "vae"},
