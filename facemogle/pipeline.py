@@ -30,6 +30,7 @@ from facemogle.labels import NUM_CLASSES
 from facemogle.mask_encoding import MaskEncoder, images_at_once
 from facemogle.masks import check_label_map, resize_nearest
 from facemogle.mogle import MoGLE
+from facemogle.step_graph import Capture, StepGraphs
 from facemogle.transformer import FaceMoGLETransformer2DModel, StepConstants
 from facemogle.whole_files import whole_file
 from facemogle.words import PromptReading, read_prompt
@@ -99,6 +100,7 @@ class FaceMoGLEPipeline(DiffusionPipeline, FluxLoraLoaderMixin):
         self.image_processor = VaeImageProcessor(vae_scale_factor=self.pixels_per_token)
         self._interrupt = False
         self._masks = MaskEncoder()
+        self.step_graphs: StepGraphs | None = None
 
     @property
     def interrupt(self) -> bool:
@@ -217,7 +219,7 @@ class FaceMoGLEPipeline(DiffusionPipeline, FluxLoraLoaderMixin):
             embeds = self.encode_prompt([""], max_sequence_length=prompt_embeds.shape[1])
             # An empty prompt guides nowhere, and need not cost a second pass.
             if not torch.equal(rows(embeds[0], "prompts"), prompt_embeds):
-                without_prompt = [rows(each, "prompts") for each in embeds]
+                without_prompt = rows(embeds[0], "prompts"), rows(embeds[1], "prompts")
         condition_tokens = rows(condition_tokens, "label maps").to(self.mogle.dtype)
         latents = self._initial_latents(len(prompt_embeds), grid, generator, latents)
         if condition_tokens.shape != (expected := (len(latents), NUM_CLASSES + 1, *latents.shape[1:])):
@@ -256,43 +258,25 @@ class FaceMoGLEPipeline(DiffusionPipeline, FluxLoraLoaderMixin):
         def constants_for(pooled: Tensor) -> list[StepConstants] | None:
             return self.transformer.run_constants(times, guidance, pooled, img_ids, txt_ids, num_streams=2)
 
-        constants = constants_for(pooled_prompt_embeds)
-        constants_without = None if without_prompt is None else constants_for(without_prompt[1])
+        texts = [(prompt_embeds, pooled_prompt_embeds), *([] if without_prompt is None else [without_prompt])]
+        constants = [constants_for(pooled) for _, pooled in texts]
+        step = self._step
+        if self.step_graphs is not None:
+            step = self.step_graphs.of(step, self.transformer, self.mogle)
         gating_history: list[Tensor] = []
         with self.progress_bar(total=len(timesteps)) as progress_bar:
             for i, t in enumerate(timesteps):
                 if self.interrupt:
                     break
-                timestep = t.expand(len(latents))
-                condition_hidden_states, gating_weights = self.mogle(
-                    condition_tokens, latents.to(self.mogle.dtype), timestep / 1000, expert_outputs, expert_factors
+                texts[0] = prompt_embeds, pooled_prompt_embeds  # which a callback may have replaced
+                velocity, gating_weights = step(
+                    latents,
+                    t.expand(len(latents)),
+                    (condition_tokens, expert_outputs, expert_factors),
+                    [(*text, None if each is None else each[i]) for text, each in zip(texts, constants, strict=True)],
+                    None if without_prompt is None else guidance_scale,
+                    {"guidance": guidance, "img_ids": img_ids, "txt_ids": txt_ids, "condition_scale": condition_scale},
                 )
-                arguments = {
-                    "hidden_states": latents,
-                    "timestep": timestep.to(latents.dtype) / 1000,
-                    "img_ids": img_ids,
-                    "txt_ids": txt_ids,
-                    "guidance": guidance,
-                    "condition_hidden_states": condition_hidden_states.to(latents.dtype),
-                    "condition_scale": condition_scale,
-                    "return_dict": False,
-                }
-                with self.transformer.cache_context("cond"):
-                    velocity = self.transformer(
-                        encoder_hidden_states=prompt_embeds,
-                        pooled_projections=pooled_prompt_embeds,
-                        constants=constants and constants[i],
-                        **arguments,
-                    )[0]
-                if without_prompt is not None:
-                    with self.transformer.cache_context("uncond"):
-                        unguided = self.transformer(
-                            encoder_hidden_states=without_prompt[0],
-                            pooled_projections=without_prompt[1],
-                            constants=constants_without and constants_without[i],
-                            **arguments,
-                        )[0]
-                    velocity = unguided + guidance_scale * (velocity - unguided)
                 latents = self.scheduler.step(velocity, t, latents, return_dict=False)[0]
                 if edit is not None:
                     latents = edit.hold(latents, self.scheduler.sigmas[self.scheduler.step_index])
@@ -324,6 +308,52 @@ class FaceMoGLEPipeline(DiffusionPipeline, FluxLoraLoaderMixin):
             taken = timesteps[: len(gating_history)].cpu()
             gating = GatingRecord(weights=torch.stack(gating_history).cpu().numpy(), timesteps=taken.numpy())
         return FaceMoGLEPipelineOutput(images=images, gating=gating)
+
+    def _step(
+        self,
+        latents: Tensor,
+        timestep: Tensor,
+        experts: tuple[Tensor, Tensor, Tensor | None],
+        texts: Sequence[tuple[Tensor, Tensor, StepConstants | None]],
+        guidance_scale: float | None,
+        arguments: dict[str, Any],
+    ) -> tuple[Tensor, Tensor]:
+        """Latents (B, N, C), timestep (B,) in 0..1000 -> velocity (B, N, C), gating weights (B, N, E).
+
+        experts: condition tokens, what the experts made of them, and their factors. texts: the prompt's, and with a
+        guidance scale that of no prompt. arguments: of the transformer.
+        """
+        condition_tokens, expert_outputs, expert_factors = experts
+        condition_hidden_states, gating_weights = self.mogle(
+            condition_tokens, latents.to(self.mogle.dtype), timestep / 1000, expert_outputs, expert_factors
+        )
+
+        def velocity(context: str, prompt_embeds: Tensor, pooled: Tensor, constants: StepConstants | None) -> Tensor:
+            with self.transformer.cache_context(context):
+                return self.transformer(
+                    hidden_states=latents,
+                    encoder_hidden_states=prompt_embeds,
+                    pooled_projections=pooled,
+                    timestep=timestep.to(latents.dtype) / 1000,
+                    condition_hidden_states=condition_hidden_states.to(latents.dtype),
+                    constants=constants,
+                    return_dict=False,
+                    **arguments,
+                )[0]
+
+        guided = velocity("cond", *texts[0])
+        if guidance_scale is None:
+            return guided, gating_weights
+        unguided = velocity("uncond", *texts[1])
+        return unguided + guidance_scale * (guided - unguided), gating_weights
+
+    def enable_step_graphs(self, capture: Capture | None = None) -> None:
+        """Replay a step's kernels without Python, as a CUDA graph: captured on the first run of each size and batch."""
+        self.step_graphs = StepGraphs(capture)
+
+    def disable_step_graphs(self) -> None:
+        """Launch every step from Python again, and free what the graphs hold."""
+        self.step_graphs = None
 
     @torch.no_grad()
     def encode_prompt(self, prompts: Sequence[str], *, max_sequence_length: int) -> tuple[Tensor, Tensor]:

@@ -37,6 +37,7 @@ from diffusers.models.transformers.transformer_flux import (
 )
 from diffusers.utils import apply_lora_scale
 from torch import Tensor, nn
+from torch.utils._pytree import register_dataclass
 
 ADAPTED_IN_DOUBLE_BLOCK = ("norm1.linear", "attn.to_q", "attn.to_k", "attn.to_v", "attn.to_out.0", "ff.net.2")
 ADAPTED_IN_SINGLE_BLOCK = ("norm.linear", "attn.to_q", "attn.to_k", "attn.to_v", "proj_mlp", "proj_out")
@@ -247,6 +248,9 @@ class StepConstants:
     modulations: list[Tensor | Modulation]  # what each block takes as its `temb`
 
 
+register_dataclass(StepConstants)
+
+
 def has_hooks(module: nn.Module) -> bool:
     """PyTorch's, accelerate's (offloading) or diffusers' (caches, group offloading)."""
     registry = getattr(module, "_diffusers_hook", None)  # stays, empty, once it was asked for
@@ -375,7 +379,7 @@ class FaceMoGLETransformer2DModel(FluxTransformer2DModel):
             num_streams,
         )
         rotary = self.pos_embed(torch.cat([txt_ids, *[img_ids] * num_streams]))
-        by_block = [tuple(part.split(batch) for part in block.modulation(temb)) for block in self.blocks()]
+        by_block = [tuple(part.contiguous().split(batch) for part in block.modulation(temb)) for block in self.blocks()]
         return [
             StepConstants(each, rotary, [tuple(part[step] for part in parts) for parts in by_block])
             for step, each in enumerate(temb.split(batch))
