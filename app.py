@@ -31,6 +31,7 @@ from facemogle.checkpoints import (
     prompt_suggestions,
     prompt_words,
 )
+from facemogle.presets import PRESET_HELP, PRESETS, fitting_preset, preset_available
 from facemogle.threads import spin_shortly
 from facemogle.ui import layout
 from facemogle.ui.check import check
@@ -43,7 +44,6 @@ from facemogle.ui.run import warm_up
 
 EXAMPLES = Path(__file__).parent / "assets" / "examples"
 ON_ZERO_GPU = bool(os.environ.get("SPACES_ZERO_GPU"))
-FLUX_MEMORY = 38e9  # bytes: 34 GB of weights, and what a step needs
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -77,10 +77,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 def build(arguments: argparse.Namespace) -> tuple[gr.Blocks, PipelineProvider]:
     """The page as the arguments want it, and what loads its pipeline, which has begun."""
     parts = {"adapter": arguments.adapter, "mogle": arguments.mogle}
-    name = arguments.checkpoint or choose_checkpoint(**parts)
+    name = arguments.checkpoint or choose_checkpoint(**parts, preset=arguments.preset)
+    # Where a visitor's GPU is not there yet, nothing can be asked of it: its memory holds all of FLUX.
+    preset = arguments.preset or ("quality" if ON_ZERO_GPU else None)
     provider = PipelineProvider(
         describe_parts(name, **parts),
-        partial(load_pipeline, name, **parts),
+        partial(load_pipeline, name, preset=preset, **parts),
         checkpoint=name,
         in_thread=not ON_ZERO_GPU,  # which emulates CUDA in the main thread, before the launch
         warm_up=warm_up,
@@ -119,7 +121,8 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add("--checkpoint", default=os.environ.get("FACEMOGLE_CHECKPOINT"), metavar="mini|flux|PATH",
         help="a name, a folder or a Hub id (default: FACEMOGLE_CHECKPOINT; else flux where its weights and a GPU "
-        "of 40 GB are, and on a Space with ZeroGPU and HF_TOKEN; else mini)")  # fmt: skip
+        "for one of the presets are, and on a Space with ZeroGPU and HF_TOKEN; else mini)")  # fmt: skip
+    add("--preset", choices=PRESETS, help=PRESET_HELP)
     add("--adapter", metavar="FILE", help="LoRA weights in place of the checkpoint's")
     add("--mogle", metavar="FILE", help="MoGLE weights in place of the checkpoint's")
     add("--share", action="store_true", help="also serve at a public address, through Gradio's server")
@@ -148,8 +151,8 @@ def port(text: str) -> int:
     return int(text)
 
 
-def choose_checkpoint(*, adapter: str | None, mogle: str | None) -> str:
-    """flux on a ZeroGPU Space that may download it, or where its files are and a GPU holds them; else mini.
+def choose_checkpoint(*, adapter: str | None, mogle: str | None, preset: str | None = None) -> str:
+    """flux on a ZeroGPU Space that may download it, or where its files are and a GPU holds a preset of it; else mini.
 
     The environment variable FACEMOGLE_CHECKPOINT overrides it.
     """
@@ -159,8 +162,10 @@ def choose_checkpoint(*, adapter: str | None, mogle: str | None) -> str:
         return "mini"
     import torch
 
-    fits = torch.cuda.is_available() and torch.cuda.get_device_properties(0).total_memory >= FLUX_MEMORY
-    return "flux" if fits else "mini"
+    if not torch.cuda.is_available():
+        return "mini"
+    fitting = preset or fitting_preset(torch.cuda.mem_get_info(0)[0] / 1e9)
+    return "flux" if fitting and preset_available(fitting) else "mini"
 
 
 def describe_parts(name: str, *, adapter: str | None, mogle: str | None) -> str:

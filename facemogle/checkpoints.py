@@ -16,6 +16,7 @@ import huggingface_hub
 from huggingface_hub import constants
 
 from facemogle.parser_checkpoints import PARSERS, default_parser, load_parser, parser_available, parsers
+from facemogle.presets import PRESETS, check_preset, choose_preset, place
 from facemogle.weight_files import (
     CheckpointError,
     check_device,
@@ -77,7 +78,7 @@ CHECKPOINTS = {
         adapter=(f"{PUBLISHED}/{ADAPTER_FILE}",),
         mogle=(f"{PUBLISHED}/global_local_mask_moe.pt", f"{PUBLISHED}/mogle.pt"),
         photographic=True,
-        summary="FLUX.1-dev with the published Face-MoGLE weights; a CUDA GPU and 34 GB",
+        summary="FLUX.1-dev with the published Face-MoGLE weights; a CUDA GPU of 8 GB or more",
         remedy=(
             f"Accept FLUX.1-dev's licence at https://huggingface.co/{FLUX} and set HF_TOKEN to a token of the account "
             "that did. It takes about 34 GB in bfloat16 (transformer 23.8 GB, T5 9.5 GB), kept in "
@@ -105,6 +106,7 @@ def load_pipeline(
     mogle: str | os.PathLike | None = None,
     dtype: "torch.dtype | None" = None,
     device: "torch.device | str | None" = None,
+    preset: str | None = None,
 ) -> "FaceMoGLEPipeline":
     """Load a checkpoint, downloading what is not yet here.
 
@@ -113,23 +115,31 @@ def load_pipeline(
     adapter: LoRA of the condition tokens, `.safetensors`. mogle: `.safetensors`, a pickle of tensors alone (`.pt`), or
         a folder with its config. Each may be owner/name/file on the Hub, and takes the place of the checkpoint's own.
     dtype: bfloat16 on CUDA and float32 elsewhere, unless given. device: CUDA where there is one, unless given.
+    preset: of `presets.PRESETS`, what lies there and in how many bits; unless given, the best for its free memory.
     A token for gated repositories is read from the environment variable HF_TOKEN.
 
-    Raises CheckpointError; ValueError for a device that is not there.
+    Raises CheckpointError; ValueError for a device that is not there, or an unknown preset.
     """
     import torch
 
-    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    on_cuda = torch.cuda.is_available() and preset != "cpu"
+    device = torch.device(device or ("cuda" if on_cuda else "cpu"))
     check_device(device)
+    if preset is not None:  # before a download
+        check_preset(preset)
     dtype = dtype or (torch.bfloat16 if device.type == "cuda" else torch.float32)
-    pipeline = _read(find_files(name_or_path, adapter=adapter, mogle=mogle, download=True), dtype)
+    files = find_files(name_or_path, adapter=adapter, mogle=mogle, download=True)
+    preset = preset or choose_preset(device, files.base)
+    check_preset(preset)
+    pipeline = _read(files, dtype)
     try:
-        return pipeline.to(device)
+        place(pipeline, preset, device)
     except torch.OutOfMemoryError as error:
         raise CheckpointError(
-            f"{name_or_path} does not fit into the memory of {device}. Load it with device='cpu' and "
-            "dtype=torch.bfloat16, then call pipeline.enable_model_cpu_offload()."
+            f"{name_or_path} does not fit into the memory of {device} with the preset {preset}. Choose a smaller one: "
+            f"{', '.join(PRESETS)}."
         ) from error
+    return pipeline
 
 
 def available(

@@ -101,6 +101,7 @@ class FaceMoGLEPipeline(DiffusionPipeline, FluxLoraLoaderMixin):
         self._interrupt = False
         self._masks = MaskEncoder()
         self.step_graphs: StepGraphs | None = None
+        self.preset: str | None = None  # of presets.PRESETS, by which it was placed on its device
 
     @property
     def interrupt(self) -> bool:
@@ -262,7 +263,7 @@ class FaceMoGLEPipeline(DiffusionPipeline, FluxLoraLoaderMixin):
         constants = [constants_for(pooled) for _, pooled in texts]
         step = self._step
         if self.step_graphs is not None:
-            step = self.step_graphs.of(step, self.transformer, self.mogle)
+            step = self.step_graphs.of(step, [*self.transformer.step_modules(), *self.mogle.modules()])
         gating_history: list[Tensor] = []
         with self.progress_bar(total=len(timesteps)) as progress_bar:
             for i, t in enumerate(timesteps):

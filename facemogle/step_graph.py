@@ -6,7 +6,7 @@ its inputs from buffers of its own, into which each step's are copied, and stand
 
 import logging
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,12 +83,12 @@ class StepGraphs:
         self.graphs: OrderedDict[Hashable, Graph | None] = OrderedDict()  # None: could not be captured
         self.said: set[str] = set()
 
-    def of(self, function: Callable[..., Any], *modules: nn.Module) -> Callable[..., Any]:
-        """`function`, replayed for the length of a run, in which its modules stay as they are."""
-        parts = [part for module in modules for part in module.modules()]
-        if any(has_hooks(part) for part in parts):
+    def of(self, function: Callable[..., Any], modules: Iterable[nn.Module]) -> Callable[..., Any]:
+        """`function`, replayed for the length of a run, in which all modules that take part in it stay as they are."""
+        modules = list(modules)
+        if any(has_hooks(module) for module in modules):
             return self._aside(function, "hooks, a step cache or offloading are on")
-        if any(isinstance(part, BaseTunerLayer) and not part.merged for part in parts):
+        if any(isinstance(module, BaseTunerLayer) and not module.merged for module in modules):
             return self._aside(function, "a LoRA is not fused; pipeline.fuse_lora() does it")
         state = state_of(modules)
 
@@ -135,17 +135,16 @@ def kind(leaf: Any) -> Hashable:
     return (leaf.shape, leaf.dtype, leaf.device) if isinstance(leaf, Tensor) else leaf
 
 
-def state_of(modules: tuple[nn.Module, ...]) -> Hashable:
+def state_of(modules: Iterable[nn.Module]) -> Hashable:
     """Where the weights lie, and what else of the modules is part of their kernels."""
-    values = [each for module in modules for each in (*module.parameters(), *module.buffers())]
+    values = [each for module in modules for each in (*module.parameters(False), *module.buffers(False))]
     settings = [
         (
-            getattr(part, "adapter_scale", None),
-            getattr(getattr(part, "processor", None), "_attention_backend", None),
-            part._compiled_call_impl is not None,
+            getattr(module, "adapter_scale", None),
+            getattr(getattr(module, "processor", None), "_attention_backend", None),
+            module._compiled_call_impl is not None,
         )
         for module in modules
-        for part in module.modules()
     ]
     return hash((tuple((each.dtype, each.device, address(each)) for each in values), tuple(settings)))
 

@@ -80,9 +80,10 @@ class ConditionLinear(nn.Linear):
         return output
 
     def set_adapter(self, adapter_A: Tensor, adapter_B: Tensor, scale: float) -> None:
-        """(r, in), (out, r), at this layer's device and dtype."""
-        self.adapter_A = nn.Parameter(adapter_A.to(self.weight))
-        self.adapter_B = nn.Parameter(adapter_B.to(self.weight))
+        """(r, in), (out, r), to this layer's device, and to its dtype unless its weights are packed."""
+        dtype = self.weight.dtype if self.weight.is_floating_point() else adapter_A.dtype
+        self.adapter_A = nn.Parameter(adapter_A.to(self.weight.device, dtype))
+        self.adapter_B = nn.Parameter(adapter_B.to(self.weight.device, dtype))
         self.adapter_scale = scale
 
 
@@ -353,6 +354,17 @@ class FaceMoGLETransformer2DModel(FluxTransformer2DModel):
     def blocks(self) -> list[FaceMoGLETransformerBlock | FaceMoGLESingleTransformerBlock]:
         return [*self.transformer_blocks, *self.single_transformer_blocks]
 
+    def modulation_linears(self) -> Iterator[nn.Linear]:
+        """A quarter of all parameters, of use but once in a run: see `run_constants`."""
+        for block in self.blocks():
+            double = isinstance(block, FaceMoGLETransformerBlock)
+            yield from (norm.linear for norm in ((block.norm1, block.norm1_context) if double else (block.norm,)))
+
+    def step_modules(self) -> list[nn.Module]:
+        """What takes part in a step whose constants are given."""
+        modulation = set(self.modulation_linears())
+        return [module for module in self.modules() if module not in modulation]
+
     def run_constants(
         self,
         timesteps: Tensor,
@@ -366,9 +378,10 @@ class FaceMoGLETransformer2DModel(FluxTransformer2DModel):
         """What every step of a run would compute alike, or from its time alone: computed for all steps in one pass.
 
         Timesteps (steps,) in 0..1; guidance (B,), pooled text (B, P); the other arguments as in `forward`. None where
-        a hook watches or moves layers, which their use past their own forward would go round.
+        a hook watches or moves layers, which their use past their own forward would go round; one that moves a
+        modulation's linear layer, which is called as ever, does no harm.
         """
-        if any(has_hooks(module) for module in self.modules()):
+        if any(has_hooks(module) for module in self.step_modules()):
             return None
         batch, dtype = len(pooled_projections), pooled_projections.dtype
         temb = self.modulation_embedding(

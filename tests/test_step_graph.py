@@ -202,7 +202,7 @@ def test_falls_back_where_a_capture_fails(capture, why, equal, caplog):
 def test_graphs_are_bounded():
     capture = Capture()
     graphs = StepGraphs(capture)
-    double = graphs.of(lambda tensor: tensor * 2, torch.nn.Linear(1, 1))
+    double = graphs.of(lambda tensor: tensor * 2, [torch.nn.Linear(1, 1)])
     for size in [*range(1, MAX_GRAPHS + 3), 1]:
         assert torch.equal(double(torch.ones(size)), torch.full([size], 2.0))
     assert len(graphs.graphs) == MAX_GRAPHS and capture.captured == MAX_GRAPHS + 3
@@ -224,7 +224,7 @@ def test_a_step_on_cuda_asks_for_nothing_that_a_capture_forbids(condition_scale,
     """The pipeline's own step, on tensors without values that say they are on CUDA."""
     seen = []
 
-    def keep(function, *modules):
+    def keep(function, modules):
         def kept(*arguments):
             seen.append(arguments)
             return function(*arguments)

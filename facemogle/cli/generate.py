@@ -30,6 +30,7 @@ from facemogle.gating import GatingRecord, save_gating
 from facemogle.parsing.photos import read_photo
 from facemogle.picture_files import MAX_SEED, Settings, read_settings, write_picture
 from facemogle.picture_formats import save_picture
+from facemogle.presets import PRESET_HELP, PRESETS
 from facemogle.region_files import read_region
 
 _GENERATE_HELP = f"""\
@@ -90,6 +91,7 @@ def add_generate(commands) -> None:
     add("--checkpoint", metavar="NAME", help="mini, flux, a folder or a Hub id (default: mini)")
     add("--adapter", metavar="FILE", help="LoRA weights in place of the checkpoint's")
     add("--mogle", metavar="FILE", help="MoGLE weights in place of the checkpoint's")
+    add("--preset", choices=PRESETS, help=PRESET_HELP)
     add("--device", type=device, help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
 
 
@@ -98,7 +100,11 @@ def run_generate(arguments: argparse.Namespace) -> None:
     edit = _given_edit(arguments, given["strength"])
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it asks for torchvision, which nothing here needs
     pipeline = load_pipeline(
-        given["checkpoint"], adapter=arguments.adapter, mogle=arguments.mogle, device=arguments.device
+        given["checkpoint"],
+        adapter=arguments.adapter,
+        mogle=arguments.mogle,
+        device=arguments.device,
+        preset=arguments.preset,
     )
     import torch
 

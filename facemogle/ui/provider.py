@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
+from facemogle.presets import PRESETS
 from facemogle.ui import torch_thread
 
 if TYPE_CHECKING:
@@ -85,6 +87,9 @@ class PipelineProvider:
 def describe(pipeline: FaceMoGLEPipeline) -> str:
     """Size and place of a pipeline in words."""
     modules = [module for module in pipeline.components.values() if hasattr(module, "parameters")]
-    count = sum(parameter.numel() for module in modules for parameter in module.parameters())
+    parameters = [parameter for module in modules for parameter in module.parameters()]
+    packed = [getattr(parameter, "quant_state", None) for parameter in parameters]  # bitsandbytes' two values a byte
+    count = sum(math.prod((one or each).shape) for one, each in zip(packed, parameters, strict=True))
     size = f"{count / 1e9:.1f} billion" if count >= 1e9 else f"{count / 1e6:.1f} million"
-    return f"{size} parameters on {pipeline.device.type.upper()}"
+    preset = f", preset {pipeline.preset} ({PRESETS[pipeline.preset].summary})" if pipeline.preset else ""
+    return f"{size} parameters on {pipeline._execution_device.type.upper()}{preset}"
