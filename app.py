@@ -36,6 +36,7 @@ from facemogle.threads import spin_shortly
 from facemogle.ui import layout
 from facemogle.ui.check import check
 from facemogle.ui.examples import load_examples
+from facemogle.ui.gpu_times import GpuTimes
 from facemogle.ui.guard import LOOPBACK
 from facemogle.ui.health import health_route
 from facemogle.ui.photo.handlers import Parsers
@@ -87,6 +88,7 @@ def build(arguments: argparse.Namespace) -> tuple[gr.Blocks, PipelineProvider]:
         in_thread=not ON_ZERO_GPU,  # which emulates CUDA in the main thread, before the launch
         warm_up=warm_up,
     )
+    times = GpuTimes(provider.picture_size)
     parser, load = parser_of(name), cache(load_parser)
     page = layout.build(
         provider,
@@ -97,7 +99,7 @@ def build(arguments: argparse.Namespace) -> tuple[gr.Blocks, PipelineProvider]:
         load_parser=partial(load, parser) if parser else None,
         parsers=Parsers(parsers(), load, parser_available, default_parser()),
         live=not ON_ZERO_GPU,  # where every stroke would wait for a GPU
-        on_gpu=spaces.GPU(duration=gpu_seconds),
+        on_gpu=lambda generate: times.watched(spaces.GPU(duration=times.wanted)(generate)),
     )
     return page, provider
 
@@ -172,11 +174,6 @@ def describe_parts(name: str, *, adapter: str | None, mogle: str | None) -> str:
     """One line on the checkpoint, and on what stands in place of its own parts."""
     own = [f"{part} {path}" for part, path in (("adapter", adapter), ("MoGLE", mogle)) if path]
     return f"{describe(name)}, with {' and '.join(own)}" if own else describe(name)
-
-
-def gpu_seconds(visit, label_map, prompt: str, seed: int, num_images: int | None, steps: int, *others) -> int:
-    """How long a Space's GPU is wanted, at most: FLUX takes about a third of a second a step and picture."""
-    return 15 + steps * (num_images or 1)
 
 
 if __name__ == "__main__":

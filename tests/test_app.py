@@ -13,11 +13,9 @@ import pytest
 
 import app
 from facemogle.checkpoints import default_settings, load_pipeline
-from facemogle.picture_files import Settings
 from facemogle.presets import PRESETS
 from facemogle.ui import handlers, layout
 from facemogle.ui.provider import PipelineProvider
-from facemogle.ui.visit import Visit
 
 
 @pytest.mark.parametrize(
@@ -98,14 +96,6 @@ def _read_when_up(url: str, server: subprocess.Popen, *, seconds: float = 60) ->
         except OSError:  # refused, or cut off while it starts
             time.sleep(0.1)
     return "never up"
-
-
-def test_a_spaces_gpu_is_asked_for_by_steps_and_pictures():
-    fields = handlers.fields_of(
-        Settings("", None, 7, 28, 3.5, 1.0, 512, 512, None, "flux"), num_images=4
-    )  # as layout.py lists them
-    assert app.gpu_seconds(Visit(), *fields) == 15 + 28 * 4
-    assert app.gpu_seconds(Visit(), *fields[:3], None, *fields[4:]) == 15 + 28
 
 
 def test_the_api_is_offered_as_tools(pipeline):

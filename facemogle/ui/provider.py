@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING
 
 from facemogle.presets import PRESETS
 from facemogle.ui import torch_thread
+from facemogle.ui.run import picture_size
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from facemogle.pipeline import FaceMoGLEPipeline
 
 
@@ -55,6 +58,10 @@ class PipelineProvider:
     def details(self) -> str:
         """Size and place of the pipeline in words, once it is there."""
         return self._loaded.result()[1]
+
+    def picture_size(self, label_map: np.ndarray | None) -> tuple[int, int]:
+        """(height, width) of the picture that a label map gets; of FLUX's before the pipeline is there."""
+        return (512, 512) if self.loading or self.failure else picture_size(self.get(), label_map)
 
     def retry(self) -> None:
         """Load again if loading in a thread failed: the person may have followed the remedy since."""
