@@ -45,6 +45,7 @@ __all__ = [
 
 FLUX = "black-forest-labs/FLUX.1-dev"
 PUBLISHED = "XavierJiezou/face-mogle-models"
+TINY_FLUX = "madebyollin/taef1"  # a decoder of FLUX's latents for previews
 ADAPTER_FILE = "pytorch_lora_weights.safetensors"
 SUGGESTIONS_FILE = "suggestions.json"
 # FLUX.1-dev's repository also holds the same weights in another layout, 24 GB that nothing here reads.
@@ -321,9 +322,24 @@ def _read(files: LocalFiles, dtype: "torch.dtype") -> "FaceMoGLEPipeline":
     if files.adapter is not None:
         with explained(files.adapter):
             pipeline.load_condition_adapter(files.adapter)
+    pipeline.preview_vae = _read_preview_vae(pipeline.vae.config, dtype)
     require_finite(pipeline.transformer.condition_adapter_state_dict(), files.adapter or files.base / ADAPTER_FILE)
     require_finite(pipeline.mogle.state_dict(), files.mogle or files.base / "mogle")
     return pipeline
+
+
+def _read_preview_vae(vae_config: Any, dtype: "torch.dtype") -> Any:
+    """The small decoder of FLUX's latents if it is on this disk and fits the VAE; else None. It is never downloaded."""
+    from diffusers import AutoencoderTiny
+
+    of_flux = {"latent_channels": 16, "scaling_factor": 0.3611, "shift_factor": 0.1159}
+    if any(vae_config.get(name) != value for name, value in of_flux.items()):
+        return None
+    fetch = partial(huggingface_hub.snapshot_download, TINY_FLUX, local_files_only=True)
+    try:
+        return read_model(AutoencoderTiny, from_hub(TINY_FLUX, "the decoder", fetch), dtype).eval()
+    except CheckpointError:  # previews come from the VAE then
+        return None
 
 
 def read_mogle(path: Path, dtype: "torch.dtype") -> "MoGLE":

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from diffusers import AutoencoderKL, DiffusionPipeline, FlowMatchEulerDiscreteScheduler
+from diffusers import AutoencoderKL, AutoencoderTiny, DiffusionPipeline, FlowMatchEulerDiscreteScheduler
 from diffusers.image_processor import VaeImageProcessor
 from diffusers.loaders import FluxLoraLoaderMixin
 from diffusers.pipelines.flux.pipeline_flux import calculate_shift
@@ -101,6 +101,7 @@ class FaceMoGLEPipeline(DiffusionPipeline, FluxLoraLoaderMixin):
         self._interrupt = False
         self._masks = MaskEncoder()
         self.step_graphs: StepGraphs | None = None
+        self.preview_vae: AutoencoderTiny | None = None  # of the same latents, normalised
         self.preset: str | None = None  # of presets.PRESETS, by which it was placed on its device
 
     @property
@@ -411,13 +412,26 @@ class FaceMoGLEPipeline(DiffusionPipeline, FluxLoraLoaderMixin):
         normalised = (latents - self.vae.config.shift_factor) * self.vae.config.scaling_factor
         return tokens_of(normalised)
 
+    def preview_latents(self, latents: Tensor, height: int, width: int) -> Any:
+        """`decode_latents` for a glance: by the small decoder where there is one."""
+        return self.decode_latents(latents, height, width, vae=self.preview_vae)
+
     @torch.no_grad()
-    def decode_latents(self, latents: Tensor, height: int, width: int, output_type: str = "pil") -> Any:
-        """Packed latents (B, N, C) -> images. Also what a callback needs to show a preview."""
+    def decode_latents(
+        self,
+        latents: Tensor,
+        height: int,
+        width: int,
+        output_type: str = "pil",
+        *,
+        vae: AutoencoderKL | AutoencoderTiny | None = None,
+    ) -> Any:
+        """Packed latents (B, N, C) -> images, by the pipeline's VAE or another one of the same latents."""
+        vae = vae or self.vae
         grid = height // self.pixels_per_token, width // self.pixels_per_token
         latents = F.pixel_shuffle(latents.mT.unflatten(2, grid), 2)
-        latents = latents / self.vae.config.scaling_factor + self.vae.config.shift_factor
-        images = self.vae.decode(latents.to(self._execution_device, self.vae.dtype), return_dict=False)[0]
+        latents = latents / vae.config.scaling_factor + vae.config.shift_factor
+        images = vae.decode(latents.to(self._execution_device, vae.dtype), return_dict=False)[0]
         return self.image_processor.postprocess(images, output_type=output_type)
 
     def save_pretrained(self, save_directory, **kwargs) -> None:

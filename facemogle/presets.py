@@ -150,6 +150,8 @@ def place(pipeline: FaceMoGLEPipeline, name: str, device: torch.device) -> None:
     for part in pipeline.components.values():
         if isinstance(part, torch.nn.Module) and part is not transformer and part not in texts:
             part.to(device)
+    if pipeline.preview_vae is not None:
+        pipeline.preview_vae.to(device)
     if preset.step_cache is not None:
         transformer.enable_cache(FirstBlockCacheConfig(threshold=preset.step_cache))
     if preset.compiled:
