@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -44,16 +45,17 @@ class GpuTimes:
         """Seconds for the page's fields, as `spaces.GPU(duration=...)` asks."""
         return min(LONGEST, math.ceil(START + MARGIN * self.expected(self.work(*fields))))
 
-    def watched(self, generate: Callable[..., Iterator[tuple]]) -> Callable[..., Iterator[tuple]]:
+    def watched(self, generate: Callable[..., Generator[tuple]]) -> Callable[..., Generator[tuple]]:
         """The same, in the process of the page: what it yields comes from that of the GPU."""
 
-        def watching(visit: Visit, *fields: Any) -> Iterator[tuple]:
+        def watching(visit: Visit, *fields: Any) -> Generator[tuple]:
             work, asked, start = self.work(*fields), self.wanted(visit, *fields), time.monotonic()
             try:
-                for outputs in generate(visit, *fields):
-                    if isinstance(outputs[-1], Visit) and outputs[-1].run is not None:
-                        self.add(work, outputs[-1].run.seconds)
-                    yield outputs
+                with closing(generate(visit, *fields)) as updates:
+                    for outputs in updates:
+                        if isinstance(outputs[-1], Visit) and outputs[-1].run is not None:
+                            self.add(work, outputs[-1].run.seconds)
+                        yield outputs
             except Exception:
                 if time.monotonic() - start >= asked:  # the GPU was taken away: ask for more the next time
                     self.add(work, 2.0 * asked)
