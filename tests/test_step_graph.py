@@ -5,7 +5,7 @@ import logging
 import numpy as np
 import pytest
 import torch
-from diffusers import FirstBlockCacheConfig
+from diffusers import FirstBlockCacheConfig, attention_backend
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
@@ -136,18 +136,19 @@ def test_changed_modules_are_captured_anew(change, equal, pipeline, seed):
     capture = Capture()
     assert equal(capture)
     transformer = pipeline.transformer
-    if change == "weights":
-        transformer.proj_out.weight = torch.nn.Parameter(transformer.proj_out.weight * 2)
-    elif change == "adapter":
-        transformer.load_condition_adapter(transformer.condition_adapter_state_dict(), alpha=1.0)
-    elif change == "dtype":
-        pipeline.to(torch.bfloat16)
-    else:
-        transformer.set_attention_backend("_native_math")
-    assert equal(capture) and capture.captured == 2
-    with torch.no_grad():
-        transformer.proj_out.weight.mul_(2)  # where it lies, the graph reads it
-    assert equal(capture) and capture.captured == 2
+    with attention_backend():  # what is set within ends with it
+        if change == "weights":
+            transformer.proj_out.weight = torch.nn.Parameter(transformer.proj_out.weight * 2)
+        elif change == "adapter":
+            transformer.load_condition_adapter(transformer.condition_adapter_state_dict(), alpha=1.0)
+        elif change == "dtype":
+            pipeline.to(torch.bfloat16)
+        else:
+            transformer.set_attention_backend("_native_math")
+        assert equal(capture) and capture.captured == 2
+        with torch.no_grad():
+            transformer.proj_out.weight.mul_(2)  # where it lies, the graph reads it
+        assert equal(capture) and capture.captured == 2
 
 
 def test_steps_aside_where_hooks_or_caches_watch(equal, pipeline, caplog):
