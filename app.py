@@ -32,10 +32,12 @@ from facemogle.checkpoints import (
     prompt_suggestions,
     prompt_words,
 )
+from facemogle.presets import PRESET_HELP, PRESETS, fitting_preset, preset_available
 from facemogle.threads import spin_shortly
 from facemogle.ui import layout
 from facemogle.ui.check import check
 from facemogle.ui.examples import load_examples
+from facemogle.ui.gpu_times import GpuTimes
 from facemogle.ui.guard import LOOPBACK
 from facemogle.ui.health import health_route
 from facemogle.ui.photo.handlers import Parsers
@@ -44,7 +46,6 @@ from facemogle.ui.run import warm_up
 
 EXAMPLES = Path(__file__).parent / "assets" / "examples"
 ON_ZERO_GPU = bool(os.environ.get("SPACES_ZERO_GPU"))
-FLUX_MEMORY = 38e9  # bytes: 34 GB of weights, and what a step needs
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -79,15 +80,18 @@ def build(arguments: argparse.Namespace) -> tuple[gr.Blocks, PipelineProvider]:
     """The page as the arguments want it, and what loads its pipeline, which has begun."""
     parts = {"adapter": arguments.adapter, "mogle": arguments.mogle}
     loras = lora_scales(arguments.lora)
-    name = arguments.checkpoint or choose_checkpoint(**parts)
+    name = arguments.checkpoint or choose_checkpoint(**parts, preset=arguments.preset)
+    # Where a visitor's GPU is not there yet, nothing can be asked of it: its memory holds all of FLUX.
+    preset = arguments.preset or ("quality" if ON_ZERO_GPU else None)
     provider = PipelineProvider(
         describe_parts(name, **parts, loras=loras),
-        partial(load_pipeline, name, **parts, loras=loras),
+        partial(load_pipeline, name, preset=preset, **parts, loras=loras),
         checkpoint=name,
         loras=loras,
         in_thread=not ON_ZERO_GPU,  # which emulates CUDA in the main thread, before the launch
         warm_up=warm_up,
     )
+    times = GpuTimes(provider.picture_size)
     parser, load = parser_of(name), cache(load_parser)
     page = layout.build(
         provider,
@@ -98,7 +102,7 @@ def build(arguments: argparse.Namespace) -> tuple[gr.Blocks, PipelineProvider]:
         load_parser=partial(load, parser) if parser else None,
         parsers=Parsers(parsers(), load, parser_available, default_parser()),
         live=not ON_ZERO_GPU,  # where every stroke would wait for a GPU
-        on_gpu=spaces.GPU(duration=gpu_seconds),
+        on_gpu=lambda generate: times.watched(spaces.GPU(duration=times.wanted)(generate)),
     )
     return page, provider
 
@@ -122,7 +126,8 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add("--checkpoint", default=os.environ.get("FACEMOGLE_CHECKPOINT"), metavar="mini|flux|PATH",
         help="a name, a folder or a Hub id (default: FACEMOGLE_CHECKPOINT; else flux where its weights and a GPU "
-        "of 40 GB are, and on a Space with ZeroGPU and HF_TOKEN; else mini)")  # fmt: skip
+        "for one of the presets are, and on a Space with ZeroGPU and HF_TOKEN; else mini)")  # fmt: skip
+    add("--preset", choices=PRESETS, help=PRESET_HELP)
     add("--adapter", metavar="FILE", help="LoRA weights in place of the checkpoint's")
     add("--mogle", metavar="FILE", help="MoGLE weights in place of the checkpoint's")
     what = "a LoRA of the base, such as a style, in any naming, with its scale behind a colon; may be repeated"
@@ -153,8 +158,8 @@ def port(text: str) -> int:
     return int(text)
 
 
-def choose_checkpoint(*, adapter: str | None, mogle: str | None) -> str:
-    """flux on a ZeroGPU Space that may download it, or where its files are and a GPU holds them; else mini.
+def choose_checkpoint(*, adapter: str | None, mogle: str | None, preset: str | None = None) -> str:
+    """flux on a ZeroGPU Space that may download it, or where its files are and a GPU holds a preset of it; else mini.
 
     The environment variable FACEMOGLE_CHECKPOINT overrides it.
     """
@@ -164,8 +169,10 @@ def choose_checkpoint(*, adapter: str | None, mogle: str | None) -> str:
         return "mini"
     import torch
 
-    fits = torch.cuda.is_available() and torch.cuda.get_device_properties(0).total_memory >= FLUX_MEMORY
-    return "flux" if fits else "mini"
+    if not torch.cuda.is_available():
+        return "mini"
+    fitting = preset or fitting_preset(torch.cuda.mem_get_info(0)[0] / 1e9)
+    return "flux" if fitting and preset_available(fitting) else "mini"
 
 
 def describe_parts(name: str, *, adapter: str | None, mogle: str | None, loras: Iterable[str] = ()) -> str:
@@ -173,11 +180,6 @@ def describe_parts(name: str, *, adapter: str | None, mogle: str | None, loras: 
     own = [f"{part} {path}" for part, path in (("adapter", adapter), ("MoGLE", mogle)) if path]
     own += [f"LoRA {path}" for path in loras]
     return f"{describe(name)}, with {' and '.join(own)}" if own else describe(name)
-
-
-def gpu_seconds(visit, label_map, prompt: str, seed: int, num_images: int | None, steps: int, *others) -> int:
-    """How long a Space's GPU is wanted, at most: FLUX takes about a third of a second a step and picture."""
-    return 15 + steps * (num_images or 1)
 
 
 if __name__ == "__main__":

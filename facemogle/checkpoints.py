@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from huggingface_hub import constants
 
 from facemogle.parser_checkpoints import PARSERS, default_parser, load_parser, parser_available, parsers
+from facemogle.presets import PRESETS, check_preset, choose_preset, place
 from facemogle.weight_files import (
     CheckpointError,
     check_device,
@@ -43,6 +44,7 @@ __all__ = [
 
 FLUX = "black-forest-labs/FLUX.1-dev"
 PUBLISHED = "XavierJiezou/face-mogle-models"
+TINY_FLUX = "madebyollin/taef1"  # a decoder of FLUX's latents for previews
 ADAPTER_FILE = "pytorch_lora_weights.safetensors"
 SUGGESTIONS_FILE = "suggestions.json"
 # FLUX.1-dev's repository also holds the same weights in another layout, 24 GB that nothing here reads.
@@ -77,7 +79,7 @@ CHECKPOINTS = {
         adapter=(f"{PUBLISHED}/{ADAPTER_FILE}",),
         mogle=(f"{PUBLISHED}/global_local_mask_moe.pt", f"{PUBLISHED}/mogle.pt"),
         photographic=True,
-        summary="FLUX.1-dev with the published Face-MoGLE weights; a CUDA GPU and 34 GB",
+        summary="FLUX.1-dev with the published Face-MoGLE weights; a CUDA GPU of 8 GB or more",
         remedy=(
             f"Accept FLUX.1-dev's licence at https://huggingface.co/{FLUX} and set HF_TOKEN to a token of the account "
             "that did. It takes about 34 GB in bfloat16 (transformer 23.8 GB, T5 9.5 GB), kept in "
@@ -107,6 +109,7 @@ def load_pipeline(
     loras: Mapping[str, float] | Iterable[str | os.PathLike] = (),
     dtype: "torch.dtype | None" = None,
     device: "torch.device | str | None" = None,
+    preset: str | None = None,
 ) -> "FaceMoGLEPipeline":
     """Load a checkpoint, downloading what is not yet here.
 
@@ -119,30 +122,38 @@ def load_pipeline(
         ("ink.safetensors:0.6"), or files to scales.
     On the Hub, each may be owner/name/file, or its address as a browser shows it.
     dtype: bfloat16 on CUDA and float32 elsewhere, unless given. device: CUDA where there is one, unless given.
+    preset: of `presets.PRESETS`, what lies there and in how many bits; unless given, the best for its free memory.
     A token for gated repositories is read from the environment variable HF_TOKEN.
 
-    Raises CheckpointError; ValueError for a device that is not there.
+    Raises CheckpointError; ValueError for a device that is not there, or an unknown preset.
     """
     import torch
 
-    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    on_cuda = torch.cuda.is_available() and preset != "cpu"
+    device = torch.device(device or ("cuda" if on_cuda else "cpu"))
     check_device(device)
+    if preset is not None:  # before a download
+        check_preset(preset)
     dtype = dtype or (torch.bfloat16 if device.type == "cuda" else torch.float32)
     scales = lora_scales(loras)
-    files = {lora: _find_lora(lora, download=True) for lora in scales}  # before what takes long
-    pipeline = _read(find_files(name_or_path, adapter=adapter, mogle=mogle, download=True), dtype)
-    for lora, file in files.items():
+    loras_found = {lora: _find_lora(lora, download=True) for lora in scales}  # before what takes long
+    files = find_files(name_or_path, adapter=adapter, mogle=mogle, download=True)
+    preset = preset or choose_preset(device, files.base)
+    check_preset(preset)
+    pipeline = _read(files, dtype)
+    for lora, file in loras_found.items():  # beside layers as they are, before they are quantised
         try:
             pipeline.load_lora(file, scale=scales[lora], name=lora)
         except ValueError as error:
             raise CheckpointError(str(error)) from error
     try:
-        return pipeline.to(device)
+        place(pipeline, preset, device)
     except torch.OutOfMemoryError as error:
         raise CheckpointError(
-            f"{name_or_path} does not fit into the memory of {device}. Load it with device='cpu' and "
-            "dtype=torch.bfloat16, then call pipeline.enable_model_cpu_offload()."
+            f"{name_or_path} does not fit into the memory of {device} with the preset {preset}. Choose a smaller one: "
+            f"{', '.join(PRESETS)}."
         ) from error
+    return pipeline
 
 
 def available(
@@ -372,9 +383,23 @@ def _read(files: LocalFiles, dtype: "torch.dtype") -> "FaceMoGLEPipeline":
     if files.adapter is not None:
         with explained(files.adapter):
             pipeline.load_condition_adapter(files.adapter)
+    pipeline.preview_vae = _read_preview_vae(pipeline.vae.config, dtype)
     require_finite(pipeline.transformer.condition_adapter_state_dict(), files.adapter or files.base / ADAPTER_FILE)
     require_finite(pipeline.mogle.state_dict(), files.mogle or files.base / "mogle")
     return pipeline
+
+
+def _read_preview_vae(vae_config: Any, dtype: "torch.dtype") -> Any:
+    """The small decoder of FLUX's latents if it is on this disk and fits the VAE; else None. It is never downloaded."""
+    from diffusers import AutoencoderTiny
+
+    of_flux = {"latent_channels": 16, "scaling_factor": 0.3611, "shift_factor": 0.1159}
+    if any(vae_config.get(name) != value for name, value in of_flux.items()):
+        return None
+    try:
+        return read_model(AutoencoderTiny, find_folder(TINY_FLUX, download=False), dtype).eval()
+    except CheckpointError:  # previews come from the VAE then
+        return None
 
 
 def read_mogle(path: Path, dtype: "torch.dtype") -> "MoGLE":

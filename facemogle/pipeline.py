@@ -3,10 +3,8 @@
 B images, E = 20 experts (the global one, then the 19 classes), N = h * w image tokens, C channels, T text tokens.
 """
 
-import hashlib
 import json
 import logging
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from diffusers import AutoencoderKL, DiffusionPipeline, FlowMatchEulerDiscreteScheduler
+from diffusers import AutoencoderKL, AutoencoderTiny, DiffusionPipeline, FlowMatchEulerDiscreteScheduler
 from diffusers.image_processor import VaeImageProcessor
 from diffusers.pipelines.flux.pipeline_flux import calculate_shift
 from diffusers.utils.torch_utils import randn_tensor
@@ -29,8 +27,10 @@ from facemogle.editing import PhotoEdit
 from facemogle.gating import EXPERTS, GatingRecord
 from facemogle.labels import NUM_CLASSES
 from facemogle.lora_files import read_lora
-from facemogle.masks import check_label_map, condition_images, resize_nearest
+from facemogle.mask_encoding import MaskEncoder, images_at_once
+from facemogle.masks import check_label_map, resize_nearest
 from facemogle.mogle import MoGLE
+from facemogle.step_graph import Capture, StepGraphs
 from facemogle.style_loras import StyleLoraMixin
 from facemogle.transformer import FaceMoGLETransformer2DModel, StepConstants
 from facemogle.whole_files import whole_file
@@ -38,7 +38,6 @@ from facemogle.words import PromptReading, read_prompt
 
 ADAPTER_FILE = "pytorch_lora_weights.safetensors"
 OUTPUT_TYPES = ("pil", "np", "pt", "latent")
-MAX_MASKS = 64  # whose tokens are kept: three label maps of all classes
 
 logger = logging.getLogger(__name__)
 
@@ -101,7 +100,10 @@ class FaceMoGLEPipeline(StyleLoraMixin, DiffusionPipeline):
         self.pixels_per_token = 2 * self.vae_scale_factor
         self.image_processor = VaeImageProcessor(vae_scale_factor=self.pixels_per_token)
         self._interrupt = False
-        self._masks: OrderedDict[tuple, Tensor] = OrderedDict()
+        self._masks = MaskEncoder()
+        self.step_graphs: StepGraphs | None = None
+        self.preview_vae: AutoencoderTiny | None = None  # of the same latents, normalised
+        self.preset: str | None = None  # of presets.PRESETS, by which it was placed on its device
 
     @property
     def interrupt(self) -> bool:
@@ -223,7 +225,7 @@ class FaceMoGLEPipeline(StyleLoraMixin, DiffusionPipeline):
             embeds = self.encode_prompt([""], max_sequence_length=prompt_embeds.shape[1])
             # An empty prompt guides nowhere, and need not cost a second pass.
             if not torch.equal(rows(embeds[0], "prompts"), prompt_embeds):
-                without_prompt = [rows(each, "prompts") for each in embeds]
+                without_prompt = rows(embeds[0], "prompts"), rows(embeds[1], "prompts")
         condition_tokens = rows(condition_tokens, "label maps").to(self.mogle.dtype)
         latents = self._initial_latents(len(prompt_embeds), grid, generator, latents)
         if condition_tokens.shape != (expected := (len(latents), NUM_CLASSES + 1, *latents.shape[1:])):
@@ -262,43 +264,25 @@ class FaceMoGLEPipeline(StyleLoraMixin, DiffusionPipeline):
         def constants_for(pooled: Tensor) -> list[StepConstants] | None:
             return self.transformer.run_constants(times, guidance, pooled, img_ids, txt_ids, num_streams=2)
 
-        constants = constants_for(pooled_prompt_embeds)
-        constants_without = None if without_prompt is None else constants_for(without_prompt[1])
+        texts = [(prompt_embeds, pooled_prompt_embeds), *([] if without_prompt is None else [without_prompt])]
+        constants = [constants_for(pooled) for _, pooled in texts]
+        step = self._step
+        if self.step_graphs is not None:
+            step = self.step_graphs.of(step, [*self.transformer.step_modules(), *self.mogle.modules()])
         gating_history: list[Tensor] = []
         with self.progress_bar(total=len(timesteps)) as progress_bar:
             for i, t in enumerate(timesteps):
                 if self.interrupt:
                     break
-                timestep = t.expand(len(latents))
-                condition_hidden_states, gating_weights = self.mogle(
-                    condition_tokens, latents.to(self.mogle.dtype), timestep / 1000, expert_outputs, expert_factors
+                texts[0] = prompt_embeds, pooled_prompt_embeds  # which a callback may have replaced
+                velocity, gating_weights = step(
+                    latents,
+                    t.expand(len(latents)),
+                    (condition_tokens, expert_outputs, expert_factors),
+                    [(*text, None if each is None else each[i]) for text, each in zip(texts, constants, strict=True)],
+                    None if without_prompt is None else guidance_scale,
+                    {"guidance": guidance, "img_ids": img_ids, "txt_ids": txt_ids, "condition_scale": condition_scale},
                 )
-                arguments = {
-                    "hidden_states": latents,
-                    "timestep": timestep.to(latents.dtype) / 1000,
-                    "img_ids": img_ids,
-                    "txt_ids": txt_ids,
-                    "guidance": guidance,
-                    "condition_hidden_states": condition_hidden_states.to(latents.dtype),
-                    "condition_scale": condition_scale,
-                    "return_dict": False,
-                }
-                with self.transformer.cache_context("cond"):
-                    velocity = self.transformer(
-                        encoder_hidden_states=prompt_embeds,
-                        pooled_projections=pooled_prompt_embeds,
-                        constants=constants and constants[i],
-                        **arguments,
-                    )[0]
-                if without_prompt is not None:
-                    with self.transformer.cache_context("uncond"):
-                        unguided = self.transformer(
-                            encoder_hidden_states=without_prompt[0],
-                            pooled_projections=without_prompt[1],
-                            constants=constants_without and constants_without[i],
-                            **arguments,
-                        )[0]
-                    velocity = unguided + guidance_scale * (velocity - unguided)
                 latents = self.scheduler.step(velocity, t, latents, return_dict=False)[0]
                 if edit is not None:
                     latents = edit.hold(latents, self.scheduler.sigmas[self.scheduler.step_index])
@@ -330,6 +314,52 @@ class FaceMoGLEPipeline(StyleLoraMixin, DiffusionPipeline):
             taken = timesteps[: len(gating_history)].cpu()
             gating = GatingRecord(weights=torch.stack(gating_history).cpu().numpy(), timesteps=taken.numpy())
         return FaceMoGLEPipelineOutput(images=images, gating=gating)
+
+    def _step(
+        self,
+        latents: Tensor,
+        timestep: Tensor,
+        experts: tuple[Tensor, Tensor, Tensor | None],
+        texts: Sequence[tuple[Tensor, Tensor, StepConstants | None]],
+        guidance_scale: float | None,
+        arguments: dict[str, Any],
+    ) -> tuple[Tensor, Tensor]:
+        """Latents (B, N, C), timestep (B,) in 0..1000 -> velocity (B, N, C), gating weights (B, N, E).
+
+        experts: condition tokens, what the experts made of them, and their factors. texts: the prompt's, and with a
+        guidance scale that of no prompt. arguments: of the transformer.
+        """
+        condition_tokens, expert_outputs, expert_factors = experts
+        condition_hidden_states, gating_weights = self.mogle(
+            condition_tokens, latents.to(self.mogle.dtype), timestep / 1000, expert_outputs, expert_factors
+        )
+
+        def velocity(context: str, prompt_embeds: Tensor, pooled: Tensor, constants: StepConstants | None) -> Tensor:
+            with self.transformer.cache_context(context):
+                return self.transformer(
+                    hidden_states=latents,
+                    encoder_hidden_states=prompt_embeds,
+                    pooled_projections=pooled,
+                    timestep=timestep.to(latents.dtype) / 1000,
+                    condition_hidden_states=condition_hidden_states.to(latents.dtype),
+                    constants=constants,
+                    return_dict=False,
+                    **arguments,
+                )[0]
+
+        guided = velocity("cond", *texts[0])
+        if guidance_scale is None:
+            return guided, gating_weights
+        unguided = velocity("uncond", *texts[1])
+        return unguided + guidance_scale * (guided - unguided), gating_weights
+
+    def enable_step_graphs(self, capture: Capture | None = None) -> None:
+        """Replay a step's kernels without Python, as a CUDA graph: captured on the first run of each size and batch."""
+        self.step_graphs = StepGraphs(capture)
+
+    def disable_step_graphs(self) -> None:
+        """Launch every step from Python again, and free what the graphs hold."""
+        self.step_graphs = None
 
     @torch.no_grad()
     def encode_prompt(self, prompts: Sequence[str], *, max_sequence_length: int) -> tuple[Tensor, Tensor]:
@@ -365,10 +395,9 @@ class FaceMoGLEPipeline(StyleLoraMixin, DiffusionPipeline):
         """(B, 3, H, W) in 0..1 -> packed latents (B, N, C): the mode of the VAE's posterior, so that it repeats."""
         # In the layout of pictures, channels last, torch's group norm on CPU is a thousand times less exact.
         pixels = images.to(self._execution_device, self.vae.dtype).contiguous() * 2 - 1
-        # Always in pairs: at FLUX's sizes, twenty masks at once would be the run's largest use of memory; in batches of
-        # different sizes an image's tokens would differ in their last bits.
-        pairs = torch.cat([pixels, pixels[-1:]]).unfold(0, 2, 2).movedim(-1, 1)
-        latents = [self.vae.encode(pair).latent_dist.mode() for pair in pairs]
+        at_once = images_at_once(*pixels.shape[2:], itemsize=pixels.itemsize, device=pixels.device)
+        whole = torch.cat([pixels, pixels[-1:].expand(-len(pixels) % at_once, -1, -1, -1)])
+        latents = [self.vae.encode(part).latent_dist.mode() for part in whole.split(at_once)]
         return self.pack_latents(torch.cat(latents)[: len(images)])
 
     def encode_label_map(self, label_map: np.ndarray | None, height: int, width: int) -> Tensor:
@@ -376,42 +405,37 @@ class FaceMoGLEPipeline(StyleLoraMixin, DiffusionPipeline):
 
         The masks of absent classes are black: they share one encoding.
         """
-        black = np.zeros((1, 3, height, width), np.float32)
-        if label_map is None:
-            return self._encode_masks(black).repeat(NUM_CLASSES + 1, 1, 1)
-        label_map = resize_nearest(label_map, height, width)
-        present = [int(class_id) for class_id in np.unique(label_map)]
-        encoded = self._encode_masks(np.concatenate([black, condition_images(label_map, present)]))
-        condition_tokens = encoded[:1].repeat(NUM_CLASSES + 1, 1, 1)
-        condition_tokens[[0, *(1 + class_id for class_id in present)]] = encoded[1:]
-        return condition_tokens
-
-    def _encode_masks(self, images: np.ndarray) -> Tensor:
-        """`encode_images` that keeps what it encodes: a stroke on a label map changes but a few of its masks."""
-        where = id(self.vae), self.vae.dtype, self._execution_device, images.shape[1:]
-        keys = [(hashlib.blake2b(image.tobytes(), digest_size=16).digest(), *where) for image in images]
-        if missing := [place for place, key in enumerate(keys) if key not in self._masks]:
-            tokens = self.encode_images(torch.from_numpy(images[missing]))
-            self._masks |= {keys[place]: each for place, each in zip(missing, tokens, strict=True)}
-        encoded = torch.stack([self._masks[key] for key in keys])
-        for key in keys:
-            self._masks.move_to_end(key)
-        while len(self._masks) > MAX_MASKS:
-            self._masks.popitem(last=False)
-        return encoded
+        if label_map is not None:
+            label_map = resize_nearest(label_map, height, width)
+        others = id(self.vae), self.vae.dtype
+        device = self._execution_device
+        return self._masks(label_map, (height, width), self.encode_images, device=device, others=others)
 
     def pack_latents(self, latents: Tensor) -> Tensor:
         """VAE latents (B, c, 2h, 2w) -> normalised tokens (B, h * w, 4c)."""
         normalised = (latents - self.vae.config.shift_factor) * self.vae.config.scaling_factor
         return tokens_of(normalised)
 
+    def preview_latents(self, latents: Tensor, height: int, width: int) -> Any:
+        """`decode_latents` for a glance: by the small decoder where there is one."""
+        return self.decode_latents(latents, height, width, vae=self.preview_vae)
+
     @torch.no_grad()
-    def decode_latents(self, latents: Tensor, height: int, width: int, output_type: str = "pil") -> Any:
-        """Packed latents (B, N, C) -> images. Also what a callback needs to show a preview."""
+    def decode_latents(
+        self,
+        latents: Tensor,
+        height: int,
+        width: int,
+        output_type: str = "pil",
+        *,
+        vae: AutoencoderKL | AutoencoderTiny | None = None,
+    ) -> Any:
+        """Packed latents (B, N, C) -> images, by the pipeline's VAE or another one of the same latents."""
+        vae = vae or self.vae
         grid = height // self.pixels_per_token, width // self.pixels_per_token
         latents = F.pixel_shuffle(latents.mT.unflatten(2, grid), 2)
-        latents = latents / self.vae.config.scaling_factor + self.vae.config.shift_factor
-        images = self.vae.decode(latents.to(self._execution_device, self.vae.dtype), return_dict=False)[0]
+        latents = latents / vae.config.scaling_factor + vae.config.shift_factor
+        images = vae.decode(latents.to(self._execution_device, vae.dtype), return_dict=False)[0]
         return self.image_processor.postprocess(images, output_type=output_type)
 
     def save_pretrained(self, save_directory, **kwargs) -> None:

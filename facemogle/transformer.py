@@ -37,6 +37,7 @@ from diffusers.models.transformers.transformer_flux import (
 )
 from diffusers.utils import apply_lora_scale
 from torch import Tensor, nn
+from torch.utils._pytree import register_dataclass
 
 ADAPTED_IN_DOUBLE_BLOCK = ("norm1.linear", "attn.to_q", "attn.to_k", "attn.to_v", "attn.to_out.0", "ff.net.2")
 ADAPTED_IN_SINGLE_BLOCK = ("norm.linear", "attn.to_q", "attn.to_k", "attn.to_v", "proj_mlp", "proj_out")
@@ -79,27 +80,19 @@ class ConditionLinear(nn.Linear):
         return output
 
     def set_adapter(self, adapter_A: Tensor, adapter_B: Tensor, scale: float) -> None:
-        """(r, in), (out, r), at this layer's device and dtype."""
-        self.adapter_A = nn.Parameter(adapter_A.to(self.weight))
-        self.adapter_B = nn.Parameter(adapter_B.to(self.weight))
+        """(r, in), (out, r), to this layer's device, and to its dtype unless its weights are packed."""
+        dtype = self.weight.dtype if self.weight.is_floating_point() else adapter_A.dtype
+        self.adapter_A = nn.Parameter(adapter_A.to(self.weight.device, dtype))
+        self.adapter_B = nn.Parameter(adapter_B.to(self.weight.device, dtype))
         self.adapter_scale = scale
 
 
-class PackedConditionLinear(ConditionLinear):
-    """Mixed with a layer of another library: the low-rank term beside its packed weight."""
-
-    def set_adapter(self, adapter_A: Tensor, adapter_B: Tensor, scale: float) -> None:
-        self.adapter_A = nn.Parameter(adapter_A.to(self.weight.device))
-        self.adapter_B = nn.Parameter(adapter_B.to(self.weight.device))
-        self.adapter_scale = scale
-
-
-def take_condition_rows(layer: nn.Linear, *between: type) -> None:
-    """Make a linear layer of another library one that takes the number of condition rows; `between`: mixed in, too."""
-    layer.register_parameter("adapter_A", None)
-    layer.register_parameter("adapter_B", None)
-    bases = PackedConditionLinear, *between, type(layer)
-    layer.__class__ = type("PackedConditionLinear", bases, {})
+def take_condition_rows(layer: nn.Linear, adapted: ConditionLinear | None = None) -> None:
+    """Make a linear layer of another library one that takes the number of condition rows, with `adapted`'s adapter."""
+    layer.register_parameter("adapter_A", adapted.adapter_A if adapted else None)
+    layer.register_parameter("adapter_B", adapted.adapter_B if adapted else None)
+    layer.adapter_scale = adapted.adapter_scale if adapted else 1.0  # type: ignore[assignment]
+    layer.__class__ = type("PackedConditionLinear", (ConditionLinear, type(layer)), {})
 
 
 class ConditionFeedForward(FeedForward):
@@ -264,6 +257,9 @@ class StepConstants:
     modulations: list[Tensor | Modulation]  # what each block takes as its `temb`
 
 
+register_dataclass(StepConstants)
+
+
 def has_hooks(module: nn.Module) -> bool:
     """PyTorch's, accelerate's (offloading) or diffusers' (caches, group offloading)."""
     registry = getattr(module, "_diffusers_hook", None)  # stays, empty, once it was asked for
@@ -366,6 +362,17 @@ class FaceMoGLETransformer2DModel(FluxTransformer2DModel):
     def blocks(self) -> list[FaceMoGLETransformerBlock | FaceMoGLESingleTransformerBlock]:
         return [*self.transformer_blocks, *self.single_transformer_blocks]
 
+    def modulation_linears(self) -> Iterator[nn.Linear]:
+        """A quarter of all parameters, of use but once in a run: see `run_constants`."""
+        for block in self.blocks():
+            double = isinstance(block, FaceMoGLETransformerBlock)
+            yield from (norm.linear for norm in ((block.norm1, block.norm1_context) if double else (block.norm,)))
+
+    def step_modules(self) -> list[nn.Module]:
+        """What takes part in a step whose constants are given."""
+        modulation = set(self.modulation_linears())
+        return [module for module in self.modules() if module not in modulation]
+
     def run_constants(
         self,
         timesteps: Tensor,
@@ -379,9 +386,10 @@ class FaceMoGLETransformer2DModel(FluxTransformer2DModel):
         """What every step of a run would compute alike, or from its time alone: computed for all steps in one pass.
 
         Timesteps (steps,) in 0..1; guidance (B,), pooled text (B, P); the other arguments as in `forward`. None where
-        a hook watches or moves layers, which their use past their own forward would go round.
+        a hook watches or moves layers, which their use past their own forward would go round; one that moves a
+        modulation's linear layer, which is called as ever, does no harm.
         """
-        if any(has_hooks(module) for module in self.modules()):
+        if any(has_hooks(module) for module in self.step_modules()):
             return None
         batch, dtype = len(pooled_projections), pooled_projections.dtype
         temb = self.modulation_embedding(
@@ -392,7 +400,7 @@ class FaceMoGLETransformer2DModel(FluxTransformer2DModel):
             num_streams,
         )
         rotary = self.pos_embed(torch.cat([txt_ids, *[img_ids] * num_streams]))
-        by_block = [tuple(part.split(batch) for part in block.modulation(temb)) for block in self.blocks()]
+        by_block = [tuple(part.contiguous().split(batch) for part in block.modulation(temb)) for block in self.blocks()]
         return [
             StepConstants(each, rotary, [tuple(part[step] for part in parts) for parts in by_block])
             for step, each in enumerate(temb.split(batch))

@@ -7,28 +7,30 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 from urllib.request import urlopen
 
 import pytest
 
 import app
 from facemogle.checkpoints import default_settings, load_pipeline
-from facemogle.picture_files import Settings
+from facemogle.presets import PRESETS
 from facemogle.ui import handlers, layout
 from facemogle.ui.provider import PipelineProvider
-from facemogle.ui.visit import Visit
 
 
 @pytest.mark.parametrize(
-    ("weights", "gigabytes", "expected"),
-    [(True, 48, "flux"), (True, 24, "mini"), (True, 0, "mini"), (False, 48, "mini")],
-)
-def test_flux_is_taken_where_it_runs(monkeypatch, weights, gigabytes, expected):
+    ("weights", "gigabytes", "libraries", "expected"),
+    [
+        (True, 48, False, "flux"), (True, 24, True, "flux"), (True, 24, False, "mini"), (True, 8, True, "flux"),
+        (True, 2, True, "mini"), (True, 0, True, "mini"), (False, 48, True, "mini"),
+    ],
+)  # fmt: skip
+def test_flux_is_taken_where_it_runs(monkeypatch, weights, gigabytes, libraries, expected):
     own = {"adapter": "my.safetensors", "mogle": None}
     monkeypatch.setattr(app, "available", lambda name, **parts: (name, parts) == ("flux", own) and weights)
     monkeypatch.setattr("torch.cuda.is_available", lambda: gigabytes > 0)
-    monkeypatch.setattr("torch.cuda.get_device_properties", lambda _: SimpleNamespace(total_memory=gigabytes * 1e9))
+    monkeypatch.setattr("torch.cuda.mem_get_info", lambda _: (int(gigabytes * 1e9), int(100e9)))
+    monkeypatch.setattr(app, "preset_available", lambda name: libraries or PRESETS[name].weights == "whole")
     assert app.choose_checkpoint(**own) == expected
 
 
@@ -94,14 +96,6 @@ def _read_when_up(url: str, server: subprocess.Popen, *, seconds: float = 60) ->
         except OSError:  # refused, or cut off while it starts
             time.sleep(0.1)
     return "never up"
-
-
-def test_a_spaces_gpu_is_asked_for_by_steps_and_pictures():
-    fields = handlers.fields_of(
-        Settings("", None, 7, 28, 3.5, 1.0, 512, 512, None, "flux"), num_images=4
-    )  # as layout.py lists them
-    assert app.gpu_seconds(Visit(), *fields) == 15 + 28 * 4
-    assert app.gpu_seconds(Visit(), *fields[:3], None, *fields[4:]) == 15 + 28
 
 
 def test_the_api_is_offered_as_tools(pipeline):

@@ -9,12 +9,14 @@ import huggingface_hub
 import numpy as np
 import pytest
 import torch
+from diffusers import AutoencoderTiny
 from huggingface_hub import errors
 from safetensors.torch import load_file, save_file
 
 from facemogle.checkpoints import (
     CHECKPOINTS,
     FLUX,
+    TINY_FLUX,
     CheckpointError,
     available,
     default_settings,
@@ -68,6 +70,45 @@ def test_parts_are_the_files_weights(pipeline):
     assert pipeline.mogle.config.timestep_scale == 1000
     assert (pipeline.config.num_inference_steps, pipeline.config.guidance_scale) == (28, 3.5)
     assert (pipeline.config.height, pipeline.config.width, pipeline.config.max_sequence_length) == (512, 512, 512)
+
+
+@pytest.fixture
+def tiny_decoder(tmp_path, monkeypatch):
+    """A folder with a small decoder in the Hub's cache."""
+    torch.manual_seed(0)
+    channels = {"encoder_block_out_channels": (8,) * 4, "decoder_block_out_channels": (8,) * 4, "latent_channels": 16}
+    decoder = AutoencoderTiny(**channels, scaling_factor=1.0, shift_factor=0.0)
+    decoder.save_pretrained(tmp_path / "tiny")
+    asked = []
+
+    def snapshot(repository, *, allow_patterns, local_files_only):
+        asked.append((repository, local_files_only))
+        return str(tmp_path / "tiny")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
+    return asked
+
+
+def test_previews_come_from_a_small_decoder_on_the_disk(tiny_decoder, pipeline, tmp_path):
+    loaded = load_pipeline(BASE, adapter=ADAPTER, mogle=MOGLE, device="cpu")
+    assert tiny_decoder == [("madebyollin/taef1", True)]
+    latents = torch.randn(2, 16, 64, generator=torch.Generator().manual_seed(0))
+    previews, pictures = loaded.preview_latents(latents, 64, 64), loaded.decode_latents(latents, 64, 64)
+    assert [preview.size for preview in previews] == [(64, 64)] * 2
+    unpacked = torch.nn.functional.pixel_shuffle(latents.mT.unflatten(2, (4, 4)), 2)
+    with torch.no_grad():
+        expected = loaded.preview_vae.decode(unpacked).sample / 2 + 0.5
+    assert np.array_equal(np.asarray(previews[0]), (expected[0].clamp(0, 1) * 255).round().permute(1, 2, 0).numpy())
+    assert not np.array_equal(np.asarray(previews[0]), np.asarray(pictures[0]))
+    assert np.array_equal(_picture(loaded), _picture(pipeline))  # what is made is the VAE's
+    _cut(tmp_path / "tiny" / "diffusion_pytorch_model.safetensors")
+    loaded = load_pipeline(BASE, adapter=ADAPTER, mogle=MOGLE, device="cpu")
+    assert loaded.preview_vae is None
+    assert np.array_equal(np.asarray(loaded.preview_latents(latents, 64, 64)[0]), np.asarray(pictures[0]))
+
+
+def test_no_small_decoder_for_other_latents(tiny_decoder):
+    assert load_pipeline("mini", device="cpu").preview_vae is None and not tiny_decoder
 
 
 def test_whole_folder_gives_the_same_picture(pipeline, whole_folder):
@@ -266,6 +307,8 @@ def hub(monkeypatch):
         return answer(repository, name, hub.files.get(name), local_files_only)
 
     def snapshot_download(repository, *, allow_patterns, local_files_only, revision=None):
+        if repository == TINY_FLUX and local_files_only:  # which is never downloaded
+            raise errors.LocalEntryNotFoundError("not in the cache")
         assert not any(Path("flux1-dev.safetensors").match(pattern) for pattern in allow_patterns)
         return answer(repository, None, hub.folder, local_files_only)
 

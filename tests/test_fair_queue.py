@@ -102,6 +102,16 @@ def test_who_listens_is_not_dropped(served):
             next(outputs)
 
 
+def test_a_session_s_next_run_is_not_dropped_for_the_last_one(served):
+    assert finish(served.http, "regular") < 10
+    time.sleep(LISTEN - 0.5)
+    joined = time.monotonic()
+    join(served.http, "regular", 1)
+    time.sleep(max(0.0, joined + 0.8 - time.monotonic()))  # the first one's time is up before the second one listens
+    with listening(served.http, "regular") as messages:
+        assert any(message["msg"] == "process_completed" for message in messages)
+
+
 def test_the_api_s_run_ends_when_its_caller_leaves(pipeline, monkeypatch):
     steps, reporter = [], run._Reporter.__call__
 

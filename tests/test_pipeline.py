@@ -7,9 +7,8 @@ from PIL import Image
 
 from facemogle.editing import edit_region
 from facemogle.gating import EXPERTS
-from facemogle.labels import CLASS_ID
 from facemogle.masks import check_label_map
-from facemogle.pipeline import MAX_MASKS, FaceMoGLEPipeline, first_step
+from facemogle.pipeline import FaceMoGLEPipeline, first_step
 from facemogle.transformer import FaceMoGLETransformer2DModel
 
 PROMPT = "a woman with red hair"
@@ -542,21 +541,3 @@ def test_words_that_the_model_does_not_know_are_said(generate, caplog):
     assert "does not know" not in caplog.text
     generate("a face, 頭")
     assert "The model does not know: 頭." in caplog.text
-
-
-def test_only_masks_that_changed_are_encoded_again(pipeline, label_map):
-    encoded = []
-    first = pipeline.encode_label_map(label_map, 64, 64)
-    painted = label_map.copy()
-    painted[:8, :8] = CLASS_ID["hat"]
-    with pipeline.vae.encoder.register_forward_hook(lambda *_: encoded.append(1)):
-        assert torch.equal(pipeline.encode_label_map(label_map, 64, 64), first)
-        assert not encoded
-        second = pipeline.encode_label_map(painted, 64, 64)
-    changed = 1 + len(np.unique(label_map[:8, :8])) + 1  # the whole map, what was painted over, the hat
-    assert len(encoded) == -(-changed // 2)  # in pairs
-    pipeline._masks.clear()
-    assert torch.equal(pipeline.encode_label_map(painted, 64, 64), second)
-    for seed in range(MAX_MASKS):
-        pipeline.encode_label_map(np.random.default_rng(seed).integers(0, 19, (64, 64)), 64, 64)
-    assert len(pipeline._masks) == MAX_MASKS

@@ -16,7 +16,8 @@ from torch.nn.parallel import DistributedDataParallel
 from facemogle.checkpoints import CHECKPOINTS, find_files, find_folder, read_mogle
 from facemogle.mogle import MoGLE
 from facemogle.pipeline import FaceMoGLEPipeline, image_ids
-from facemogle.transformer import AdapterConfig, ConditionLinear, FaceMoGLETransformer2DModel, take_condition_rows
+from facemogle.quantisation import with_adapter_of
+from facemogle.transformer import AdapterConfig, FaceMoGLETransformer2DModel
 
 # Unused here: diffusers loads a component only of a module that was imported.
 from facemogle.vae import PixelShuffleAutoencoderKL  # noqa: F401
@@ -26,13 +27,6 @@ from train.objective import TrainingBatch, flow_matching_loss
 logger = logging.getLogger(__name__)
 
 TEXT_PARTS = ("text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2")
-
-
-class NewOutput(nn.Module):
-    """What bitsandbytes returns may not be added to in place, as ConditionLinear does."""
-
-    def forward(self, rows: Tensor) -> Tensor:
-        return super().forward(rows).clone()  # type: ignore[misc]
 
 
 def quantise(transformer: FaceMoGLETransformer2DModel, kind: str) -> None:
@@ -49,10 +43,9 @@ def quantise(transformer: FaceMoGLETransformer2DModel, kind: str) -> None:
             layer = bnb.nn.Linear4bit(*shape, compute_dtype=linear.weight.dtype, quant_type="nf4")
         else:
             layer = bnb.nn.Linear8bitLt(*shape, has_fp16_weights=False)
-        layer.to(linear.weight.dtype).load_state_dict(linear.state_dict())
-        if isinstance(linear, ConditionLinear):
-            take_condition_rows(layer, NewOutput)
-        transformer.set_submodule(name, layer)
+        own = {key: value for key, value in linear.state_dict().items() if key in ("weight", "bias")}
+        layer.to(linear.weight.dtype).load_state_dict(own)
+        transformer.set_submodule(name, with_adapter_of(linear, layer))
 
 
 def load_base(config: TrainingConfig, device: torch.device | str) -> FaceMoGLEPipeline:

@@ -29,7 +29,7 @@ def make_fair(page: gr.Blocks, *, concurrency_id: str, listen_within: float = LI
             return False, refusal, "queue_full"
         answer = await push(body=body, request=request, username=username)
         if answer[0]:
-            watch = asyncio.create_task(_drop_unheard(page, body.session_hash, listen_within))
+            watch = asyncio.create_task(_drop_unheard(page, str(answer[1]), body.session_hash, listen_within))
             watches.add(watch)  # a task that nothing refers to may vanish
             watch.add_done_callback(watches.discard)
         return answer
@@ -57,10 +57,11 @@ def _address(request: Any) -> str | None:
     return request.client.host if request is not None and request.client else None
 
 
-async def _drop_unheard(page: gr.Blocks, session: str, seconds: float) -> None:
+async def _drop_unheard(page: gr.Blocks, event_id: str, session: str, seconds: float) -> None:
+    """Of a session that may be between two streams, none but the one that nobody has heard of in all that time."""
     await asyncio.sleep(seconds)
     if not _LISTENING[session]:
-        await page._queue.clean_events(session_hash=session)
+        await page._queue.clean_events(event_id=event_id)
 
 
 class Streams:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
+from facemogle.presets import PRESETS
 from facemogle.ui import torch_thread
+from facemogle.ui.run import picture_size
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from facemogle.pipeline import FaceMoGLEPipeline
 
 
@@ -56,6 +61,10 @@ class PipelineProvider:
         """Size and place of the pipeline in words, once it is there."""
         return self._loaded.result()[1]
 
+    def picture_size(self, label_map: np.ndarray | None) -> tuple[int, int]:
+        """(height, width) of the picture that a label map gets; of FLUX's before the pipeline is there."""
+        return (512, 512) if self.loading or self.failure else picture_size(self.get(), label_map)
+
     def retry(self) -> None:
         """Load again if loading in a thread failed: the person may have followed the remedy since."""
         if self._in_thread and self.failure:
@@ -87,6 +96,9 @@ class PipelineProvider:
 def describe(pipeline: FaceMoGLEPipeline) -> str:
     """Size and place of a pipeline in words."""
     modules = [module for module in pipeline.components.values() if hasattr(module, "parameters")]
-    count = sum(parameter.numel() for module in modules for parameter in module.parameters())
+    parameters = [parameter for module in modules for parameter in module.parameters()]
+    packed = [getattr(parameter, "quant_state", None) for parameter in parameters]  # bitsandbytes' two values a byte
+    count = sum(math.prod((one or each).shape) for one, each in zip(packed, parameters, strict=True))
     size = f"{count / 1e9:.1f} billion" if count >= 1e9 else f"{count / 1e6:.1f} million"
-    return f"{size} parameters on {pipeline.device.type.upper()}"
+    preset = f", preset {pipeline.preset} ({PRESETS[pipeline.preset].summary})" if pipeline.preset else ""
+    return f"{size} parameters on {pipeline._execution_device.type.upper()}{preset}"

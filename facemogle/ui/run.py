@@ -263,7 +263,7 @@ class _Reporter:
             return None
         sigma, next_sigma = pipeline.scheduler.sigmas[step : step + 2].tolist()
         first = estimate(self.before[:1], latents[:1], sigma, next_sigma)
-        picture = pipeline.decode_latents(first, *self.size)[0]
+        picture = pipeline.preview_latents(first, *self.size)[0]
         self.preview_seconds += self._elapsed() - start
         return picture
 

@@ -1,4 +1,4 @@
-"""The app as `python app.py` serves it with mini, but for ages of seconds: what takes two hours then takes one minute."""
+"""The app as `python app.py` serves it with mini, but for ages of seconds: what takes two hours takes one minute."""
 
 import os
 import sys

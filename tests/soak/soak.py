@@ -1,7 +1,7 @@
 """Visitors come, generate, upload and vanish, for ten minutes: `python tests/soak/soak.py [--minutes 10]`, by hand.
 
-On the loopback address alone, with the bundled checkpoint. At the end, once all ages have passed, disk and memory must be
-back within 5% of what they were after the first minute; else it exits with 1.
+On the loopback address alone, with the bundled checkpoint. At the end, once all ages have passed, disk and memory must
+be back within 5% of what they were after the first minute; else it exits with 1.
 """
 
 import argparse
