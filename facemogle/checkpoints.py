@@ -26,7 +26,9 @@ from facemogle.weight_files import (
     read_json,
     read_model,
     read_pickle,
+    read_settings,
     require_finite,
+    require_room_for,
 )
 
 if TYPE_CHECKING:
@@ -180,14 +182,14 @@ def prompt_words(name_or_path: str | os.PathLike) -> int | None:
     """How many words of a prompt are read by a checkpoint on this disk that knows some words alone; None: by others."""
     if not prompt_suggestions(name_or_path):
         return None
-    length = read_json(_base(name_or_path) / "model_index.json").get("max_sequence_length")
+    length = read_settings(_base(name_or_path) / "model_index.json").get("max_sequence_length")
     return length and length - 1  # T5's mark of the end takes one
 
 
 def default_settings(name_or_path: str | os.PathLike) -> tuple[int, float]:
     """Steps and guidance scale of a checkpoint on this disk, without loading it; FLUX.1-dev's where none are told."""
     try:
-        told = read_json(_base(name_or_path) / "model_index.json")
+        told = read_settings(_base(name_or_path) / "model_index.json")
     except CheckpointError:  # loading it tells what is wrong
         told = {}
     return told.get("num_inference_steps", 28), told.get("guidance_scale", 3.5)
@@ -340,16 +342,18 @@ def _find_file(candidates: tuple[str, ...], download: bool, *, whole_repository:
 
 def _check_folder(base: Path, *, without_transformer: bool = False) -> dict[str, Any]:
     """The parts that model_index.json names, all there and whole."""
-    parts = {name: entry for name, entry in read_json(base / "model_index.json").items() if isinstance(entry, list)}
+    parts = {name: entry for name, entry in read_settings(base / "model_index.json").items() if isinstance(entry, list)}
     for name, entry in parts.items():
         if entry[:1] == [None]:
             continue
         if not (base / name).is_dir():
             raise CheckpointError(f"{base} has no {name} folder, which its model_index.json names.")
         if without_transformer and name == "transformer":
-            read_json(base / name / "config.json")
+            read_settings(base / name / "config.json")
         elif (base / name / "config.json").is_file() or any((base / name).glob("*.safetensors")):
             check_model(base / name)
+        if name == "scheduler":
+            read_settings(base / name / "scheduler_config.json")
     return parts
 
 
@@ -358,16 +362,20 @@ def _check_folder(base: Path, *, without_transformer: bool = False) -> dict[str,
 
 def _read(files: LocalFiles, dtype: "torch.dtype") -> "FaceMoGLEPipeline":
     from diffusers import AutoencoderKL
+    from transformers import CLIPTextModel, T5EncoderModel
 
     from facemogle.pipeline import FaceMoGLEPipeline
     from facemogle.transformer import FaceMoGLETransformer2DModel
     from facemogle.vae import PixelShuffleAutoencoderKL
 
     vae_classes = {vae_class.__name__: vae_class for vae_class in (AutoencoderKL, PixelShuffleAutoencoderKL)}
-    vae_name = read_json(files.base / "vae" / "config.json").get("_class_name")
+    vae_name = str(read_json(files.base / "vae" / "config.json").get("_class_name"))
     if vae_name not in vae_classes:
         raise CheckpointError(f"{files.base / 'vae'} holds a {vae_name}; expected one of {', '.join(vae_classes)}.")
     folder = files.base / "transformer"
+    text_encoders = {"text_encoder": CLIPTextModel, "text_encoder_2": T5EncoderModel}
+    for part, text_encoder in text_encoders.items():
+        require_room_for(text_encoder, files.base / part)
     with explained(files.base):
         pipeline = FaceMoGLEPipeline.from_pretrained(
             files.base,
@@ -386,6 +394,8 @@ def _read(files: LocalFiles, dtype: "torch.dtype") -> "FaceMoGLEPipeline":
     pipeline.preview_vae = _read_preview_vae(pipeline.vae.config, dtype)
     require_finite(pipeline.transformer.condition_adapter_state_dict(), files.adapter or files.base / ADAPTER_FILE)
     require_finite(pipeline.mogle.state_dict(), files.mogle or files.base / "mogle")
+    for part in text_encoders:
+        require_finite(getattr(pipeline, part).state_dict(), files.base / part)
     return pipeline
 
 

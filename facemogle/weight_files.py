@@ -5,8 +5,10 @@ Whatever is wrong becomes a CheckpointError that names the file and the remedy.
 
 import importlib.util
 import json
+import math
 import pickle
 import re
+import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,8 +19,14 @@ from typing import TYPE_CHECKING, Any
 import huggingface_hub
 from huggingface_hub import errors
 
+from facemogle.setting_ranges import require_sane
+
 if TYPE_CHECKING:
     import torch
+
+_MAX_JSON = 32 * 2**20  # bytes; FLUX.1-dev's largest takes a tenth of a megabyte
+_RARE = (ArithmeticError, AssertionError, MemoryError)  # what libraries raise on what they did not expect
+_COUNTERS = ("position_ids", "num_batches_tracked")  # what is whole numbers among the weights of some libraries
 
 
 class CheckpointError(RuntimeError):
@@ -106,14 +114,19 @@ def from_hub(repository: str, what: str, fetch: Callable[[], str]) -> Path:
 
 
 def check_model(folder: Path) -> None:
-    read_json(folder / "config.json")
-    indexes = [read_json(index) for index in folder.glob("*.safetensors.index.json")]
-    shards = {shard for index in indexes for shard in index.get("weight_map", {}).values()}
+    packed = "quantization_config" in read_settings(folder / "config.json")
+    shards: set[str] = set()
+    for index in folder.glob("*.safetensors.index.json"):
+        weight_map = read_json(index).get("weight_map", {})
+        names: list[Any] = list(weight_map.values()) if isinstance(weight_map, dict) else [None]
+        if not all(isinstance(name, str) and Path(name).name == name for name in names):
+            raise CheckpointError(f"{index} must map tensors to files beside it. Fetch the folder again.")
+        shards.update(names)
     files = sorted(folder / shard for shard in shards) or sorted(folder.glob("*.safetensors"))
     if not files:
         raise CheckpointError(f"{folder} holds no weights: expected a .safetensors file.")
     for file in files:
-        check_weights(file)
+        check_weights(file, packed=packed)
 
 
 def check_device(device: "torch.device | str") -> None:
@@ -134,8 +147,11 @@ def check_device(device: "torch.device | str") -> None:
         )
 
 
-def check_weights(file: Path) -> None:
-    """A safetensors file's header tells its length, so that a broken download shows without reading it all."""
+def check_weights(file: Path, *, packed: bool = False) -> None:
+    """A safetensors file's header tells its length, so that a broken download shows without reading it all.
+
+    packed: quantised weights may be whole numbers.
+    """
     from safetensors import SafetensorError, safe_open
 
     if not file.is_file():
@@ -149,17 +165,41 @@ def check_weights(file: Path) -> None:
         raise CheckpointError(
             f"{file} of {file.stat().st_size:,} bytes is truncated or damaged ({error}). Delete it and fetch it again."
         ) from error
+    for name, entry in tensors_of(file).items():
+        fraction = entry["dtype"].startswith(("F", "BF", "C")) or math.prod(entry["shape"]) == 1
+        if not (packed or fraction or name.endswith(_COUNTERS)):
+            raise CheckpointError(f"{file} holds whole numbers ({entry['dtype']}) where weights must be: {name}.")
+
+
+def tensors_of(file: Path) -> dict[str, Any]:
+    """Name -> "dtype" and "shape" of each tensor of a safetensors file that was checked, without reading any."""
+    with open(file, "rb") as opened:
+        (length,) = struct.unpack("<Q", opened.read(8))
+        header = json.loads(opened.read(length))
+    return {name: entry for name, entry in header.items() if name != "__metadata__"}
+
+
+def read_settings(file: Path) -> dict[str, Any]:
+    """A config, whose values are sensible. CheckpointError."""
+    settings = read_json(file)
+    try:
+        require_sane(settings)
+    except ValueError as error:
+        raise CheckpointError(f"{file} is refused: {error}") from error
+    return settings
 
 
 def read_json(file: Path) -> dict[str, Any]:
     try:
+        if (size := file.stat().st_size) > _MAX_JSON:
+            raise ValueError(f"it has {size:,} bytes, and at most {_MAX_JSON:,} are sensible")
         content = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         whole = f"{file} is missing, so {file.parent} is no checkpoint that was saved whole."
         part = next((path.parent for path in sorted(file.parent.glob(f"*/{file.name}"))), None)
         remedy = f" Did you mean {part}?" if part is not None and (file.parent / "model_index.json").is_file() else ""
         raise CheckpointError(whole + remedy) from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{file} cannot be read: {error}.") from error
     if not isinstance(content, dict):
         raise CheckpointError(f"{file} must hold a JSON object, got {type(content).__name__}.")
@@ -188,6 +228,7 @@ def read_gguf(model_class: Any, path: Path, folder: Path, dtype: "torch.dtype") 
 
 def read_model(model_class: Any, folder: Path, dtype: "torch.dtype") -> Any:
     """diffusers only warns of weights that are missing or left over; here either is an error."""
+    require_room_for(model_class, folder)
     with explained(folder):
         model, info = model_class.from_pretrained(folder, dtype=dtype, output_loading_info=True)
     for problem in ("missing_keys", "unexpected_keys", "mismatched_keys"):
@@ -196,7 +237,31 @@ def read_model(model_class: Any, folder: Path, dtype: "torch.dtype") -> Any:
                 f"The weights in {folder} do not fit its config.json: {len(keys)} {problem.replace('_', ' ')}, such as "
                 f"{keys[0]}. Fetch the folder again."
             )
+    require_finite(model.state_dict(), folder)
     return model
+
+
+def require_room_for(model_class: Any, folder: Path) -> None:
+    """CheckpointError where the config asks for far more than the files hold, before memory is taken for it."""
+    import torch
+
+    config = read_settings(folder / "config.json")
+    if "quantization_config" in config:  # whose weights are packed
+        return
+    with explained(folder), torch.device("meta"):
+        if hasattr(model_class, "load_config"):
+            model = model_class.from_config(model_class.load_config(folder))
+        else:
+            model = model_class(model_class.config_class.from_pretrained(folder))
+    asked = sum(parameter.numel() for parameter in model.parameters())
+    held = sum(
+        math.prod(entry["shape"]) for file in folder.glob("*.safetensors") for entry in tensors_of(file).values()
+    )
+    if asked > 2 * held:  # what is tied is kept once
+        raise CheckpointError(
+            f"{folder / 'config.json'} asks for {asked:,} weights, and the files beside it hold {held:,}. Fetch the "
+            "folder again."
+        )
 
 
 def read_pickle(path: Path, *, key: str | None = None) -> dict[str, "torch.Tensor"]:
@@ -220,7 +285,14 @@ def read_pickle(path: Path, *, key: str | None = None) -> dict[str, "torch.Tenso
 
 
 def require_finite(state_dict: "dict[str, torch.Tensor]", path: Path) -> None:
-    if broken := [name for name, tensor in state_dict.items() if not tensor.isfinite().all()]:
+    import torch
+
+    def is_finite(
+        tensor: torch.Tensor,
+    ) -> bool:  # a sum takes no memory
+        return bool(tensor.sum(dtype=torch.float32).isfinite()) or bool(tensor.isfinite().all())
+
+    if broken := [name for name, tensor in state_dict.items() if not is_finite(tensor)]:
         raise CheckpointError(f"{path} holds NaN or infinity in {len(broken)} tensors, such as {broken[0]}.")
 
 
@@ -231,7 +303,7 @@ def explained(path: Path) -> Iterator[None]:
         yield
     except CheckpointError:
         raise
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, ImportError) as error:
+    except (OSError, ValueError, RuntimeError, LookupError, TypeError, AttributeError, ImportError, *_RARE) as error:
         raise CheckpointError(f"{path} cannot be loaded: {' '.join(str(error).split())[:400]}") from error
 
 

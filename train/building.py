@@ -21,6 +21,7 @@ from facemogle.transformer import AdapterConfig, FaceMoGLETransformer2DModel
 
 # Unused here: diffusers loads a component only of a module that was imported.
 from facemogle.vae import PixelShuffleAutoencoderKL  # noqa: F401
+from facemogle.weight_files import check_model, read_model
 from train.config import TrainingConfig
 from train.objective import TrainingBatch, flow_matching_loss
 
@@ -58,9 +59,11 @@ def load_base(config: TrainingConfig, device: torch.device | str) -> FaceMoGLEPi
     else:
         folder = find_folder(checkpoint.base if checkpoint else config.checkpoint, download=True)
     dtype = torch.float32 if config.train_base else precision(config, device)
+    check_model(folder / "transformer")
+    check_model(folder / "vae")
     pipeline = FaceMoGLEPipeline.from_pretrained(
         folder,
-        transformer=FaceMoGLETransformer2DModel.from_pretrained(folder / "transformer", dtype=dtype),
+        transformer=read_model(FaceMoGLETransformer2DModel, folder / "transformer", dtype),
         mogle=MoGLE() if mogle is None else read_mogle(mogle, torch.float32),
         dtype=dtype,
         **(dict.fromkeys(TEXT_PARTS) if config.cache else {}),
