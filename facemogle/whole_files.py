@@ -1,6 +1,7 @@
 """Files that are whole or as they were before: a full disk or a kill never leaves half of one in its place."""
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,7 +13,7 @@ def whole_file(file: str | os.PathLike | BinaryIO) -> Iterator[Any]:
     """Where to write in place of a file: a path beside it, hidden and with the same suffix, or the file if it is open.
 
     At the end what was written there is brought to the disk and takes the place of `file`; after an error it goes, and
-    an OSError says which file was meant, and that nothing has changed.
+    where the system made it, an OSError with its errno says which file was meant.
     """
     if not isinstance(file, (str, os.PathLike)):
         yield file
@@ -28,13 +29,26 @@ def whole_file(file: str | os.PathLike | BinaryIO) -> Iterator[Any]:
             os.fsync(written.fileno())
         os.replace(part, path)
         sync_folder(path.parent)
-    except OSError as error:
+    except BaseException as error:
         part.unlink(missing_ok=True)
-        why = error.strerror or str(error)
-        raise type(error)(f"{file} could not be written: {why}. Make room, or choose another place.") from error
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+        if (cause := system_error(error)) is None:
+            raise
+        why = cause.strerror or str(cause)
+        told = type(cause)(f"{file} could not be written: {why}. Make room, or choose another place.")
+        told.errno = cause.errno
+        raise told from error
+
+
+def system_error(error: BaseException | None) -> OSError | None:
+    """What the system said behind an error that a library made of it; None where it is about something else."""
+    found = None
+    while error is not None:
+        if isinstance(error, OSError):
+            found = error if error.strerror or found is None else found
+        elif told := re.search(r"\(os error (\d+)\)", str(error)):  # as libraries in Rust do
+            found = OSError(int(told[1]), os.strerror(int(told[1])))
+        error = error.__cause__ or error.__context__
+    return found
 
 
 def sync_folder(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -9,7 +10,9 @@ import time
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 from facemogle.gating import GatingRecord, save_gating
 from facemogle.label_files import write_label_map
@@ -99,3 +102,31 @@ def test_links_and_devices_stay_what_they_are(tmp_path):
 def test_a_folder_that_is_not_there_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere"), whole_file(tmp_path / "nowhere/face.png") as part:
         part.write_text("x")
+
+
+@pytest.mark.parametrize(
+    "write",
+    [lambda part: save_file({"a": torch.ones(10_000)}, part), lambda part: save_open({"a": torch.ones(10_000)}, part)],
+    ids=["safetensors", "torch"],
+)
+def test_what_libraries_make_of_a_full_disk_is_told_as_the_system_does(write, tmp_path):
+    message = r"a\.bin could not be written: File too large\. Make room"
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+    try:
+        with pytest.raises(OSError, match=message) as told, whole_file(tmp_path / "a.bin") as part:
+            write(part)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert told.value.errno == errno.EFBIG and list(tmp_path.iterdir()) == []
+
+
+def save_open(tensors, part):
+    with open(part, "wb") as file:
+        torch.save(tensors, file)
+
+
+def test_errors_of_ones_own_stay_what_they_are(tmp_path):
+    with pytest.raises(ZeroDivisionError), whole_file(tmp_path / "a.bin") as part:
+        part.write_text(str(1 / 0))
+    assert list(tmp_path.iterdir()) == []
