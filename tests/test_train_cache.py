@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch.utils.data import DataLoader
 from tqdm import tqdm
@@ -20,6 +21,7 @@ from facemogle.labels import NUM_CLASSES
 from train.cache import EMPTY_PROMPT_FILE, CachedDataset, main, write_cache
 from train.conditions import classes_present, condition_tokens, encode_black
 from train.data import FaceDataset
+from train.folders import LOCK_FILE, own_folder
 from train.pairs import find_pairs
 
 SIZE = {"height": 64, "width": 64}
@@ -56,7 +58,7 @@ def cache(pipeline, pairs, tmp_path) -> Path:
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.name != LOCK_FILE}
 
 
 def test_rows_are_what_the_pipeline_computes(pipeline, pairs, cache):
@@ -188,15 +190,22 @@ def test_a_full_disk_is_foreseen_and_leaves_nothing_broken(pipeline, pairs, tmp_
 
     def full(tensors, path):
         Path(path).write_bytes(b"half")
-        raise OSError("No space left on device")
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
 
     monkeypatch.setattr("train.cache_files.save_file", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match=r"0\.safetensors could not be written: No space left on device\. Make room"):
         write_cache(pipeline, pairs, tmp_path / "cache", **SIZE, model="tiny")
     assert sorted(files(tmp_path / "cache")) == [EMPTY_PROMPT_FILE, "index.json"]
     monkeypatch.undo()
     write_cache(pipeline, pairs, tmp_path / "cache", **SIZE, model="tiny")
     assert len(CachedDataset(tmp_path / "cache", model="tiny", **SIZE)) == 5
+
+
+def test_two_do_not_make_one_cache(pipeline, pairs, tmp_path):
+    arguments = pipeline, pairs, tmp_path / "cache"
+    with own_folder(tmp_path / "cache"), pytest.raises(BlockingIOError, match="Another process is writing to"):
+        write_cache(*arguments, **SIZE, model="tiny")
+    write_cache(*arguments, **SIZE, model="tiny")
 
 
 def test_sizes_and_captions_that_do_not_fit(pipeline, pairs, tmp_path):

@@ -1,6 +1,5 @@
 import json
 import re
-import socket
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +13,7 @@ from torch.utils.data import default_collate
 from facemogle.checkpoints import load_pipeline
 from facemogle.mogle import EXPERTS, GATINGS
 from facemogle.transformer import FaceMoGLETransformer2DModel
-from tests.tiny_training import CONFIG, ERRORS, TINY, TinySamples, run, start
+from tests.tiny_training import CONFIG, ERRORS, TINY, TinySamples, run, start, start_pair
 from train.batches import Encoder, Stream, batches, positions
 from train.building import (
     Trained,
@@ -380,18 +379,11 @@ def test_without_a_cache(tmp_path, reference):
     torch.testing.assert_close(batch.latents[:1], expected)
 
 
-def free_port():
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        return server.getsockname()[1]
-
-
 @pytest.mark.parametrize("shard_base", [False, True], ids=["DDP", "base by FSDP"])
 def test_two_processes_have_the_gradients_of_one_with_twice_the_batch(tmp_path, shard_base):
     settings = {"steps": 1, "accumulation": 2, "max_gradient_norm": 1e9, "shard_base": shard_base}
     settings |= {"validation_every": 1, "validation_pictures": 1}
-    common = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
-    pair = [start(tmp_path / "two", common | {"RANK": rank, "LOCAL_RANK": rank}, batch=1, **settings) for rank in "01"]
+    pair = start_pair(tmp_path / "two", batch=1, **settings)
     for process in pair:
         process.join()
     assert [process.exitcode for process in pair] == [0, 0], (tmp_path / "two" / ERRORS).read_text()

@@ -1,8 +1,11 @@
 """A training run of seconds: the tiny FLUX on a few samples in memory, here or in a process of its own."""
 
+import json
 import logging
 import multiprocessing
 import os
+import socket
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +15,7 @@ from accelerate.state import AcceleratorState
 
 from train.building import load_base
 from train.config import TrainingConfig
-from train.train import build_accelerator, train
+from train.train import build_accelerator, sole_run, train
 
 TINY = Path(__file__).parent / "reference" / "tiny-flux"
 ERRORS = "stderr.txt"  # where a run in a process of its own says what it has to say
@@ -82,7 +85,8 @@ def run(folder: Path, samples: TinySamples | None = None, **changes: Any) -> int
     config = replace(CONFIG, output=str(folder), **changes)
     AcceleratorState._reset_state(reset_partial_state=True)
     accelerator = build_accelerator(config)
-    return train(config, load_base(config, accelerator.device), samples or TinySamples(), accelerator)
+    with sole_run(folder, accelerator):
+        return train(config, load_base(config, accelerator.device), samples or TinySamples(), accelerator)
 
 
 def _child(folder: Path, environment: dict[str, str], changes: dict[str, Any]) -> None:
@@ -103,3 +107,26 @@ def start(folder: Path, environment: dict[str, str] | None = None, **changes: An
     process = _context.Process(target=_child, args=(folder, environment or {}, changes))
     process.start()
     return process
+
+
+def start_pair(folder: Path, **changes: Any) -> list[Any]:
+    """Train in two processes, as accelerate starts them."""
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        port = str(server.getsockname()[1])
+    common = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    return [start(folder, common | {"RANK": rank, "LOCAL_RANK": rank}, **changes) for rank in "01"]
+
+
+def wait_for_step(folder: Path, process: Any, step: int) -> None:
+    """Until the log shows that the run is at least so far, or over."""
+    while process.is_alive() and last_step(folder) < step:
+        time.sleep(0.01)
+
+
+def last_step(folder: Path) -> int:
+    file = folder / "log.jsonl"
+    lines = (
+        [line for line in file.read_text().splitlines(keepends=True) if line.endswith("\n")] if file.exists() else []
+    )
+    return json.loads(lines[-1])["step"] if lines else -1

@@ -20,7 +20,6 @@ from facemogle.labels import NUM_CLASSES
 from facemogle.overlap import confusion, intersection_over_union
 from train import train
 from train.batches import Samples
-from train.building import load_base
 from train.config import TrainingConfig, parse_arguments
 from train.publish import WEIGHTS_FOLDER
 
@@ -38,11 +37,9 @@ BATCH = 4
 
 def run(config: TrainingConfig) -> dict[str, float]:
     """Train, if that is not done, and measure -> validation loss, mean IoU."""
-    accelerator = train.build_accelerator(config)
-    base = load_base(config, accelerator.device)
-    samples = train.read_samples(config, base)
-    if status := train.train(config, base, samples, accelerator):
-        raise SystemExit(status)
+    with train.begun(config) as (base, samples, accelerator):
+        if status := train.train(config, base, samples, accelerator):
+            raise SystemExit(status)
     log = [json.loads(line) for line in (Path(config.output) / train.LOG_FILE).read_text().splitlines()]
     loss = next(line["validation_loss"] for line in reversed(log) if "validation_loss" in line)
     return {"validation loss": loss, "mean IoU": follows(config, samples)}

@@ -40,6 +40,7 @@ from train.cache_files import (
     write_rows,
 )
 from train.data import EpochDataset
+from train.folders import own_folder
 from train.pairs import CLASSES_HELP, Pair, find_pairs, read_ids, read_pair
 
 EMPTY_PROMPT_FILE = "empty-prompt.safetensors"
@@ -65,7 +66,8 @@ def write_cache(
     model: the checkpoint's name, by which training asks for the cache. shard: samples in a file. batch: pictures, and
     prompts, encoded at a time. workers: threads that read pictures. on_error: "raise", or "skip", which leaves out
     pairs that cannot be used.
-    ValueError where the folder holds the cache of something else, OSError where the disk is too small for the rest.
+    ValueError where the folder holds the cache of something else, OSError where the disk is too small for the rest,
+    the folder cannot be written to, or another process is making it.
     """
     if on_error not in ("raise", "skip") or height % pipeline.pixels_per_token or width % pipeline.pixels_per_token:
         raise ValueError(
@@ -73,7 +75,6 @@ def write_cache(
             f"{on_error!r}, {height} and {width}."
         )
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     plan: dict[str, Sequence[Pair]] = {EMPTY_PROMPT_FILE: []}
     plan |= {f"{start:08d}.safetensors": pairs[start : start + shard] for start in range(0, len(pairs), shard)}
     key = cache_key(model, height, width, pipeline) | {
@@ -82,27 +83,30 @@ def write_cache(
         "shard": shard,
         "pairs": digest(pair_facts(pair) for pair in pairs),
     }
-    index: dict[str, Any] = {"key": key, "plan": list(plan), "files": {}}
-    if (folder / INDEX_FILE).is_file():
-        index = read_index(folder)
-        require_same(folder, index["key"], key)
-    missing = unfinished(folder, index)
-    with ThreadPoolExecutor(workers) as pool, tqdm(total=len(pairs), unit="face", disable=None) as progress:
-        progress.update(sum(len(chosen) for file, chosen in plan.items() if file not in missing))
-        for file in missing:
-            samples = list(_read(plan[file], height, width, on_error, pool))
-            captions = [caption for pair, *_ in samples for caption in pair.captions]
-            if file == EMPTY_PROMPT_FILE:
-                captions = [""]
-            write_rows(folder / file, _encode_pictures(pipeline, samples, batch) | _encode(pipeline, captions, batch))
-            index["files"][file] = {
-                "names": [pair.name for pair, *_ in samples],
-                "captions": [len(pair.captions) for pair, *_ in samples],
-                "bytes": (folder / file).stat().st_size,
-            }
-            write_index(folder, index)
-            require_space(folder, index)
-            progress.update(len(plan[file]))
+    with own_folder(folder):
+        index: dict[str, Any] = {"key": key, "plan": list(plan), "files": {}}
+        if (folder / INDEX_FILE).is_file():
+            index = read_index(folder)
+            require_same(folder, index["key"], key)
+        missing = unfinished(folder, index)
+        with ThreadPoolExecutor(workers) as pool, tqdm(total=len(pairs), unit="face", disable=None) as progress:
+            progress.update(sum(len(chosen) for file, chosen in plan.items() if file not in missing))
+            for file in missing:
+                samples = list(_read(plan[file], height, width, on_error, pool))
+                captions = [caption for pair, *_ in samples for caption in pair.captions]
+                if file == EMPTY_PROMPT_FILE:
+                    captions = [""]
+                write_rows(
+                    folder / file, _encode_pictures(pipeline, samples, batch) | _encode(pipeline, captions, batch)
+                )
+                index["files"][file] = {
+                    "names": [pair.name for pair, *_ in samples],
+                    "captions": [len(pair.captions) for pair, *_ in samples],
+                    "bytes": (folder / file).stat().st_size,
+                }
+                write_index(folder, index)
+                require_space(folder, index)
+                progress.update(len(plan[file]))
 
 
 class CachedDataset(EpochDataset):

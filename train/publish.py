@@ -4,6 +4,7 @@
 """
 
 import argparse
+import os
 import shutil
 import sys
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from torch import Tensor
 from facemogle.checkpoints import ADAPTER_FILE, CHECKPOINTS, CheckpointError
 from facemogle.mogle import MoGLE
 from facemogle.pipeline import FaceMoGLEPipeline
+from facemogle.whole_files import system_error
 from train.building import Trained, add_trained, load_base, put
 from train.config import TrainingConfig, read_config
 from train.saving import BEST, load, newest
@@ -33,17 +35,31 @@ def publish(pipeline: FaceMoGLEPipeline, config: TrainingConfig, folder: Path, r
     """
     part = folder.with_name(f"{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    transformer, mogle = pipeline.transformer, pipeline.mogle
-    pipeline.save_condition_adapter(part / ADAPTER_FILE)
-    mogle.save_pretrained(part / "mogle")
-    if has_published_layout(mogle):
-        torch.save(mogle.state_dict(), part / "mogle.pt")
-    if config.train_base:
-        transformer.save_pretrained(part / "transformer")
-    (part / "README.md").write_text(model_card(config, results, folder.name, has_published_layout(mogle)))
+    try:
+        part.mkdir(parents=True)
+        write_parts(pipeline, config, part, model_card(config, results, folder.name, pipeline.mogle))
+    except BaseException as error:
+        shutil.rmtree(part, ignore_errors=True)
+        if (cause := system_error(error)) is None:
+            raise
+        raise OSError(f"The weights could not be written to {folder}: {cause.strerror or cause}. Make room.") from error
     shutil.rmtree(folder, ignore_errors=True)
     part.rename(folder)
+
+
+def write_parts(pipeline: FaceMoGLEPipeline, config: TrainingConfig, folder: Path, card: str) -> None:
+    """Into a folder that is there, and all the way to the disk."""
+    pipeline.save_condition_adapter(folder / ADAPTER_FILE)
+    pipeline.mogle.save_pretrained(folder / "mogle")
+    if has_published_layout(pipeline.mogle):
+        with open(folder / "mogle.pt", "wb") as file:  # which tells what the system says
+            torch.save(pipeline.mogle.state_dict(), file)
+    if config.train_base:
+        pipeline.transformer.save_pretrained(folder / "transformer")
+    (folder / "README.md").write_text(card)
+    for path in (path for path in folder.rglob("*") if path.is_file()):
+        with open(path, "rb+") as file:
+            os.fsync(file.fileno())
 
 
 def has_published_layout(mogle: MoGLE) -> bool:
@@ -52,7 +68,7 @@ def has_published_layout(mogle: MoGLE) -> bool:
     return all(own[name] == published[name] for name in published if not name.startswith("_"))
 
 
-def model_card(config: TrainingConfig, results: dict[str, Any], name: str, bare: bool) -> str:
+def model_card(config: TrainingConfig, results: dict[str, Any], name: str, mogle: MoGLE) -> str:
     """Of a base on this disk and the data it says nothing: their paths mean nothing elsewhere."""
     base = CHECKPOINTS[config.checkpoint].base if config.checkpoint in CHECKPOINTS else config.checkpoint
     on_hub = not Path(base).exists()
@@ -60,7 +76,7 @@ def model_card(config: TrainingConfig, results: dict[str, Any], name: str, bare:
     front |= {"base_model": base} if on_hub else {}
     checkpoint = config.checkpoint if on_hub or config.checkpoint in CHECKPOINTS else "path/to/the/base"
     files = [f"- `{ADAPTER_FILE}`: the LoRA, alpha in its metadata", "- `mogle/`: the MoGLE with its config"]
-    files += ["- `mogle.pt`: the same in the layout of the published weights"] if bare else []
+    files += ["- `mogle.pt`: the same in the layout of the published weights"] if has_published_layout(mogle) else []
     files += ["- `transformer/`: the base, which was trained too"] if config.train_base else []
     paths = ("checkpoint", "cache", "data", "output")
     settings = yaml.safe_dump({key: value for key, value in vars(config).items() if key not in paths}, sort_keys=False)

@@ -4,9 +4,11 @@ A checkpoint is one file: written beside its place, brought to the disk, then re
 its seed and its place in the data, so that there are no random states to keep.
 """
 
+import errno
 import logging
 import shutil
 import signal
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,12 +21,15 @@ from torch import Tensor
 from facemogle.whole_files import whole_file
 
 BEST = "best.pt"
+DAMAGED = ".damaged"  # behind the name of a checkpoint that was set aside
 
 logger = logging.getLogger(__name__)
 
 
 class SaveError(OSError):
-    """A checkpoint that could not be written; those before it are untouched."""
+    """A checkpoint that could not be written; those before it are untouched. `full`: for want of room."""
+
+    full = False
 
 
 def path_of(folder: Path, step: int) -> Path:
@@ -42,12 +47,45 @@ def save(state: dict[str, Any], path: Path) -> None:
     needed, free = num_bytes(state), shutil.disk_usage(path.parent).free
     try:
         if needed > free:
-            raise OSError(f"{path} takes {needed / 1e6:.0f} MB, and {free / 1e6:.0f} MB are free. Make room.")
+            why = f"{path} takes {needed / 1e6:.1f} MB, and {free / 1e6:.1f} MB are free. Make room."
+            raise OSError(errno.ENOSPC, why)
         with whole_file(path) as part, open(part, "wb") as file:  # a path's name would be kept in it
             torch.save(state, file)
-    except (OSError, RuntimeError) as error:  # torch's writer turns a full disk into a RuntimeError
-        why = str(error) if isinstance(error, OSError) else f"{path} could not be written: {error}. Make room."
-        raise SaveError(f"{why} Is the disk full? Earlier checkpoints are untouched.") from error
+    except OSError as error:
+        told = SaveError(f"{error.strerror or error} Earlier checkpoints are untouched.")
+        told.full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        raise told from error
+
+
+def save_making_room(state: dict[str, Any], path: Path) -> None:
+    """As `save`; where the disk is full, checkpoints that are older than the newest whole one make room, if they can.
+
+    The newest whole one stays, whatever comes: until another is whole, all of the run hangs on it.
+    """
+    try:
+        save(state, path)
+        return
+    except SaveError as error:
+        older = older_than_whole(path) if error.full else []
+        free = shutil.disk_usage(path.parent).free + sum(each.stat().st_size for each in older)
+        if not older or num_bytes(state) > free:
+            raise
+        logger.warning(f"{error} {', '.join(each.name for each in older)} will make room.")
+    for each in older:
+        each.unlink()
+    save(state, path)
+
+
+def older_than_whole(path: Path) -> list[Path]:
+    """The checkpoints beside `path` that are older than the newest one that can be read."""
+    others = [each for each in checkpoints(path.parent) if each != path]
+    for place, each in enumerate(others):
+        try:
+            load(each)
+        except ValueError:
+            continue
+        return others[place + 1 :]
+    return []
 
 
 def num_bytes(state: Any) -> int:
@@ -57,27 +95,52 @@ def num_bytes(state: Any) -> int:
     return sum(map(num_bytes, values))
 
 
-def prune(folder: Path, keep: int) -> None:
-    """Delete all but the newest `keep`; what only has a best one's name stays."""
-    for path in checkpoints(folder)[keep:]:
+def prune(folder: Path, keep: int, *, saved: Path) -> None:
+    """Delete all but the newest `keep`, of which the one just `saved` is one; what has another name stays."""
+    for path in [path for path in checkpoints(folder) if path != saved][keep - 1 :]:
         path.unlink()
 
 
 def load(path: Path) -> dict[str, Any]:
-    return torch.load(path, map_location="cpu", weights_only=True)
+    """ValueError where a checkpoint is cut short, or any of its bytes has changed, of which torch takes no notice."""
+    try:
+        with zipfile.ZipFile(path) as file:
+            if changed := file.testzip():
+                raise ValueError(f"{changed} in it has changed")
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (FileNotFoundError, MemoryError):
+        raise
+    except Exception as error:  # zip and pickle fail on damaged files with errors of many kinds
+        raise ValueError(f"{path} is damaged: {' '.join(str(error).split())[:200]}.") from error
 
 
-def newest(folder: Path) -> dict[str, Any] | None:
-    """The newest checkpoint that can be read; None where there is none. ValueError where all are damaged."""
-    paths = checkpoints(folder)
-    for path in paths:
+def newest(folder: Path, *, set_aside: bool = False) -> dict[str, Any] | None:
+    """The newest checkpoint that can be read, or else the best; None where there is none.
+
+    set_aside: the damaged ones before it are renamed, so that they are no longer counted. Where all are damaged, none
+    is, and a ValueError says so: a run must not begin anew without being told to.
+    """
+    damaged = []
+    for path in [*checkpoints(folder), *folder.glob(BEST)]:
         try:
-            return load(path)
-        except Exception as error:  # zip and pickle fail on damaged files with errors of many kinds
-            logger.warning(f"{path} is damaged, so the one before it is taken: {' '.join(str(error).split())[:200]}")
-    if paths:
+            state = load(path)
+        except ValueError as error:
+            logger.warning(f"{error} Another one is taken.")
+            damaged.append(path)
+            continue
+        for each in damaged if set_aside else ():
+            each.replace(each.with_name(each.name + DAMAGED))
+            logger.warning(f"{each} is now called {each.name}{DAMAGED}.")
+        return state
+    if damaged:
         raise ValueError(f"None of the checkpoints in {folder} can be read. Delete them to begin anew.")
     return None
+
+
+def sweep(folder: Path) -> None:
+    """Delete what a kill left of checkpoints that it broke off."""
+    for part in folder.glob(".*.part.pt"):
+        part.unlink()
 
 
 class Stop:

@@ -9,13 +9,15 @@ import logging
 import resource
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
 from tqdm import tqdm
 
 from facemogle.checkpoints import CheckpointError
@@ -28,12 +30,13 @@ from train.building import load_base, optional, precision
 from train.cache import CachedDataset
 from train.config import TrainingConfig, parse_arguments
 from train.data import FaceDataset
+from train.folders import own_folder
 from train.pairs import find_pairs
 from train.publish import CHECKPOINTS_FOLDER, CONFIG_FILE, WEIGHTS_FOLDER, publish, results_of
 from train.run import Run
 from train.validation import Validation
 
-LOG_FILE = "log.jsonl"
+LOG_FILE, VALIDATION_FOLDER = "log.jsonl", "validation"
 
 logger = logging.getLogger(__name__)
 
@@ -42,16 +45,20 @@ def train(config: TrainingConfig, pipeline: FaceMoGLEPipeline, samples: Samples,
     """Train to the last step, and write the weights -> 0; or stop at a signal, having saved -> 128 + its number.
 
     `pipeline` is a base on the accelerator's device; its adapter and MoGLE are made here, or taken with
-    from_checkpoint. A run that is in the output folder goes on. Diverged, SaveError, ValueError.
+    from_checkpoint. A run that is in the output folder goes on; within `sole_run`, it is the only one there.
+    On a full disk it goes on without checkpoints; at its end the weights are written, if they alone find room.
+    Diverged, OSError, ValueError.
     """
     run = Run(config, pipeline, samples, accelerator)
     folder = run.folder / CHECKPOINTS_FOLDER
-    if (state := saving.newest(folder)) is not None:
+    with accelerator.main_process_first():  # so that the others do not meet what it sets aside
+        state = saving.newest(folder, set_aside=accelerator.is_main_process)
+    if state is not None:
         run.restore(state)
         logger.info(f"Going on from step {run.step} of {run.folder}.")
     record = Record(run)
     validation = Validation(pipeline, run.encoder, samples, config)
-    loader = run.loader()
+    loader, kept = run.loader(), True
     with saving.stop_signals() as stop, record.bar:
         while run.step < config.steps:
             run.take_step(loader)
@@ -64,16 +71,35 @@ def train(config: TrainingConfig, pipeline: FaceMoGLEPipeline, samples: Samples,
                 record.lap()
             stopping = asked_to_stop(stop, run)
             if last or stopping or due(run, config.checkpoint_every):
-                keep(run, folder / f"step-{run.step:08d}.pt", must=last or stopping)
+                kept = keep(run, saving.path_of(folder, run.step))
             if stopping and not last:
-                say(run, f"Stopped at step {run.step}, and saved. The same command goes on from there.")
+                leave(run, kept)
                 return 128 + (stop.signal or 0)
-    if accelerator.is_main_process:
-        with run.averaged():
-            publish(pipeline, config, run.folder / WEIGHTS_FOLDER, results_of(run.state()))
+    write_weights(run)
     accelerator.end_training()
     say(run, f"Done: the weights are in {run.folder / WEIGHTS_FOLDER}.")
+    if not kept:
+        say(run, "With more steps the run would go on from an earlier one: the last checkpoint could not be written.")
     return 0
+
+
+def leave(run: Run, kept: bool) -> None:
+    """Before the last step. Without a checkpoint, the weights, a small part of it, may still find room."""
+    if kept:
+        say(run, f"Stopped at step {run.step}, and saved. The same command goes on from there.")
+        return
+    write_weights(run)
+    say(
+        run,
+        f"Stopped at step {run.step}: its checkpoint could not be written, its weights are in "
+        f"{run.folder / WEIGHTS_FOLDER}. The same command goes on from the checkpoint before.",
+    )
+
+
+def write_weights(run: Run) -> None:
+    if run.accelerator.is_main_process:
+        with run.averaged():
+            publish(run.pipeline, run.config, run.folder / WEIGHTS_FOLDER, results_of(run.state()))
 
 
 def due(run: Run, every: int) -> bool:
@@ -97,29 +123,32 @@ def validate(run: Run, validation: Validation, record: "Record") -> None:
         run.validation_loss = validation.loss(run.trained)
         page = validation.draw() if run.config.validation_pictures else None
     if page is not None and run.accelerator.is_main_process:
-        path = run.folder / "validation" / f"step-{run.step:08d}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_picture(page, path)
+        path = run.folder / VALIDATION_FOLDER / f"step-{run.step:08d}.png"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            save_picture(page, path)
+        except OSError as error:
+            logger.error(f"{error} Training goes on.")
     record.add(validation_loss=run.validation_loss)
     if run.best is None or run.validation_loss < run.best:
         run.best = run.validation_loss
-        keep(run, run.folder / CHECKPOINTS_FOLDER / saving.BEST, must=False)
+        keep(run, run.folder / CHECKPOINTS_FOLDER / saving.BEST)
     run.accelerator.wait_for_everyone()
 
 
-def keep(run: Run, path: Path, *, must: bool) -> None:
-    """Save a checkpoint, then delete old ones. A full disk ends the run only if it is over anyway (`must`)."""
+def keep(run: Run, path: Path) -> bool:
+    """Save a checkpoint, then delete old ones -> whether that worked: a full disk does not end a run."""
     run.window.settle(run.accelerator)
     if not run.accelerator.is_main_process:
-        return
+        return True
     try:
-        saving.save(run.state(), path)
+        saving.save_making_room(run.state(), path)
     except saving.SaveError as error:
-        if must:
-            raise
-        logger.error(f"{error} Training goes on, and tries again at the next checkpoint.")
-    else:
-        saving.prune(path.parent, run.config.keep_checkpoints)
+        logger.error(f"{error} Training goes on without it.")
+        return False
+    if path.name != saving.BEST:
+        saving.prune(path.parent, run.config.keep_checkpoints, saved=path)
+    return True
 
 
 class Record:
@@ -127,17 +156,15 @@ class Record:
 
     def __init__(self, run: Run):
         self.run, self.file = run, run.folder / LOG_FILE
-        self.since = time.monotonic(), run.samples
+        self.since, self.unwritten = (time.monotonic(), run.samples), b""
         main = run.accelerator.is_main_process
         self.bar = tqdm(total=run.config.steps, initial=run.step, unit="step", disable=None if main else True)
         if main:
             run.folder.mkdir(parents=True, exist_ok=True)
             run.config.save(run.folder / CONFIG_FILE)
             # Of steps after the checkpoint that the run goes on from, there will be other lines, with the same losses.
-            lines = self.file.read_text().splitlines(keepends=True) if self.file.exists() else []
-            whole = (line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= run.step)
             with whole_file(self.file) as part:
-                part.write_text("".join(whole))
+                part.write_text("".join(json.dumps(line) + "\n" for line in read_log(self.file, run.step)))
         folder = {"wandb": {"dir": run.config.output}}  # tensorboard writes there by itself
         run.accelerator.init_trackers("face-mogle", config=asdict(run.config), init_kwargs=folder)
 
@@ -168,9 +195,20 @@ class Record:
 
     def add(self, **values: Any) -> None:
         if self.run.accelerator.is_main_process:
-            with open(self.file, "a") as log:
-                log.write(json.dumps({"step": self.run.step, **values}) + "\n")
+            self.unwritten += json.dumps({"step": self.run.step, **values}).encode() + b"\n"
+            with suppress(OSError), open(self.file, "ab", buffering=0) as log:  # on a full disk, lines wait for room
+                self.unwritten = self.unwritten[log.write(self.unwritten) :]
         self.run.accelerator.log(values, step=self.run.step)
+
+
+def read_log(file: Path, last_step: int) -> list[dict[str, Any]]:
+    """The lines up to a step; not the ends of lines that a kill, or a full disk, broke off."""
+    lines = []
+    for text in file.read_text(errors="replace").splitlines() if file.exists() else ():
+        with suppress(ValueError):
+            line = json.loads(text)
+            lines += [line] if isinstance(line, dict) and line.get("step", 0) <= last_step else []
+    return lines
 
 
 def peak_memory(device: torch.device) -> int:
@@ -212,14 +250,39 @@ def read_samples(config: TrainingConfig, pipeline: FaceMoGLEPipeline) -> Samples
     )
 
 
+@contextmanager
+def sole_run(folder: Path, accelerator: Accelerator) -> Iterator[None]:
+    """Within, the folder is this run's alone, and can be written to; else an OSError, in each of its processes."""
+    refusal: list[OSError | None] = [None]
+    with ExitStack() as stack:
+        if accelerator.is_main_process:
+            try:
+                stack.enter_context(own_folder(folder, CHECKPOINTS_FOLDER, VALIDATION_FOLDER, WEIGHTS_FOLDER))
+                saving.sweep(folder / CHECKPOINTS_FOLDER)
+            except OSError as error:
+                refusal = [error]
+        broadcast_object_list(refusal)
+        if refusal[0] is not None:
+            raise refusal[0]
+        yield
+
+
+@contextmanager
+def begun(config: TrainingConfig) -> Iterator[tuple[FaceMoGLEPipeline, Samples, Accelerator]]:
+    """What `train` takes, loaded once the output folder is this run's alone."""
+    accelerator = build_accelerator(config)
+    with sole_run(Path(config.output), accelerator):
+        pipeline = load_base(config, accelerator.device)
+        yield pipeline, read_samples(config, pipeline), accelerator
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """-> the exit code: 0, 2 after an error that is explained, 128 + its number after a signal."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     config = parse_arguments(arguments)
     try:
-        accelerator = build_accelerator(config)
-        pipeline = load_base(config, accelerator.device)
-        return train(config, pipeline, read_samples(config, pipeline), accelerator)
+        with begun(config) as (pipeline, samples, accelerator):
+            return train(config, pipeline, samples, accelerator)
     except (CheckpointError, ValueError, OSError, ImportError, FloatingPointError) as error:
         print(f"train.train: {error}", file=sys.stderr)
         return 2

@@ -60,14 +60,16 @@ def main() -> int:
     if config.device == "cpu":
         config = config.smaller()
     if given.command in ("make", "parser"):
+        from train.folders import own_folder
         from train.mini import program
 
         if given.smoke:
             program.smoke(config)
             return 0
         try:
-            failed = program.make(config, program.PHASES if given.command == "make" else ("parser",))
-        except ValueError as error:
+            with own_folder(config.folder, "mini", "mini-parser"):
+                failed = program.make(config, program.PHASES if given.command == "make" else ("parser",))
+        except (ValueError, OSError) as error:
             raise SystemExit(str(error)) from error
         if failed:
             print(f"Failed: {', '.join(failed)}. The reasons stand above.")

@@ -1,7 +1,6 @@
 """One resumable loop for every phase: bounded by time, and a step's randomness depends on the step's number alone."""
 
 import math
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from facemogle.whole_files import whole_file
 from train.mini.config import MiniConfig, Phase
 from train.mini.log import Log
 from train.mini.recorded import WARM_UP, CudaRecorder, Draw, RecordedStep
@@ -162,8 +162,11 @@ def learn(
     def save() -> None:
         assert checkpoint is not None
         state = learner.state() | {"seconds": seconds, "spent": spent + now - started}
-        torch.save(state, checkpoint.with_suffix(".part"))
-        os.replace(checkpoint.with_suffix(".part"), checkpoint)
+        try:
+            with whole_file(checkpoint) as part, open(part, "wb") as file:
+                torch.save(state, file)
+        except OSError as error:  # the phase goes on: its weights may find room at its end
+            log.say(str(error))
 
     while True:
         now = time.monotonic()

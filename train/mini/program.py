@@ -19,6 +19,7 @@ from diffusers import attention_backend
 from torch import Tensor, nn
 
 from facemogle.checkpoints import load_pipeline
+from facemogle.whole_files import whole_file
 from train.mini import model as models
 from train.mini.config import PHASES, MiniConfig, Phase
 from train.mini.export import export
@@ -126,8 +127,8 @@ class Run:
     def save(self) -> None:
         weights = {"model": self.model.state_dict(), "vae": self.vae.state_dict()}
         state = weights | {"done": self.done, "steps": self.model.steps, "settings": self.config.settings()}
-        torch.save(state, self.file.with_suffix(".part"))
-        self.file.with_suffix(".part").replace(self.file)
+        with whole_file(self.file) as part, open(part, "wb") as file:
+            torch.save(state, file)
 
     def load(self) -> None:
         """ValueError if they are of other settings."""
