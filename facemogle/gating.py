@@ -5,6 +5,7 @@ S steps, B images, E = 20 experts (the global one, then the 19 classes in order)
 
 import math
 import os
+import zipfile
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,8 +145,9 @@ def load_gating(path: str | os.PathLike) -> GatingRecord:
     except FileNotFoundError:
         raise
     except Exception as error:  # numpy parses the file's own headers: broken ones raise errors of a dozen kinds
+        what = str(error) if zipfile.is_zipfile(path) else "no npz file"  # numpy takes all others for pickles
         raise ValueError(
-            f"{os.fspath(path)} is not a gating record ({error}). "
+            f"{os.fspath(path)} is not a gating record ({what}). "
             "Write one with `python -m facemogle generate --gating gating.npz`."
         ) from error
 

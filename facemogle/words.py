@@ -38,7 +38,7 @@ class PromptReading:
             notes.append(f"The model does not know: {', '.join(map(_offered, list(self.unknown.items())[:5]))}.")
         if self.cut:
             count = f"Only the first {self.limit} of the prompt's {self.tokens} {self.unit}s count"
-            notes.append(f"{count}, up to {self.cut_start()!r}.")
+            notes.append(f"{count}: {self.cut_start()!r} is not read.")
         return notes
 
     def cut_start(self) -> str:
@@ -52,11 +52,12 @@ def _offered(word: tuple[str, str | None]) -> str:
 
 def read_prompt(prompt: str, tokenizer: Any, max_length: int) -> PromptReading:
     """What a tokenizer of transformers, T5's as a rule, makes of a prompt when cut to `max_length` tokens."""
-    encoded = tokenizer(prompt, add_special_tokens=False, return_offsets_mapping=True)
+    encoded = tokenizer(prompt, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
     ids, places = encoded.input_ids, encoded.offset_mapping
     limit = max_length - tokenizer.num_special_tokens_to_add()
     known = known_words(tokenizer)
-    strange = [place for index, place in zip(ids, places, strict=True) if index == tokenizer.unk_token_id]
+    counted = zip(ids[:limit], places[:limit], strict=True)  # words past the limit are not read, known or not
+    strange = [place for index, place in counted if index == tokenizer.unk_token_id]
     words = dict.fromkeys(_word_at(prompt, *place) for place in strange)
     return PromptReading(
         {word: nearest(word, known) for word in words},

@@ -117,8 +117,9 @@ def test_bad_files(record, tmp_path):
     path = tmp_path / "bad.npz"
     for content in (b"", b"text", whole[: len(whole) // 2], whole[:200] + bytes(64) + whole[264:]):
         path.write_bytes(content)
-        with pytest.raises(ValueError, match="not a gating record"):
+        with pytest.raises(ValueError, match="not a gating record") as refused:
             load_gating(path)
+        assert "pickle" not in str(refused.value)  # numpy's advice on what is no npz file
     np.savez(path, weights=np.array([{"code": 1}], dtype=object), timesteps=record.timesteps)
     with pytest.raises(ValueError, match="not a gating record"):
         load_gating(path)

@@ -43,10 +43,11 @@ def test_an_agent_paints_a_face(call):
     assert load_gating(io.BytesIO(urlopen(gating).read())).weights.shape[:3] == (1, 1, 20)
 
 
-def test_an_agent_is_told_what_is_wrong(call):
+def test_an_agent_is_told_what_is_wrong_and_the_log_is_spared(call, capsys):
     assert call("generate", seed=-1) == (
         True,
         "Seed must be a whole number from 0 to 9007199254740991, got -1; New seed draws one.",
     )
     failed, answer = call("generate", expert_scale={"hare": 0})
     assert failed and "There is no expert 'hare'" in answer
+    assert "Traceback" not in capsys.readouterr().err

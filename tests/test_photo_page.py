@@ -447,7 +447,7 @@ def test_outside_the_region_the_photo_is_kept_to_the_last_pixel(provider, base):
     assert "Outside the region the picture is as it was." in updates[-1][1]
     settings = read_settings(updates[-1][0])
     assert settings.strength == 1.0
-    assert "edit of a photo" in handlers.restore(provider, settings)[0]
+    assert "changed a part of a picture" in handlers.restore(provider, settings)[0]
 
 
 def test_the_next_change_starts_from_the_photo_again_unless_one_goes_on_from_the_face(provider, base):

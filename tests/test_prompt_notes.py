@@ -60,6 +60,7 @@ def test_a_prompt_is_read_by_the_checkpoint(provider, monkeypatch):
     assert (notes["full"], notes["named"]) == (True, [CLASS_ID["hat"]])
     reading.cut = ""
     assert read(provider, "a face")["count"] == "9 of 7 words"
+    assert read(provider, "a face " * 2000)["count"] == "over 9 of 7 words"  # the rest is not looked at
     loading = SimpleNamespace(loading=True, failure=None)
     assert read(loading, "a hat")["named"] == [CLASS_ID["hat"]]
 

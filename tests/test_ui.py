@@ -385,7 +385,7 @@ def test_settings_of_another_checkpoint_or_size_are_pointed_out(provider):
     settings = visit_of(provider, steps=1).settings
     other = replace(settings, checkpoint="flux", height=512, width=512, strength=1.0)
     status = handlers.restore(provider, other)[0]
-    assert "edit of a photo" in status
+    assert "changed a part of a picture" in status and "makes the picture again" not in status
     assert "made with flux" in status
     assert "It was 512×512; this page makes 64×64." in status
 

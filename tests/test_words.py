@@ -113,7 +113,18 @@ def test_how_much_of_a_long_prompt_counts(tokenizers):
     assert (whole.tokens, whole.limit, whole.cut, whole.notes()) == (31, 31, "", [])
     read = read_prompt("a boy, " + "red " * 27 + "hair, Blue eyes, and a hat.", tokenizers[1], 32)
     assert (read.tokens, read.limit, read.cut) == (36, 31, "Blue eyes, and a hat.")
-    assert read.notes() == ["Only the first 31 of the prompt's 36 words count, up to 'Blue eyes, and a hat.'."]
+    assert read.notes() == ["Only the first 31 of the prompt's 36 words count: 'Blue eyes, and a hat.' is not read."]
+    assert read_prompt("red " * 31 + "xyzzy", tokenizers[1], 32).unknown == {}  # it is not read in any case
+
+
+def test_a_long_prompt_is_no_line_in_the_log(caplog):
+    logger = logging.getLogger("transformers")  # it hands nothing up to the root
+    logger.addHandler(caplog.handler)
+    try:
+        read_prompt("red " * 4000, AutoTokenizer.from_pretrained(MINI / "tokenizer_2"), 32)
+    finally:
+        logger.removeHandler(caplog.handler)
+    assert caplog.messages == []
 
 
 def test_tokenizers_that_split_words_know_them_all():

@@ -225,7 +225,8 @@ def explain_inputs(page: gr.Blocks) -> None:
     async def explaining(function: Any, inputs: list[Any], *others: Any) -> list[Any]:
         try:
             return await preprocess(function, inputs, *others)
-        except gr.Error:
+        except gr.Error as error:
+            error.print_exception = False  # a visitor's mistake, told to the visitor: no traceback in the log
             raise
         except Exception as error:
             fields = ", ".join(getattr(block, "label", None) or type(block).__name__ for block in function.inputs)

@@ -381,12 +381,12 @@ def edit_again(visit: Visit) -> tuple:
 def restore(provider: PipelineProvider, settings: Settings) -> tuple:
     """The fields that made a picture, from its file -> (status, *fields)."""
     notes = ["Settings restored; Generate makes the picture again."]
+    if settings.strength is not None:
+        notes = ["Settings restored. It changed a part of a picture that its file lacks: Generate draws a whole new face."]
     if not (provider.loading or provider.failure):
         height, width = picture_size(provider.get(), settings.label_map)
         if (height, width) != (settings.height, settings.width):
             notes.append(f"It was {settings.width}×{settings.height}; this page makes {width}×{height}.")
-    if settings.strength is not None:
-        notes.append("It was an edit of a photo; this page draws the whole face anew.")
     counted = [name for name, scale in (settings.loras or {}).items() if scale]
     if absent := [lora_title(name) for name in counted if name not in provider.loras]:
         notes.append(f"It was made with the LoRA {', '.join(absent)}, which this page has not, and will differ.")

@@ -29,8 +29,8 @@ def sample(face: Image.Image | None) -> str:
     """What stands in the place of a face until there is one; empty without a sample."""
     if face is None:
         return ""
-    picture = f'<img src="{data_url(face, format="WEBP")}" alt="A face drawn from this map and prompt">'
-    return f"<figure>{picture}<figcaption>A sample, drawn from this example</figcaption></figure>"
+    picture = f'<img src="{data_url(face, format="WEBP")}" alt="A face drawn from the first example">'
+    return f"<figure>{picture}<figcaption>A sample, drawn from the first example</figcaption></figure>"
 
 
 def status(

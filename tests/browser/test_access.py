@@ -179,7 +179,7 @@ def test_what_is_told_of_the_prompt_helps_at_a_click(page):
     before = map_in(page)
     page.locator("#label-editor button[name=undo]").click()
     assert CLASS_ID["hat"] not in map_in(page)
-    page.wait_for_selector("#prompt-notes >> text=The map has no hat.")
+    page.wait_for_selector("#prompt-notes >> text=The prompt names a hat, and the map has none.")
     page.locator("#label-editor button[name=redo]").click()
     assert (map_in(page) == before).all()
     page.locator("#prompt textarea").fill("a man")

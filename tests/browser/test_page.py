@@ -404,9 +404,11 @@ def test_the_result_is_compared_with_the_run_before_and_with_the_map(page):
     generate(page)
     page.get_by_role("tab", name="Map check").click()
     page.wait_for_selector("#fidelity table", state="visible")
+    page.get_by_role("tab", name="Before, after").click()
+    empty = page.locator("#comparison .empty")
+    assert "a second time" in empty.evaluate("empty => getComputedStyle(empty, '::after').content") and empty.is_visible()
     set_number(page, "seed", 9)
     generate(page)
-    page.get_by_role("tab", name="Before, after").click()
     page.wait_for_selector("#comparison img >> nth=1")
     assert page.locator("#against").is_hidden()  # there is no photo to compare with
     sources = page.eval_on_selector_all("#comparison img", "images => images.map(image => image.src)")

@@ -53,13 +53,15 @@ class PromptNotes(PageComponent):
 
 def read(provider: PipelineProvider, prompt: str | None) -> Notes:
     """What there is to say of a prompt: of its words only once the weights are there."""
-    prompt = (prompt or "")[:LONGEST]
+    prompt = prompt or ""
+    more = "over " if len(prompt) > LONGEST else ""
+    prompt = prompt[:LONGEST]
     notes = Notes(unknown=[], named=named(prompt), count="", full=False)
     if not prompt.strip() or provider.loading or provider.failure:
         return notes
     reading = provider.get().read_prompt(prompt)
     notes["unknown"] = list(reading.unknown.items())
-    notes["count"] = f"{reading.tokens} of {reading.limit} {reading.unit}s"
+    notes["count"] = f"{more}{reading.tokens} of {reading.limit} {reading.unit}s"
     if reading.cut:
         notes["full"] = True
         notes["count"] += f"; “{reading.cut_start()}” is not read"

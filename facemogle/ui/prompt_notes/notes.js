@@ -45,7 +45,7 @@ function show() {
   const notes = [
     ...unknown.map(([word, nearest]) => note(`It does not know “${word}”.`, nearest, () => ask(replaced(typed(), word, nearest)))),
     ...missing.map(({ name, said }) =>
-      note(`The map has no ${said.replace(/^an? /, "")}.`, `Add ${said} to the map`, () => trigger("wear", { name }))),
+      note(`The prompt names ${said}, and the map has none.`, `Add ${said} to the map`, () => trigger("wear", { name }))),
     ...unsaid.map(({ said }) =>
       note(`The prompt does not name the ${said.replace(/^an? /, "")} of the map.`, `Say “${said}”`, () =>
         ask(`${typed().trim().replace(/[.,;]+$/, "")}, ${said}`))),
