@@ -16,6 +16,7 @@ from huggingface_hub import constants
 from facemogle.parser_checkpoints import PARSERS, default_parser, load_parser, parser_available, parsers
 from facemogle.presets import PRESETS, check_preset, choose_preset, place
 from facemogle.weight_files import (
+    IMPORTING,
     CheckpointError,
     check_device,
     check_model,
@@ -361,12 +362,13 @@ def _check_folder(base: Path, *, without_transformer: bool = False) -> dict[str,
 
 
 def _read(files: LocalFiles, dtype: "torch.dtype") -> "FaceMoGLEPipeline":
-    from diffusers import AutoencoderKL
-    from transformers import CLIPTextModel, T5EncoderModel
+    with IMPORTING:
+        from diffusers import AutoencoderKL
+        from transformers import CLIPTextModel, T5EncoderModel
 
-    from facemogle.pipeline import FaceMoGLEPipeline
-    from facemogle.transformer import FaceMoGLETransformer2DModel
-    from facemogle.vae import PixelShuffleAutoencoderKL
+        from facemogle.pipeline import FaceMoGLEPipeline
+        from facemogle.transformer import FaceMoGLETransformer2DModel
+        from facemogle.vae import PixelShuffleAutoencoderKL
 
     vae_classes = {vae_class.__name__: vae_class for vae_class in (AutoencoderKL, PixelShuffleAutoencoderKL)}
     vae_name = str(read_json(files.base / "vae" / "config.json").get("_class_name"))

@@ -16,6 +16,7 @@ import huggingface_hub
 from huggingface_hub import constants
 
 from facemogle.weight_files import (
+    IMPORTING,
     CheckpointError,
     check_device,
     check_model,
@@ -254,9 +255,10 @@ def _size(source: Published) -> str:
 
 
 def _read_folder(folder: Path, device: "torch.device | str") -> "MiniParser | PublishedParser":
-    import torch
+    with IMPORTING:
+        import torch
 
-    from facemogle.parsing.mini import MiniParser
+        from facemogle.parsing.mini import MiniParser
 
     config = read_json(folder / "config.json")
     kind = config.get("_class_name", config.get("model_type"))

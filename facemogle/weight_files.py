@@ -9,6 +9,7 @@ import math
 import pickle
 import re
 import struct
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,6 +33,10 @@ _COUNTERS = ("position_ids", "num_batches_tracked")  # what is whole numbers amo
 class CheckpointError(RuntimeError):
     """A checkpoint that cannot be loaded: what is wrong, with which file, and the remedy."""
 
+
+# Held while diffusers is imported: two threads that do so at once, the page's pipeline and its parser, each meet
+# modules that the other has half made, and fail.
+IMPORTING = threading.Lock()
 
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 _FILE_ENDINGS = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".gguf")

@@ -51,3 +51,17 @@ import torch
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "True"
+
+
+def test_pipeline_and_parser_may_be_loaded_at_once():
+    """As where a page with runs finds its server again that has just started."""
+    script = """
+from concurrent.futures import ThreadPoolExecutor
+from facemogle.checkpoints import load_parser, load_pipeline
+
+with ThreadPoolExecutor() as threads:
+    for loading in [threads.submit(load, "mini") for load in (load_pipeline, load_parser)]:
+        loading.result()
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-600:]

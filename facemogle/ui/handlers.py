@@ -382,7 +382,7 @@ def restore(provider: PipelineProvider, settings: Settings) -> tuple:
     """The fields that made a picture, from its file -> (status, *fields)."""
     notes = ["Settings restored; Generate makes the picture again."]
     if settings.strength is not None:
-        notes = ["Settings restored. It changed a part of a picture that its file lacks: Generate draws a whole new face."]
+        notes = ["Settings restored. It changed a part of a picture that its file lacks: Generate draws a whole face."]
     if not (provider.loading or provider.failure):
         height, width = picture_size(provider.get(), settings.label_map)
         if (height, width) != (settings.height, settings.width):
