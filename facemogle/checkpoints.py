@@ -18,6 +18,7 @@ from facemogle.presets import PRESETS, check_preset, choose_preset, place
 from facemogle.weight_files import (
     CheckpointError,
     check_device,
+    check_gguf,
     check_model,
     check_weights,
     explained,
@@ -258,6 +259,8 @@ def find_files(
     own_adapter = _find_adapter((os.fspath(adapter),), download) if adapter else None
     own_mogle = _find_mogle((os.fspath(mogle),), download) if mogle else None
     transformer = _find_file((checkpoint.transformer,), download) if checkpoint.transformer else None
+    if transformer:
+        check_gguf(transformer)
     try:
         adapter_path = own_adapter or _find_adapter(checkpoint.adapter, download)
         mogle_path = own_mogle or _find_mogle(checkpoint.mogle, download)
