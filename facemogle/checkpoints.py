@@ -19,6 +19,7 @@ from facemogle.weight_files import (
     IMPORTING,
     CheckpointError,
     check_device,
+    check_gguf,
     check_model,
     check_weights,
     explained,
@@ -259,6 +260,8 @@ def find_files(
     own_adapter = _find_adapter((os.fspath(adapter),), download) if adapter else None
     own_mogle = _find_mogle((os.fspath(mogle),), download) if mogle else None
     transformer = _find_file((checkpoint.transformer,), download) if checkpoint.transformer else None
+    if transformer:
+        check_gguf(transformer)
     try:
         adapter_path = own_adapter or _find_adapter(checkpoint.adapter, download)
         mogle_path = own_mogle or _find_mogle(checkpoint.mogle, download)

@@ -65,11 +65,13 @@ def read_label_map(file: str | os.PathLike | BinaryIO, *, classes: ClassTable | 
     if isinstance(file, (str, os.PathLike)) and (parts := parts_in(Path(file))):
         return read_parts(parts)
     with _explained(str(name)):
-        pixels, turned, lossy = _pixels(file)
+        pixels, turned, lossy, count = _pixels(file)
         found = _values(*pixels, order)
         if lossy and found.how.startswith("class ids"):
             raise NotUnderstoodError(f"is a JPEG of class ids, which JPEG changes. {REMEDY}")
     notes = ["It is turned upright, as its EXIF mark says."] if turned else []
+    if count > 1:
+        notes.append(f"It holds {count} pictures; the first is read.")
     return _reading(found, found.order.ids[found.values], notes)
 
 
@@ -144,15 +146,17 @@ def _reading(found: Values, label_map: np.ndarray, notes: Sequence[str]) -> Read
     return Reading(label_map, found.off, how, tuple(said), doubts(found.values, found.order))
 
 
-def _pixels(file: str | os.PathLike | BinaryIO) -> tuple[tuple[np.ndarray, np.ndarray | None], bool, bool]:
-    """-> (H, W) integers with a palette (256, 3), or None; or (H, W, 3) colours; whether they were turned; a JPEG's."""
+def _pixels(file: str | os.PathLike | BinaryIO) -> tuple[tuple[np.ndarray, np.ndarray | None], bool, bool, int]:
+    """-> (H, W) integers with a palette (256, 3), or None; or (H, W, 3) colours; whether they were turned; whether they
+    are a JPEG's; and how many pictures the file holds."""
     if _is_array(file):
-        return (_loaded(file), None), False, False
+        return (_loaded(file), None), False, False, 1
     with open_picture(file) as picture:
         _check_size(picture.width, picture.height)
         turned = picture.getexif().get(_ORIENTATION, 1) not in (0, 1)
         upright = ImageOps.exif_transpose(picture) if turned else picture
-        return _pixels_of(upright), turned, picture.format in ("JPEG", "MPO")
+        count = 1 if picture.format == "MPO" else getattr(picture, "n_frames", 1)
+        return _pixels_of(upright), turned, picture.format in ("JPEG", "MPO"), count
 
 
 def _pixels_of(picture: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:

@@ -16,6 +16,8 @@ UNLABELLED = 255
 FAR = 48.0  # in RGB; of a JPEG's pixels 2% lie farther from the palette, of a portrait's 80%
 _MOSTLY = 0.4  # of the pixels that far: no label map
 _NEARLY = 0.85  # of a file's own palette near ours, by pixels: it is ours, blurred or reordered
+_STRAY = 0.02  # of the pixels that one colour far from ours may have, as outlines do
+_WHITE = 250  # on every channel, or more
 _FLAT = 64  # colours at most, in a picture that was painted flat
 _CHANNELS = ("red", "green", "blue")
 REMEDY = (
@@ -47,7 +49,10 @@ def from_indices(indices: np.ndarray, palette: np.ndarray, order: ClassOrder) ->
     plain = Values(indices, order, "class ids behind a palette")
     colours = palette[used]
     if (colours == colours[:, :1]).all():
-        return plain if known else from_grey(palette[indices][..., 0], order)
+        greys = colours[:, 0]
+        # Programs that make a palette of a greyscale picture put its values into it, in an order of their own.
+        reordered = len(np.unique(greys)) == len(used) and _known(greys, order) and (greys != used).any()
+        return plain if known and not reordered else from_grey(palette[indices][..., 0], order)
     match = _match(colours, counts, order)
     if known and (_side(match.values) == _side(used)).all():
         return plain
@@ -74,8 +79,9 @@ def from_grey(values: np.ndarray, order: ClassOrder, what: str = "class ids") ->
     if _known(labelled, order) and len(labelled) > 2 and counts[present == UNLABELLED].sum() < counts.sum() / 2:
         off = int(counts[present == UNLABELLED].sum())
         note = f"{off} pixels ({off / values.size:.1%}) of {UNLABELLED} are unlabelled, and taken for background."
-        background = int(np.flatnonzero(order.ids == 0)[0]) if (order.ids == 0).any() else 0
-        return Values(np.where(values == UNLABELLED, background, values).astype(np.uint8), order, what, 0, (note,))
+        return Values(
+            np.where(values == UNLABELLED, _background(order), values).astype(np.uint8), order, what, 0, (note,)
+        )
     if 2 < len(present) <= 2 * NUM_CLASSES and present.min() >= 0:
         found = _scaled(values, present, order) or _in_grey(values, present, order)
         if found is not None:
@@ -96,6 +102,27 @@ def from_rgb(colours: np.ndarray, order: ClassOrder) -> Values:
             return from_grey(colours[..., channel], order, f"class ids in the {_CHANNELS[channel]} channel alone")
         except NotUnderstoodError:
             pass
+    white = np.all(distinct > _WHITE, axis=1)
+    if not order.colours and not white.all() and counts[white & (match.distance > FAR)].sum() > _STRAY * counts.sum():
+        return _on_white(distinct, inverse, counts, white, order)
+    _refuse_strangers(match)
+    return Values(match.values[inverse], match.order, match.how, match.off)
+
+
+def _on_white(
+    distinct: np.ndarray, inverse: np.ndarray, counts: np.ndarray, white: np.ndarray, order: ClassOrder
+) -> Values:
+    """Colours (N, 3) of pixels (H, W), some of which are white: background, as in figures for print."""
+    match = _match(distinct[~white], counts[~white], order)
+    _refuse_strangers(match)
+    values = np.full(len(distinct), _background(match.order), np.uint8)
+    values[~white] = match.values
+    return Values(values[inverse], match.order, match.how, match.off, ("White is taken for background.",))
+
+
+def _refuse_strangers(match: "_Match") -> None:
+    """NotUnderstoodError where too much is far from all known colours, or one colour is over a whole region."""
+    counts = match.counts
     if match.far > _MOSTLY:
         flat = np.sort(counts)[::-1][:_FLAT].sum() > 0.95 * counts.sum()
         if flat:
@@ -104,7 +131,8 @@ def from_rgb(colours: np.ndarray, order: ClassOrder) -> Values:
             f"is a photograph or a drawing, no label map: {match.far:.0%} of its pixels are far from the palette's "
             "colours. Read a label map from it first: python -m facemogle parse, or drop it on the page."
         )
-    return Values(match.values[inverse], match.order, match.how, match.off)
+    if (counts[match.distance > FAR] > _STRAY * counts.sum()).any():
+        raise NotUnderstoodError(f"has colours that are {_strange_colours(match)}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +153,8 @@ class _Match:
 
     @property
     def far(self) -> float:
-        return float(self.counts[self.distance > FAR].sum() / self.counts.sum())
+        inked = ~(self.colours > _WHITE).all(1)  # paper tells nothing of what is on it
+        return float(self.counts[inked & (self.distance > FAR)].sum() / max(1, self.counts[inked].sum()))
 
     @property
     def error(self) -> float:
@@ -200,6 +229,10 @@ def _known(present: np.ndarray, order: ClassOrder) -> bool:
     if not len(present) or present.min() < 0 or present.max() > 255 or order.colours:
         return False
     return bool((order.ids[present.astype(int)] != NO_CLASS).all())
+
+
+def _background(order: ClassOrder) -> int:
+    return int((order.ids == 0).argmax())
 
 
 def _side(class_ids: np.ndarray) -> np.ndarray:

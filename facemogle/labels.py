@@ -102,10 +102,15 @@ def from_colours(picture: np.ndarray) -> tuple[np.ndarray, int]:
 def colours_in(picture: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(H, W, 3) uint8 -> its N colours (N, 3) uint8, which of them each pixel has (H, W), and how many have each."""
     # Each colour as one number: a photo opened by mistake has millions of pixels, and as many colours.
-    numbers = picture.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
-    codes, inverse, counts = np.unique(numbers, return_inverse=True, return_counts=True)
+    channels = picture.astype(np.uint32)
+    numbers = (channels[..., 0] << 16 | channels[..., 1] << 8 | channels[..., 2]).ravel()
+    # A map has few runs of one colour along its rows, and sorting these takes a tenth of sorting its pixels.
+    starts = np.flatnonzero(np.diff(numbers, prepend=~numbers[:1]))
+    lengths = np.diff(starts, append=numbers.size)
+    codes, run_of = np.unique(numbers[starts], return_inverse=True)
+    counts = np.bincount(run_of, lengths, minlength=len(codes)).astype(int)
     colours = np.stack([codes >> 16, codes >> 8 & 255, codes & 255], axis=1).astype(np.uint8)
-    return colours, inverse.reshape(picture.shape[:2]), counts
+    return colours, np.repeat(run_of, lengths).reshape(picture.shape[:2]), counts
 
 
 def palette_colours() -> list[tuple[tuple[int, ...], int]]:

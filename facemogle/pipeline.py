@@ -34,7 +34,7 @@ from facemogle.step_graph import Capture, StepGraphs
 from facemogle.style_loras import StyleLoraMixin
 from facemogle.transformer import FaceMoGLETransformer2DModel, StepConstants
 from facemogle.whole_files import whole_file
-from facemogle.words import PromptReading, read_prompt
+from facemogle.words import PromptReading, read_prompt, without_marks
 
 ADAPTER_FILE = "pytorch_lora_weights.safetensors"
 OUTPUT_TYPES = ("pil", "np", "pt", "latent")
@@ -375,6 +375,7 @@ class FaceMoGLEPipeline(StyleLoraMixin, DiffusionPipeline):
             raise ValueError(f"prompt must be a string or a list of strings, got {prompts!r}.")
         for note in dict.fromkeys(note for each in prompts for note in self._notes(each, max_sequence_length)):
             logger.warning(note)
+        prompts = [without_marks(each)[0] for each in prompts]
         pooled = self.text_encoder(token_ids(self.tokenizer, self.tokenizer.model_max_length)).pooler_output
         return self.text_encoder_2(token_ids(self.tokenizer_2, max_sequence_length))[0], pooled
 

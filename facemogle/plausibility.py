@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from facemogle.class_orders import NO_CLASS, ORDERS, SWAPPED, ClassOrder, class_order
-from facemogle.labels import CLASS_ID, LEFT_RIGHT_PAIRS, NUM_CLASSES
+from facemogle.labels import CLASS_ID, LEFT_RIGHT_PAIRS, NAMES, NUM_CLASSES
 
 # Over 1,000 label maps of CelebAMask-HQ, of each class where it occurs: the median distance of its centre from the
 # middle column and its spread, the median row of the centre and its spread, the median of its area and the spread of
@@ -38,7 +38,9 @@ _SAMPLED = 256  # pixels of the longer side are looked at
 
 @dataclass(frozen=True)
 class Doubt:
-    """What is strange about a label map. `kind`: "empty", "no skin", "order", "turned", "sides" or "no face"."""
+    """What is strange about a label map.
+
+    `kind`: "empty", "one part", "no skin", "order", "turned", "sides" or "no face"."""
 
     kind: str
     text: str
@@ -55,6 +57,12 @@ def doubts(values: np.ndarray, order: ClassOrder) -> tuple[Doubt, ...]:
     classes = order.ids[present]
     if not (classes != CLASS_ID["background"]).any():
         return (Doubt("empty", "It is background everywhere, and says nothing of a face. Is it the right file?"),)
+    if (len(classes) <= 2 and CLASS_ID["background"] in classes) or len(classes) == 1:
+        name = NAMES[classes.max()]
+        text = (
+            f"It holds {name} alone: a region, or one part of a face, rather than a map of one. Is it the right file?"
+        )
+        return (Doubt("one part", text),)
     if strange := _misread(values, _solid(values), order):
         return (strange,)
     found = []

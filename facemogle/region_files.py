@@ -23,6 +23,8 @@ def read_region(file: str | os.PathLike) -> np.ndarray:
         with open_picture(file) as picture:
             if picture.width * picture.height > MAX_PIXELS:
                 raise ValueError(f"{picture.width}x{picture.height} pixels are more than 50 million. Scale it down.")
+            if (count := getattr(picture, "n_frames", 1)) > 1 and picture.format != "MPO":
+                raise ValueError(f"it holds {count} pictures. Save the one that is meant by itself.")
             upright = ImageOps.exif_transpose(picture)
             grey, opaque = _grey(upright), _opaque(upright)
     except FileNotFoundError:

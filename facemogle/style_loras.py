@@ -6,6 +6,7 @@ They act on text, image and condition rows alike, as they would on a base with t
 import logging
 import math
 import os
+import re
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -20,6 +21,8 @@ from facemogle.lora_files import LoraReading, read_lora
 _PLACE = (
     "weight_name", "local_files_only", "cache_dir", "force_download", "proxies", "token", "revision", "subfolder",
 )  # fmt: skip
+
+_DORA = re.compile(r"\b(dora_scale|lora_magnitude_vector)\b")
 
 logger = logging.getLogger(__name__)
 
@@ -83,6 +86,13 @@ class StyleLoraMixin(FluxLoraLoaderMixin):
         else:
             found = {"use_safetensors": True, "allow_pickle": False, "user_agent": {"framework": "pytorch"}}
             state_dict, metadata = _fetch_state_dict(source, **place, **found)[:2]
+        if scales := [key for key in state_dict if _DORA.search(key)]:
+            raise ValueError(
+                f"{title} is a DoRA, which also scales weights ({len(scales)} keys, such as {scales[0]}). "
+                "Merge it, or export it as a plain LoRA."
+            )
+        if broken := [key for key, tensor in state_dict.items() if not tensor.isfinite().all()]:
+            raise ValueError(f"{title} holds NaN or infinity in {len(broken)} tensors, such as {broken[0]}.")
         try:
             read = read_lora(state_dict, metadata, transformer=self.transformer, text_encoder=self.text_encoder)
         except ValueError as error:

@@ -194,6 +194,21 @@ def read_settings(file: Path) -> dict[str, Any]:
     return settings
 
 
+def check_gguf(file: Path) -> None:
+    """A GGUF file tells where its tensors end, so that a broken download shows before the other parts are fetched."""
+    if importlib.util.find_spec("gguf") is None:
+        raise CheckpointError(f"{file} is read with the package gguf: pip install -r requirements-gguf.txt")
+    from gguf import GGUFReader
+
+    try:
+        GGUFReader(file)
+    except Exception as error:  # it fails on other bytes in ways beyond listing
+        raise CheckpointError(
+            f"{file} of {file.stat().st_size:,} bytes is no GGUF file, or is cut short ({first_line(error)}). Fetch it "
+            "again."
+        ) from error
+
+
 def read_json(file: Path) -> dict[str, Any]:
     try:
         if (size := file.stat().st_size) > _MAX_JSON:
@@ -213,8 +228,6 @@ def read_json(file: Path) -> dict[str, Any]:
 
 def read_gguf(model_class: Any, path: Path, folder: Path, dtype: "torch.dtype") -> Any:
     """A transformer whose weights stay packed as in the file, with the config in the folder; computes in `dtype`."""
-    if importlib.util.find_spec("gguf") is None:
-        raise CheckpointError(f"{path} is read with the package gguf: pip install -r requirements-gguf.txt")
     from diffusers import GGUFQuantizationConfig
 
     quantisation = GGUFQuantizationConfig(compute_dtype=dtype)

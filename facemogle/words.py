@@ -15,6 +15,11 @@ from typing import Any
 from facemogle.synonyms import ABSENT, MEANINGS, RELATED, THINGS, TURNS
 
 CLOSE = 0.75  # difflib's ratio, from which a word is taken for a slip of the pen
+# As Stable Diffusion's pages have them: "<lora:ink:0.8>"; "(red hair:1.3)", "((red hair))" and "[[red hair]]".
+_LOADING = re.compile(r"<(?:lora|lyco|hypernet):[^<>]*>", re.IGNORECASE)
+_DEPTH = 8  # of brackets in brackets
+_WEIGHTED = r"(?=[^\[\]:]{0,200}?[^\W\d_])((?:[^()\[\]:]|\([^():]*\))+)"
+_WEIGHT = re.compile(rf"[(\[]{_WEIGHTED}:\s*[-+]?(?:\d+\.?\d*|\.\d+)\s*[)\]]|\(\(+([^():]+)\)\)+|\[\[+([^\[\]:]+)\]\]+")
 
 
 @dataclass(frozen=True)
@@ -22,7 +27,7 @@ class PromptReading:
     """unknown: the prompt's words that the checkpoint does not know, each with the nearest that it does, or None.
 
     It takes `tokens` of the `limit` that are read, both without the tokenizer's own marks; `cut` is the end that is not
-    read, "" where all is. `unit` says what they are: "word" or "token".
+    read, "" where all is. `unit` says what they are: "word" or "token". `marks`: what was dropped; see without_marks.
     """
 
     unknown: dict[str, str | None]
@@ -30,15 +35,25 @@ class PromptReading:
     limit: int
     cut: str
     unit: str = "token"
+    marks: tuple[str, ...] = ()
 
     def notes(self) -> list[str]:
         """What the person who wrote it should know, in sentences."""
-        notes = []
+        notes = self.dropped()
         if self.unknown:
             notes.append(f"The model does not know: {', '.join(map(_offered, list(self.unknown.items())[:5]))}.")
         if self.cut:
             count = f"Only the first {self.limit} of the prompt's {self.tokens} {self.unit}s count"
             notes.append(f"{count}: {self.cut_start()!r} is not read.")
+        return notes
+
+    def dropped(self) -> list[str]:
+        """What became of `marks`, in sentences."""
+        notes = []
+        if loading := [mark for mark in self.marks if mark[0] == "<"]:
+            notes.append(f"{loading[0][:60]!r} loads nothing within a prompt. Start with --lora FILE:SCALE.")
+        if weights := [mark for mark in self.marks if mark[0] != "<"]:
+            notes.append(f"Weights are not understood: the words of {weights[0][:60]!r} count as any others.")
         return notes
 
     def cut_start(self) -> str:
@@ -50,8 +65,26 @@ def _offered(word: tuple[str, str | None]) -> str:
     return word[0] if word[1] is None else f"{word[0]} (the nearest that it knows: {word[1]})"
 
 
+def without_marks(prompt: str) -> tuple[str, tuple[str, ...]]:
+    """A prompt without what other programs' prompts have beside words -> it, and what was dropped of it.
+
+    "((red) hair:1.3) <lora:ink:0.8>" -> "(red) hair"; brackets that are no weights, as in "smiling (a little)", stay.
+    """
+    marks: list[str] = []
+
+    def drop(match: re.Match) -> str:
+        marks.append(match[0])
+        return next(filter(None, match.groups()), "")
+
+    plain = _LOADING.sub(drop, prompt)
+    for _ in range(_DEPTH):
+        plain = _WEIGHT.sub(drop, plain)
+    return (plain.strip() if marks else prompt), tuple(marks)
+
+
 def read_prompt(prompt: str, tokenizer: Any, max_length: int) -> PromptReading:
     """What a tokenizer of transformers, T5's as a rule, makes of a prompt when cut to `max_length` tokens."""
+    prompt, marks = without_marks(prompt)
     encoded = tokenizer(prompt, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
     ids, places = encoded.input_ids, encoded.offset_mapping
     limit = max_length - tokenizer.num_special_tokens_to_add()
@@ -65,6 +98,7 @@ def read_prompt(prompt: str, tokenizer: Any, max_length: int) -> PromptReading:
         limit=limit,
         cut=prompt[prompt.rfind(" ", 0, places[limit][0] + 1) + 1 :].strip() if len(ids) > limit else "",
         unit="word" if known else "token",
+        marks=marks,
     )
 
 

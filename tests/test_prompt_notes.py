@@ -51,16 +51,17 @@ def test_a_prompt_is_read_by_the_checkpoint(provider, monkeypatch):
         unit="word",
         cut="red hair",
         cut_start=lambda: "red",
+        dropped=lambda: ["Weights count nothing."],
     )
     provider.get()
     monkeypatch.setattr(type(provider.get()), "read_prompt", lambda self, prompt: reading, raising=False)
     notes = read(provider, "a blond xyzzy with a hat and red hair")
     assert notes["unknown"] == [("blond", "blonde"), ("xyzzy", None)]
-    assert notes["count"] == "9 of 7 words; “red” is not read"
+    assert notes["count"] == "9 of 7 words; “red” is not read. Weights count nothing"
     assert (notes["full"], notes["named"]) == (True, [CLASS_ID["hat"]])
     reading.cut = ""
-    assert read(provider, "a face")["count"] == "9 of 7 words"
-    assert read(provider, "a face " * 2000)["count"] == "over 9 of 7 words"  # the rest is not looked at
+    assert read(provider, "a face")["count"] == "9 of 7 words. Weights count nothing"
+    assert read(provider, "a face " * 2000)["count"].startswith("over 9 of 7 words")  # the rest is not looked at
     loading = SimpleNamespace(loading=True, failure=None)
     assert read(loading, "a hat")["named"] == [CLASS_ID["hat"]]
 

@@ -7,6 +7,7 @@ One file of them all is JSON, JSON lines, CSV or TSV: faces' files mapped to tex
 import csv
 import io
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -71,7 +72,7 @@ def _sources(root: Path, faces: Path, folders: Sequence[Path], refused: list[str
         try:
             yield _read_table(file)
         except ValueError as error:
-            if file.stem.casefold() in _TABLES:
+            if file.stem.casefold() in _TABLES or _speaks_of_captions(file):
                 raise
             refused.append(str(error))
     for folder in [*folders, faces]:
@@ -117,6 +118,14 @@ def _table_files(folders: Sequence[Path]) -> list[Path]:
         if path.suffix.lower() in TABLE_SUFFIXES and path.stem.casefold() in known and path.is_file()
     ]
     return sorted(files, key=lambda path: known.index(path.stem.casefold()))
+
+
+def _speaks_of_captions(file: Path) -> bool:
+    """Whether the first line has one of the words that records have their texts under."""
+    try:
+        return not set(re.findall(r"\w+", read_encoded(file)[0].strip().partition("\n")[0])).isdisjoint(_TEXT_KEYS)
+    except ValueError:
+        return False
 
 
 def _read_table(file: Path) -> _Found:

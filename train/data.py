@@ -42,6 +42,7 @@ from train.pairs import (
 # What is said of a mask that may be no face, by plausibility.Doubt.kind; and what a run can use none the less.
 DOUBTS = {
     "empty": "mask of background alone",
+    "one part": "mask of one part alone",
     "no skin": "mask without skin",
     "order": "mask in another class order",
     "turned": "mask that is turned",

@@ -29,7 +29,7 @@ from facemogle.ui.provider import PipelineProvider
 from facemogle.ui.visit import Visit
 
 MAX_TEXT = 20_000  # characters
-MISREAD = ("empty", "order", "turned", "no face")  # doubts that an order given with a map overrules
+MISREAD = ("empty", "one part", "order", "turned", "no face")  # doubts that an order given with a map overrules
 
 
 def add_api(

@@ -65,6 +65,7 @@ def read(provider: PipelineProvider, prompt: str | None) -> Notes:
     if reading.cut:
         notes["full"] = True
         notes["count"] += f"; “{reading.cut_start()}” is not read"
+    notes["count"] += "".join(f". {sentence}" for sentence in reading.dropped()).removesuffix(".")
     return notes
 
 
