@@ -274,7 +274,7 @@ def test_a_file_where_nothing_fits_is_an_error(pipeline, tmp_path):
 
 def test_a_file_where_some_keys_fit_is_said_with_a_count(pipeline, caplog):
     terms = random_terms(pipeline.transformer)
-    others = {"transformer.stray.lora_A.weight": torch.zeros(4, 8), "transformer.x_embedder.dora_scale": torch.zeros(8)}
+    others = {f"transformer.stray.lora_{letter}.weight": torch.zeros(4, 8) for letter in "AB"}
     pipeline.load_lora_weights(NAMINGS["diffusers"](terms) | others)
     (record,) = [each for each in caplog.records if each.name.startswith("facemogle")]
     count = f"of its {2 * len(terms) + 2} keys, 2 name layers that this base has not, such as transformer.stray"
