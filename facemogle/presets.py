@@ -123,7 +123,8 @@ def place(pipeline: FaceMoGLEPipeline, name: str, device: torch.device) -> None:
     from facemogle.quantisation import quantise
 
     preset, transformer, on_cuda = PRESETS[name], pipeline.transformer, device.type == "cuda"
-    texts = [pipeline.text_encoder, pipeline.text_encoder_2] if "text" in preset.offloaded else []
+    encoders = [pipeline.text_encoder, pipeline.text_encoder_2] if "text" in preset.offloaded else []
+    texts = [encoder for encoder in encoders if encoder is not None]
     modulation = list(transformer.modulation_linears()) if "modulation" in preset.offloaded else []
 
     def offload(module: torch.nn.Module, kind: str, *, stream: bool) -> None:

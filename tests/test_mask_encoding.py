@@ -13,8 +13,8 @@ from facemogle import mask_encoding
 from facemogle.labels import CLASS_ID, NUM_CLASSES
 from facemogle.mask_encoding import ENCODER_VALUES, MAX_MASKS, MaskEncoder, images_at_once, mask_images
 from facemogle.masks import condition_images
+from facemogle.random_flux import FLUX_PARTS
 from train.counting import Live, as_on, without_values
-from train.memory import FLUX_PARTS
 
 
 @pytest.fixture

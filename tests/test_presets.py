@@ -17,11 +17,11 @@ from facemogle.checkpoints import CheckpointError
 from facemogle.mask_encoding import images_at_once
 from facemogle.presets import AUTOMATIC, CUDA, PRESETS, Preset, choose_preset, fitting_preset, place
 from facemogle.quantisation import quantisable, quantise
+from facemogle.random_flux import FLUX_PARTS
 from facemogle.transformer import AdapterConfig, ConditionLinear
 from facemogle.ui.provider import describe
 from train.config import TrainingConfig
 from train.counting import Live, as_on, build, with_blocks, without_values
-from train.memory import FLUX_PARTS
 
 CPU = torch.device("cpu")
 CONFIG = TrainingConfig(checkpoint="flux", data="pictures", precision="bfloat16", rank=4, alpha=4.0)

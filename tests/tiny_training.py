@@ -42,22 +42,24 @@ CONFIG = TrainingConfig(
 
 
 class TinySamples:
-    """As CachedDataset gives them. `broken` names one whose latents are NaN."""
+    """As CachedDataset gives them. `broken` names one whose latents are NaN. widths: of a prompt, and pooled."""
 
-    def __init__(self, count: int = 7, broken: int | None = None):
+    def __init__(
+        self, count: int = 7, broken: int | None = None, *, side: int = 64, widths: tuple[int, int] = (WIDTH, WIDTH)
+    ):
         generator = torch.Generator().manual_seed(0)
 
         def random(*shape: int) -> torch.Tensor:
             return torch.randn(*shape, generator=generator)
 
-        self.empty_prompt = {"prompt_embeds": random(WORDS, WIDTH), "pooled_prompt_embeds": random(WIDTH)}
+        self.empty_prompt = {"prompt_embeds": random(WORDS, widths[0]), "pooled_prompt_embeds": random(widths[1])}
         self.samples = [
             {
                 "name": f"{number:05d}",
-                "latents": random(TOKENS, CHANNELS),
-                "label_map": blocks(generator),
-                "prompt_embeds": random(WORDS, WIDTH),
-                "pooled_prompt_embeds": random(WIDTH),
+                "latents": random(TOKENS * side**2 // 64**2, CHANNELS),
+                "label_map": blocks(generator, side),
+                "prompt_embeds": random(WORDS, widths[0]),
+                "pooled_prompt_embeds": random(widths[1]),
             }
             for number in range(count)
         ]
@@ -74,10 +76,14 @@ class TinySamples:
         pass
 
 
-def blocks(generator: torch.Generator) -> torch.Tensor:
-    """(64, 64) class ids in blocks of 16 pixels, of three classes."""
+def blocks(generator: torch.Generator, side: int = 64) -> torch.Tensor:
+    """(side, side) class ids in blocks of a quarter of it, of three classes."""
     classes = torch.tensor([1, 2, 13], dtype=torch.uint8)
-    return classes[torch.randint(3, (4, 4), generator=generator)].repeat_interleave(16, 0).repeat_interleave(16, 1)
+    return (
+        classes[torch.randint(3, (4, 4), generator=generator)]
+        .repeat_interleave(side // 4, 0)
+        .repeat_interleave(side // 4, 1)
+    )
 
 
 def run(folder: Path, samples: TinySamples | None = None, **changes: Any) -> int:

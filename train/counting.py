@@ -23,14 +23,13 @@ from transformers import CLIPTextConfig, CLIPTextModel, T5Config, T5EncoderModel
 from facemogle.labels import NUM_CLASSES
 from facemogle.mogle import MoGLE
 from facemogle.pipeline import FaceMoGLEPipeline
+from facemogle.random_flux import Architecture
 from facemogle.transformer import FaceMoGLETransformer2DModel
 from facemogle.vae import PixelShuffleAutoencoderKL
 from train.building import Trained, add_trained, precision
 from train.conditions import CHUNK_ON_GPU
 from train.config import TrainingConfig
 from train.objective import TrainingBatch
-
-Architecture = dict[str, dict[str, Any]]  # the config of each part of a checkpoint
 
 
 def build(parts: Architecture, config: TrainingConfig, device: str) -> FaceMoGLEPipeline:

@@ -16,37 +16,16 @@ import torch
 from torch import Tensor, nn
 
 from facemogle.checkpoints import CHECKPOINTS, FLUX
+from facemogle.random_flux import FLUX_PARTS, Architecture
 from facemogle.transformer import FaceMoGLETransformer2DModel
 from train.building import Trained, freeze_idle
 from train.config import TrainingConfig, read_config
-from train.counting import Architecture, activations, base_dtype, build, encoding
+from train.counting import activations, base_dtype, build, encoding
 
 CARDS = (24, 40, 80)  # GiB
 SPREAD = (2, 4, 8)  # cards
 QUANTISED: tuple[Literal["none", "8bit", "4bit"], ...] = ("none", "8bit", "4bit")
 CUDA = 1 << 30  # assumed: CUDA's context, its libraries' workspaces, and gaps between tensors
-
-FLUX_PARTS: Architecture = {
-    "transformer": {
-        "num_layers": 19, "num_single_layers": 38, "num_attention_heads": 24, "attention_head_dim": 128,
-        "in_channels": 64, "joint_attention_dim": 4096, "pooled_projection_dim": 768, "guidance_embeds": True,
-        "axes_dims_rope": (16, 56, 56),
-    },
-    "vae": {
-        "block_out_channels": (128, 256, 512, 512), "layers_per_block": 2, "latent_channels": 16,
-        "down_block_types": ("DownEncoderBlock2D",) * 4, "up_block_types": ("UpDecoderBlock2D",) * 4,
-        "use_quant_conv": False, "use_post_quant_conv": False,
-    },
-    "text_encoder": {
-        "vocab_size": 49408, "hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12,
-        "num_attention_heads": 12, "max_position_embeddings": 77, "projection_dim": 768,
-    },
-    "text_encoder_2": {
-        "vocab_size": 32128, "d_model": 4096, "d_ff": 10240, "d_kv": 64, "num_heads": 64, "num_layers": 24,
-        "feed_forward_proj": "gated-gelu",
-    },
-    "pipeline": {"max_sequence_length": 512},
-}  # fmt: skip
 
 
 def architecture(checkpoint: str) -> Architecture:

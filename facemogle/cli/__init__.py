@@ -1,4 +1,4 @@
-"""`python -m facemogle generate`, `parse`, `gating` and `inspect`."""
+"""`python -m facemogle generate`, `parse`, `gating`, `inspect` and `benchmark`."""
 
 import argparse
 import sys
@@ -9,6 +9,7 @@ from PIL import Image
 
 from facemogle.checkpoints import CheckpointError
 from facemogle.cli.arguments import report_failure
+from facemogle.cli.benchmark import add_benchmark
 from facemogle.cli.gating import add_gating
 from facemogle.cli.generate import add_generate
 from facemogle.cli.inspect import add_inspect
@@ -17,12 +18,13 @@ from facemogle.threads import spin_shortly
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command -> the exit code: 0, 2 after an error of the user's (one line on stderr), 130 after Ctrl+C."""
+    """Run a command -> the exit code: 0, 1 of a check that failed, 2 after an error of the user's (one line on stderr),
+    130 after Ctrl+C."""
     spin_shortly()
     arguments = parse_arguments(argv)
     warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # what is too large is refused in our own words
     try:
-        arguments.run(arguments)
+        return arguments.run(arguments) or 0
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         return 130
@@ -32,7 +34,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         if "out of memory" not in str(error):
             raise
         return report_failure(f"{error} Make a smaller --size, or run with --device cpu.")
-    return 0
 
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -43,4 +44,5 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add_parse(commands)
     add_gating(commands)
     add_inspect(commands)
+    add_benchmark(commands)
     return parser.parse_args(argv)

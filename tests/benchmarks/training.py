@@ -30,13 +30,13 @@ from facemogle.label_files import write_label_map
 from facemogle.labels import NUM_CLASSES
 from facemogle.masks import condition_images
 from facemogle.pipeline import image_ids
+from facemogle.random_flux import FLUX_PARTS
 from train.building import Trained, load_base
 from train.cache import CachedDataset, load_encoders, write_cache
 from train.conditions import classes_present
 from train.config import TrainingConfig, read_config
 from train.counting import build, inputs, with_blocks, without_values
 from train.data import FaceDataset
-from train.memory import FLUX_PARTS
 from train.mini.portraits import caption, render, sample_attributes
 from train.objective import TrainingBatch
 from train.pairs import find_pairs
