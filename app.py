@@ -32,7 +32,14 @@ from facemogle.checkpoints import (
     prompt_suggestions,
     prompt_words,
 )
-from facemogle.presets import PRESET_HELP, PRESETS, fitting_preset, preset_available
+from facemogle.presets import (
+    PRESET_HELP,
+    PRESETS,
+    STEP_CACHE_CHOICES,
+    STEP_CACHE_HELP,
+    fitting_preset,
+    preset_available,
+)
 from facemogle.threads import spin_shortly
 from facemogle.ui import layout
 from facemogle.ui.check import check
@@ -85,7 +92,7 @@ def build(arguments: argparse.Namespace) -> tuple[gr.Blocks, PipelineProvider]:
     preset = arguments.preset or ("quality" if ON_ZERO_GPU else None)
     provider = PipelineProvider(
         describe_parts(name, **parts, loras=loras),
-        partial(load_pipeline, name, preset=preset, **parts, loras=loras),
+        partial(load_pipeline, name, preset=preset, step_cache=arguments.step_cache, **parts, loras=loras),
         checkpoint=name,
         loras=loras,
         in_thread=not ON_ZERO_GPU,  # which emulates CUDA in the main thread, before the launch
@@ -128,6 +135,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help="a name, a folder or a Hub id (default: FACEMOGLE_CHECKPOINT; else flux where its weights and a GPU "
         "for one of the presets are, and on a Space with ZeroGPU and HF_TOKEN; else mini)")  # fmt: skip
     add("--preset", choices=PRESETS, help=PRESET_HELP)
+    add("--step-cache", choices=STEP_CACHE_CHOICES, help=STEP_CACHE_HELP)
     add("--adapter", metavar="FILE", help="LoRA weights in place of the checkpoint's")
     add("--mogle", metavar="FILE", help="MoGLE weights in place of the checkpoint's")
     what = "a LoRA of the base, such as a style, in any naming, with its scale behind a colon; may be repeated"

@@ -26,7 +26,7 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from facemogle.pipeline import FaceMoGLEPipeline, image_ids
-from facemogle.presets import PRESETS, check_preset, fitting_preset, place
+from facemogle.presets import PRESETS, check_preset, check_step_cache, fitting_preset, place
 from facemogle.random_flux import FLUX_PARTS, fill, random_pipeline
 from facemogle.transformer import FaceMoGLETransformer2DModel
 
@@ -62,6 +62,7 @@ class Benchmark:
     device: dict[str, Any]
     checkpoint: str
     preset: str
+    step_cache: str | None
     height: int
     width: int
     steps: int
@@ -92,9 +93,10 @@ class Benchmark:
         driver = f", driver {device['driver']}" if device["driver"] else ""
         memory = f", {device['memory_gib']:.1f} GiB" if device["memory_gib"] else ""
         yield f"{device['name']}{memory}{driver}; " + ", ".join(f"{k} {v}" for k, v in device["versions"].items())
+        cache = f", step cache {self.step_cache}" if self.step_cache else ""
+        preset = f"preset {self.preset} ({PRESETS[self.preset].summary}){cache}"
         yield (
-            f"{self.checkpoint}, preset {self.preset} ({PRESETS[self.preset].summary}); {self.height}x{self.width}, "
-            f"{self.steps} steps, {self.text_tokens} text tokens, {CLASSES} classes; medians of "
+            f"{self.checkpoint}, {preset}; {self.height}x{self.width}, {self.steps} steps, {self.text_tokens} text tokens, {CLASSES} classes; medians of "
             f"{len(timings[0].seconds)} rounds in turn, after one to warm up; prompt encoded before"
         )
         rate = f"{self.matrix_rate / 1e12:.4g} TFLOP/s"
@@ -182,12 +184,13 @@ def benchmark(
             )
         )  # fmt: skip
     return Benchmark(
-        describe_device(device, dtype), checkpoint, pipeline.preset, height, width, steps,
+        describe_device(device, dtype), checkpoint, pipeline.preset,
+        pipeline.step_cache and pipeline.step_cache.name, height, width, steps,
         texts["prompt_embeds"].shape[1], rate, timings, notes,
     )  # fmt: skip
 
 
-def random_flux(preset: str | None, device: torch.device) -> FaceMoGLEPipeline:
+def random_flux(preset: str | None, device: torch.device, *, step_cache: str | None = None) -> FaceMoGLEPipeline:
     """Placed by a preset, the best that fits unless given. Made on the device where there is room for it whole, else in
     the CPU's memory, from where the preset takes it. ValueError where nothing fits, or for an unknown preset."""
     on_cuda = device.type == "cuda"
@@ -195,13 +198,14 @@ def random_flux(preset: str | None, device: torch.device) -> FaceMoGLEPipeline:
     preset = preset or (fitting_preset(free) if on_cuda else "cpu")
     if preset is None:
         raise ValueError(f"{free:.1f} GB of {device} are free, too few for any preset. Free some.")
+    check_step_cache(step_cache, preset)
     on_device = free > WHOLE and "blocks" not in check_preset(preset).offloaded
     pipeline = random_pipeline(
         FLUX_PARTS,
         dtype=torch.bfloat16 if on_cuda else torch.float32,
         device=device if on_device else "cpu",
     )
-    place(pipeline, preset, device)
+    place(pipeline, preset, device, step_cache=step_cache)
     return pipeline
 
 

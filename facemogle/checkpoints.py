@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from huggingface_hub import constants
 
 from facemogle.parser_checkpoints import PARSERS, default_parser, load_parser, parser_available, parsers
-from facemogle.presets import PRESETS, check_preset, choose_preset, place
+from facemogle.presets import PRESETS, check_preset, check_step_cache, choose_preset, place
 from facemogle.weight_files import (
     IMPORTING,
     CheckpointError,
@@ -114,6 +114,7 @@ def load_pipeline(
     dtype: "torch.dtype | None" = None,
     device: "torch.device | str | None" = None,
     preset: str | None = None,
+    step_cache: str | None = None,
 ) -> "FaceMoGLEPipeline":
     """Load a checkpoint, downloading what is not yet here.
 
@@ -127,6 +128,7 @@ def load_pipeline(
     On the Hub, each may be owner/name/file, or its address as a browser shows it.
     dtype: bfloat16 on CUDA and float32 elsewhere, unless given. device: CUDA where there is one, unless given.
     preset: of `presets.PRESETS`, what lies there and in how many bits; unless given, the best for its free memory.
+    step_cache: of `presets.STEP_CACHES`, or "none", in place of the preset's.
     A token for gated repositories is read from the environment variable HF_TOKEN.
 
     Raises CheckpointError; ValueError for a device that is not there, or an unknown preset.
@@ -138,12 +140,14 @@ def load_pipeline(
     check_device(device)
     if preset is not None:  # before a download
         check_preset(preset)
+    check_step_cache(step_cache, preset)
     dtype = dtype or (torch.bfloat16 if device.type == "cuda" else torch.float32)
     scales = lora_scales(loras)
     loras_found = {lora: _find_lora(lora, download=True) for lora in scales}  # before what takes long
     files = find_files(name_or_path, adapter=adapter, mogle=mogle, download=True)
     preset = preset or choose_preset(device, files.base)
     check_preset(preset)
+    check_step_cache(step_cache, preset)
     pipeline = _read(files, dtype)
     for lora, file in loras_found.items():  # beside layers as they are, before they are quantised
         try:
@@ -151,7 +155,7 @@ def load_pipeline(
         except ValueError as error:
             raise CheckpointError(str(error)) from error
     try:
-        place(pipeline, preset, device)
+        place(pipeline, preset, device, step_cache=step_cache)
     except torch.OutOfMemoryError as error:
         raise CheckpointError(
             f"{name_or_path} does not fit into the memory of {device} with the preset {preset}. Choose a smaller one: "

@@ -30,6 +30,7 @@ from facemogle.lora_files import read_lora
 from facemogle.mask_encoding import MaskEncoder, images_at_once
 from facemogle.masks import check_label_map, resize_nearest
 from facemogle.mogle import MoGLE
+from facemogle.step_caches import StepCache
 from facemogle.step_graph import Capture, StepGraphs
 from facemogle.style_loras import StyleLoraMixin
 from facemogle.transformer import FaceMoGLETransformer2DModel, StepConstants
@@ -102,6 +103,7 @@ class FaceMoGLEPipeline(StyleLoraMixin, DiffusionPipeline):
         self._interrupt = False
         self._masks = MaskEncoder()
         self.step_graphs: StepGraphs | None = None
+        self.step_cache: StepCache | None = None
         self.preview_vae: AutoencoderTiny | None = None  # of the same latents, normalised
         self.preset: str | None = None  # of presets.PRESETS, by which it was placed on its device
 
@@ -256,6 +258,8 @@ class FaceMoGLEPipeline(StyleLoraMixin, DiffusionPipeline):
         timesteps = self.scheduler.timesteps[first:]
         if edit is not None:
             latents = edit.noised(self.scheduler.sigmas[first]).to(latents.dtype)
+        if self.step_cache is not None:
+            self.step_cache.begin(len(timesteps))
         # A run that was broken off may have left a step cache behind.
         self.transformer._reset_stateful_cache()
 
@@ -360,6 +364,20 @@ class FaceMoGLEPipeline(StyleLoraMixin, DiffusionPipeline):
     def disable_step_graphs(self) -> None:
         """Launch every step from Python again, and free what the graphs hold."""
         self.step_graphs = None
+
+    def enable_step_cache(self, name: str) -> None:
+        """Leave steps out that can be told from those before: one of `step_caches.NAMES`, before blocks are compiled.
+
+        "magnitude" computes all of the first run of each number of steps, and learns from it. ValueError.
+        """
+        self.disable_step_cache()
+        self.step_cache = StepCache(self.transformer, name)
+
+    def disable_step_cache(self) -> None:
+        """Compute every step again."""
+        if self.step_cache is not None:
+            self.step_cache.remove()
+        self.step_cache = None
 
     @torch.no_grad()
     def encode_prompt(self, prompts: Sequence[str], *, max_sequence_length: int) -> tuple[Tensor, Tensor]:

@@ -36,7 +36,7 @@ class Preset:
     offloaded: tuple[str, ...] = ()
     compiled: bool = False
     step_graphs: bool = False
-    step_cache: float | None = None  # the first-block cache's threshold
+    step_cache: str | None = None  # of STEP_CACHES
 
 
 PRESETS = {
@@ -44,7 +44,7 @@ PRESETS = {
     "fast": Preset("as quality, compiled, steps replayed as CUDA graphs", 36.5, compiled=True, step_graphs=True),
     "turbo": Preset(
         "8-bit floating point on GPUs of Ada's and Hopper's generations, compiled, first-block cache",
-        28.1, weights="fp8", compiled=True, step_cache=0.08,
+        28.1, weights="fp8", compiled=True, step_cache="first-block",
     ),
     "24gb": Preset("8-bit weights, text encoders offloaded", 17.5, weights="int8", offloaded=("text",)),
     "16gb": Preset(
@@ -65,6 +65,18 @@ PRESET_HELP = (
     + "; ".join(f"{name}: {preset.summary}" for name, preset in PRESETS.items())
     + " (default: by the device's free memory)"
 )
+# What facemogle/step_caches.py makes of these names.
+STEP_CACHES = {
+    "first-block": "as long as the first block's output hardly changes, the others' counts as unchanged",
+    "taylor": "two of three steps are told from the steps before by a Taylor series",
+    "magnitude": "as long as the blocks' output grows as in a first run, which is computed whole, it stays as it was",
+}
+STEP_CACHE_HELP = (
+    "leave steps out, for less time and another picture than without: "
+    + "; ".join(f"{name}: {summary}" for name, summary in STEP_CACHES.items())
+    + "; none (default: the preset's)"
+)
+STEP_CACHE_CHOICES = ("none", *STEP_CACHES)
 # By the device's free memory, the first that fits is taken.
 AUTOMATIC = ("quality", "24gb", "16gb", "12gb", "8gb")
 
@@ -105,6 +117,17 @@ def check_preset(name: str) -> Preset:
     return PRESETS[name]
 
 
+def check_step_cache(step_cache: str | None, preset: str | None = None) -> None:
+    """ValueError for an unknown name, or one that does not go with the preset."""
+    if step_cache not in (None, *STEP_CACHE_CHOICES):
+        raise ValueError(f"There is no step cache {step_cache!r}. They are {', '.join(STEP_CACHE_CHOICES)}.")
+    if step_cache == "magnitude" and preset is not None and PRESETS[preset].compiled:
+        raise ValueError(
+            f"The step cache magnitude changes from run to run, which blocks that are compiled, as by the preset "
+            f"{preset}, do not follow. Take first-block or taylor."
+        )
+
+
 def preset_available(name: str) -> bool:
     """Whether the library that a preset takes is here."""
     try:
@@ -114,10 +137,12 @@ def preset_available(name: str) -> bool:
     return True
 
 
-def place(pipeline: FaceMoGLEPipeline, name: str, device: torch.device) -> None:
-    """Put a pipeline that lies in the CPU's memory on a device as the preset says. torch.OutOfMemoryError."""
+def place(pipeline: FaceMoGLEPipeline, name: str, device: torch.device, *, step_cache: str | None = None) -> None:
+    """Put a pipeline that lies in the CPU's memory on a device as the preset says. torch.OutOfMemoryError.
+
+    step_cache: of STEP_CACHES, or "none", in place of the preset's. ValueError where it does not go with the preset.
+    """
     import torch
-    from diffusers import FirstBlockCacheConfig
     from diffusers.hooks import apply_group_offloading
 
     from facemogle.quantisation import quantise
@@ -153,10 +178,11 @@ def place(pipeline: FaceMoGLEPipeline, name: str, device: torch.device) -> None:
             part.to(device)
     if pipeline.preview_vae is not None:
         pipeline.preview_vae.to(device)
-    if preset.step_cache is not None:
-        transformer.enable_cache(FirstBlockCacheConfig(threshold=preset.step_cache))
+    step_cache = step_cache or preset.step_cache or "none"
+    if step_cache != "none":
+        pipeline.enable_step_cache(step_cache)
     if preset.compiled:
-        transformer.compile_repeated_blocks(fullgraph=preset.step_cache is None)
+        transformer.compile_repeated_blocks(fullgraph=step_cache == "none")
     if preset.step_graphs:
         pipeline.enable_step_graphs()
     pipeline.preset = name

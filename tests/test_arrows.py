@@ -31,6 +31,7 @@ ARROWS = {
     "mogle": {"labels"},
     "transformer": set(),
     "step_graph": {"transformer"},
+    "step_caches": {"transformer"},
     "quantisation": {"transformer", "weight_files"},
     "presets": {"pipeline", "quantisation", "weight_files"},
     "vae": set(),
@@ -39,8 +40,8 @@ ARROWS = {
     "style_loras": {"lora_files"},
     "mask_encoding": {"labels"},
     "pipeline": {
-        "editing", "gating", "labels", "lora_files", "mask_encoding", "masks", "mogle", "step_graph", "style_loras",
-        "transformer", "whole_files", "words",
+        "editing", "gating", "labels", "lora_files", "mask_encoding", "masks", "mogle", "step_caches", "step_graph",
+        "style_loras",        "transformer", "whole_files", "words",
     },
     "setting_ranges": set(),
     "weight_files": {"setting_ranges"},
