@@ -33,6 +33,7 @@ from facemogle.checkpoints import (
     prompt_words,
 )
 from facemogle.presets import (
+    CONDITION_REFRESH_HELP,
     PRESET_HELP,
     PRESETS,
     STEP_CACHE_CHOICES,
@@ -92,7 +93,15 @@ def build(arguments: argparse.Namespace) -> tuple[gr.Blocks, PipelineProvider]:
     preset = arguments.preset or ("quality" if ON_ZERO_GPU else None)
     provider = PipelineProvider(
         describe_parts(name, **parts, loras=loras),
-        partial(load_pipeline, name, preset=preset, step_cache=arguments.step_cache, **parts, loras=loras),
+        partial(
+            load_pipeline,
+            name,
+            preset=preset,
+            step_cache=arguments.step_cache,
+            condition_refresh=arguments.condition_refresh,
+            **parts,
+            loras=loras,
+        ),
         checkpoint=name,
         loras=loras,
         in_thread=not ON_ZERO_GPU,  # which emulates CUDA in the main thread, before the launch
@@ -136,6 +145,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "for one of the presets are, and on a Space with ZeroGPU and HF_TOKEN; else mini)")  # fmt: skip
     add("--preset", choices=PRESETS, help=PRESET_HELP)
     add("--step-cache", choices=STEP_CACHE_CHOICES, help=STEP_CACHE_HELP)
+    add("--condition-refresh", type=int, choices=range(1, 51), default=1, metavar="K", help=CONDITION_REFRESH_HELP)
     add("--adapter", metavar="FILE", help="LoRA weights in place of the checkpoint's")
     add("--mogle", metavar="FILE", help="MoGLE weights in place of the checkpoint's")
     what = "a LoRA of the base, such as a style, in any naming, with its scale behind a colon; may be repeated"

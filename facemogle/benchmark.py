@@ -63,6 +63,7 @@ class Benchmark:
     checkpoint: str
     preset: str
     step_cache: str | None
+    condition_refresh: int
     height: int
     width: int
     steps: int
@@ -94,9 +95,12 @@ class Benchmark:
         memory = f", {device['memory_gib']:.1f} GiB" if device["memory_gib"] else ""
         yield f"{device['name']}{memory}{driver}; " + ", ".join(f"{k} {v}" for k, v in device["versions"].items())
         cache = f", step cache {self.step_cache}" if self.step_cache else ""
+        if self.condition_refresh > 1:
+            cache += f", condition rows every {self.condition_refresh} steps"
         preset = f"preset {self.preset} ({PRESETS[self.preset].summary}){cache}"
         yield (
-            f"{self.checkpoint}, {preset}; {self.height}x{self.width}, {self.steps} steps, {self.text_tokens} text tokens, {CLASSES} classes; medians of "
+            f"{self.checkpoint}, {preset}; {self.height}x{self.width}, {self.steps} steps, {self.text_tokens} text "
+            f"tokens, {CLASSES} classes; medians of "
             f"{len(timings[0].seconds)} rounds in turn, after one to warm up; prompt encoded before"
         )
         rate = f"{self.matrix_rate / 1e12:.4g} TFLOP/s"
@@ -185,7 +189,7 @@ def benchmark(
         )  # fmt: skip
     return Benchmark(
         describe_device(device, dtype), checkpoint, pipeline.preset,
-        pipeline.step_cache and pipeline.step_cache.name, height, width, steps,
+        pipeline.step_cache and pipeline.step_cache.name, pipeline.condition_refresh, height, width, steps,
         texts["prompt_embeds"].shape[1], rate, timings, notes,
     )  # fmt: skip
 

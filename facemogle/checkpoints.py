@@ -115,6 +115,7 @@ def load_pipeline(
     device: "torch.device | str | None" = None,
     preset: str | None = None,
     step_cache: str | None = None,
+    condition_refresh: int = 1,
 ) -> "FaceMoGLEPipeline":
     """Load a checkpoint, downloading what is not yet here.
 
@@ -129,6 +130,7 @@ def load_pipeline(
     dtype: bfloat16 on CUDA and float32 elsewhere, unless given. device: CUDA where there is one, unless given.
     preset: of `presets.PRESETS`, what lies there and in how many bits; unless given, the best for its free memory.
     step_cache: of `presets.STEP_CACHES`, or "none", in place of the preset's.
+    condition_refresh: compute the condition rows in every so manieth step only: `enable_condition_refresh`.
     A token for gated repositories is read from the environment variable HF_TOKEN.
 
     Raises CheckpointError; ValueError for a device that is not there, or an unknown preset.
@@ -161,6 +163,7 @@ def load_pipeline(
             f"{name_or_path} does not fit into the memory of {device} with the preset {preset}. Choose a smaller one: "
             f"{', '.join(PRESETS)}."
         ) from error
+    pipeline.enable_condition_refresh(condition_refresh)
     return pipeline
 
 

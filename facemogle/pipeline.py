@@ -23,6 +23,7 @@ from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer, T5EncoderModel, T5TokenizerFast
 
 from facemogle import editing
+from facemogle.condition_memory import ConditionMemory
 from facemogle.editing import PhotoEdit
 from facemogle.gating import EXPERTS, GatingRecord
 from facemogle.labels import NUM_CLASSES
@@ -104,6 +105,7 @@ class FaceMoGLEPipeline(StyleLoraMixin, DiffusionPipeline):
         self._masks = MaskEncoder()
         self.step_graphs: StepGraphs | None = None
         self.step_cache: StepCache | None = None
+        self.condition_refresh = 1  # the condition rows are computed in every so manieth step
         self.preview_vae: AutoencoderTiny | None = None  # of the same latents, normalised
         self.preset: str | None = None  # of presets.PRESETS, by which it was placed on its device
 
@@ -258,6 +260,7 @@ class FaceMoGLEPipeline(StyleLoraMixin, DiffusionPipeline):
         timesteps = self.scheduler.timesteps[first:]
         if edit is not None:
             latents = edit.noised(self.scheduler.sigmas[first]).to(latents.dtype)
+        self._check_condition_refresh()
         if self.step_cache is not None:
             self.step_cache.begin(len(timesteps))
         # A run that was broken off may have left a step cache behind.
@@ -273,6 +276,7 @@ class FaceMoGLEPipeline(StyleLoraMixin, DiffusionPipeline):
         step = self._step
         if self.step_graphs is not None:
             step = self.step_graphs.of(step, [*self.transformer.step_modules(), *self.mogle.modules()])
+        memories = {context: ConditionMemory() for context in ("cond", "uncond")} if self.condition_refresh > 1 else {}
         gating_history: list[Tensor] = []
         with self.progress_bar(total=len(timesteps)) as progress_bar:
             for i, t in enumerate(timesteps):
@@ -286,6 +290,8 @@ class FaceMoGLEPipeline(StyleLoraMixin, DiffusionPipeline):
                     [(*text, None if each is None else each[i]) for text, each in zip(texts, constants, strict=True)],
                     None if without_prompt is None else guidance_scale,
                     {"guidance": guidance, "img_ids": img_ids, "txt_ids": txt_ids, "condition_scale": condition_scale},
+                    memories,
+                    i % self.condition_refresh == 0,
                 )
                 latents = self.scheduler.step(velocity, t, latents, return_dict=False)[0]
                 if edit is not None:
@@ -327,11 +333,14 @@ class FaceMoGLEPipeline(StyleLoraMixin, DiffusionPipeline):
         texts: Sequence[tuple[Tensor, Tensor, StepConstants | None]],
         guidance_scale: float | None,
         arguments: dict[str, Any],
+        memories: dict[str, ConditionMemory],
+        refresh: bool,
     ) -> tuple[Tensor, Tensor]:
         """Latents (B, N, C), timestep (B,) in 0..1000 -> velocity (B, N, C), gating weights (B, N, E).
 
         experts: condition tokens, what the experts made of them, and their factors. texts: the prompt's, and with a
-        guidance scale that of no prompt. arguments: of the transformer.
+        guidance scale that of no prompt. arguments: of the transformer. memories: of the condition rows for each of
+        the texts, if any; refresh: whether the rows are computed.
         """
         condition_tokens, expert_outputs, expert_factors = experts
         condition_hidden_states, gating_weights = self.mogle(
@@ -345,7 +354,8 @@ class FaceMoGLEPipeline(StyleLoraMixin, DiffusionPipeline):
                     encoder_hidden_states=prompt_embeds,
                     pooled_projections=pooled,
                     timestep=timestep.to(latents.dtype) / 1000,
-                    condition_hidden_states=condition_hidden_states.to(latents.dtype),
+                    condition_hidden_states=condition_hidden_states.to(latents.dtype) if refresh else None,
+                    condition_memory=memories.get(context),
                     constants=constants,
                     return_dict=False,
                     **arguments,
@@ -378,6 +388,31 @@ class FaceMoGLEPipeline(StyleLoraMixin, DiffusionPipeline):
         if self.step_cache is not None:
             self.step_cache.remove()
         self.step_cache = None
+
+    def enable_condition_refresh(self, every: int) -> None:
+        """Compute the condition rows in the first of so many steps; the others look at them as it left them.
+
+        1: in every step. Not beside step caches, step graphs, or compiled blocks. ValueError.
+        """
+        if every < 1:
+            raise ValueError(f"Condition rows are refreshed every 1 step or more, not every {every}.")
+        before, self.condition_refresh = self.condition_refresh, every
+        try:
+            self._check_condition_refresh()
+        except ValueError:
+            self.condition_refresh = before
+            raise
+
+    def _check_condition_refresh(self) -> None:
+        compiled = any(block._compiled_call_impl is not None for block in self.transformer.blocks())
+        others = {
+            "a step cache": self.step_cache is not None or self.transformer.is_cache_enabled,
+            "step graphs": self.step_graphs is not None,
+            "compiled blocks": compiled,
+        }
+        if self.condition_refresh > 1 and any(others.values()):
+            named = " and ".join(name for name, there in others.items() if there)
+            raise ValueError(f"A condition refresh does not go with {named}. Switch one of them off.")
 
     @torch.no_grad()
     def encode_prompt(self, prompts: Sequence[str], *, max_sequence_length: int) -> tuple[Tensor, Tensor]:

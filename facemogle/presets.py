@@ -76,6 +76,10 @@ STEP_CACHE_HELP = (
     + "; ".join(f"{name}: {summary}" for name, summary in STEP_CACHES.items())
     + "; none (default: the preset's)"
 )
+CONDITION_REFRESH_HELP = (
+    "compute the condition rows, two fifths of FLUX's at 512x512, in the first of K steps, and look at them as they "
+    "were in the others: less time, another picture (default: 1, every step)"
+)
 STEP_CACHE_CHOICES = ("none", *STEP_CACHES)
 # By the device's free memory, the first that fits is taken.
 AUTOMATIC = ("quality", "24gb", "16gb", "12gb", "8gb")

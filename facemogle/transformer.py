@@ -39,6 +39,8 @@ from diffusers.utils import apply_lora_scale
 from torch import Tensor, nn
 from torch.utils._pytree import register_dataclass
 
+from facemogle.condition_memory import ConditionMemory
+
 ADAPTED_IN_DOUBLE_BLOCK = ("norm1.linear", "attn.to_q", "attn.to_k", "attn.to_v", "attn.to_out.0", "ff.net.2")
 ADAPTED_IN_SINGLE_BLOCK = ("norm.linear", "attn.to_q", "attn.to_k", "attn.to_v", "proj_mlp", "proj_out")
 
@@ -113,6 +115,7 @@ class ConditionAttnProcessor(FluxAttnProcessor):
         attention_mask: Tensor | None = None,
         image_rotary_emb: tuple[Tensor, Tensor] | None = None,
         num_condition_rows: int = 0,
+        condition_memory: ConditionMemory | None = None,
     ) -> Tensor | tuple[Tensor, Tensor]:
         def heads(projected: Tensor) -> Tensor:
             return projected.unflatten(-1, (-1, attn.head_dim))
@@ -125,9 +128,12 @@ class ConditionAttnProcessor(FluxAttnProcessor):
             key = torch.cat([attn.norm_added_k(heads(attn.add_k_proj(encoder_hidden_states))), key], dim=1)
             value = torch.cat([heads(attn.add_v_proj(encoder_hidden_states)), value], dim=1)
 
+        key = apply_rotary_emb(key, image_rotary_emb, sequence_dim=1)
+        if condition_memory is not None:
+            key, value = condition_memory.complete(attn, key, value, num_condition_rows)
         attended = dispatch_attention_fn(
             apply_rotary_emb(query, image_rotary_emb, sequence_dim=1),
-            apply_rotary_emb(key, image_rotary_emb, sequence_dim=1),
+            key,
             value,
             attn_mask=attention_mask,
             backend=self._attention_backend,
@@ -256,6 +262,16 @@ class StepConstants:
     rotary: tuple[Tensor, Tensor]
     modulations: list[Tensor | Modulation]  # what each block takes as its `temb`
 
+    def without_condition(self, num_condition_rows: int) -> "StepConstants":
+        """For a step that computes no condition rows, which are the last."""
+        cos, sin = self.rotary
+        num_rows = len(cos) - num_condition_rows
+        modulations = [
+            each[:, :1] if isinstance(each, Tensor) else tuple(part[:, :1] for part in each)
+            for each in self.modulations
+        ]
+        return StepConstants(self.temb[:, :1], (cos[:num_rows], sin[:num_rows]), modulations)
+
 
 register_dataclass(StepConstants)
 
@@ -316,6 +332,7 @@ class FaceMoGLETransformer2DModel(FluxTransformer2DModel):
         condition_hidden_states: Tensor | None = None,
         condition_scale: float = 1.0,
         constants: StepConstants | None = None,
+        condition_memory: ConditionMemory | None = None,
         return_dict: bool = True,
     ) -> Transformer2DModelOutput | tuple[Tensor]:
         """Velocity of the image tokens (B, N, C). Arguments as in `FluxTransformer2DModel`, and further:
@@ -323,6 +340,7 @@ class FaceMoGLETransformer2DModel(FluxTransformer2DModel):
         condition_hidden_states: (B, N, C) condition tokens, one for each image token; None for plain FLUX.
         condition_scale: s >= 0 biases the attention between condition tokens and all others by log(s), both ways.
         constants: of this step, from `run_constants` with the same arguments.
+        condition_memory: takes the condition rows' keys and values; without condition tokens, gives those it has.
         """
         num_tokens, num_text_tokens = hidden_states.shape[1], encoder_hidden_states.shape[1]
         num_streams = 1
@@ -343,11 +361,16 @@ class FaceMoGLETransformer2DModel(FluxTransformer2DModel):
             rotary = self.pos_embed(torch.cat([txt_ids, *[img_ids] * num_streams]))
             constants = StepConstants(temb, rotary, [temb] * len(self.blocks()))
         attention_kwargs = dict(joint_attention_kwargs or {})
-        if num_condition_rows and condition_scale != 1:
-            num_rows = num_text_tokens + hidden_states.shape[1]
-            attention_kwargs["attention_mask"] = attention_bias(
-                num_rows, num_condition_rows, condition_scale, like=hidden_states
-            )
+        num_rows = num_text_tokens + hidden_states.shape[1]
+        num_remembered = 0
+        if condition_memory is not None:
+            attention_kwargs["condition_memory"] = condition_memory
+            num_remembered = 0 if num_condition_rows else condition_memory.num_rows
+            if num_remembered and constants.temb.shape[1] > 1:
+                constants = constants.without_condition(num_remembered)
+        if (num_bias_rows := num_condition_rows + num_remembered) and condition_scale != 1:
+            bias = attention_bias(num_rows + num_remembered, num_bias_rows, condition_scale, like=hidden_states)
+            attention_kwargs["attention_mask"] = bias[:, :, :num_rows]
 
         for block, modulation in zip(self.blocks(), constants.modulations, strict=True):
             arguments = (hidden_states, encoder_hidden_states, modulation, constants.rotary, attention_kwargs)

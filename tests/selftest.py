@@ -26,7 +26,7 @@ from facemogle import load_pipeline
 from facemogle.benchmark import describe_device
 from facemogle.checkpoints import CheckpointError
 from facemogle.pipeline import FaceMoGLEPipeline
-from facemogle.presets import PRESETS, check_preset, place
+from facemogle.presets import PRESETS, STEP_CACHES, check_preset, place
 from facemogle.random_flux import FLUX_PARTS, Architecture, random_pipeline
 from facemogle.whole_files import whole_file
 from tests import recorded
@@ -220,6 +220,12 @@ def placing_checks(device: torch.device) -> Iterator[tuple[str, Work]]:
             expected["tiny"] = load("quality")
         return near(load(name), expected["tiny"], furthest(name))
 
+    def shortened(switch: Callable[[FaceMoGLEPipeline], object]) -> str:
+        pipeline = make()
+        whole = picture(pipeline, steps=8)
+        switch(pipeline)
+        return near(picture(pipeline, steps=8), whole, CACHED)
+
     def offload(switch: Callable[[FaceMoGLEPipeline], object]) -> str:
         pipeline = model(torch.device("cpu"), dtype) if device.type == "cpu" else make().to("cpu")
         switch(pipeline)
@@ -230,6 +236,13 @@ def placing_checks(device: torch.device) -> Iterator[tuple[str, Work]]:
             yield f"preset {name}, {width}", partial(preset, name)
             if not PRESETS[name].compiled:  # once is enough of what takes so long
                 yield f"preset {name}, tiny checkpoint", partial(whole, name)
+    for name in STEP_CACHES:
+        switch = partial(FaceMoGLEPipeline.enable_step_cache, name=name)
+        yield f"step cache {name}", partial(shortened, switch)
+    yield (
+        "condition rows every 2 steps",
+        partial(shortened, partial(FaceMoGLEPipeline.enable_condition_refresh, every=2)),
+    )
     for name, switch in offloadings(device).items():
         yield f"offloading, {name}", partial(offload, switch)
 
@@ -276,8 +289,8 @@ def tiny(preset: str, device: torch.device, dtype: torch.dtype) -> FaceMoGLEPipe
     return load_pipeline(recorded.REFERENCE / "tiny-flux", **parts, device=device, dtype=dtype, preset=preset)
 
 
-def picture(pipeline: FaceMoGLEPipeline, prompt: str | None = None) -> torch.Tensor:
-    """Latents of a few steps, the second time around: what was captured or cached in the first takes part."""
+def picture(pipeline: FaceMoGLEPipeline, prompt: str | None = None, steps: int = 3) -> torch.Tensor:
+    """Latents, the second time around: what was captured, cached or learned in the first takes part."""
     pipeline.set_progress_bar_config(disable=True)
     side = 256 if pipeline._execution_device.type == "cuda" else 64
     label_map = np.arange(side)[:, None].repeat(side, 1) * 14 // side
@@ -291,7 +304,7 @@ def picture(pipeline: FaceMoGLEPipeline, prompt: str | None = None) -> torch.Ten
     for _ in range(2):
         generator = torch.Generator().manual_seed(7)
         images = pipeline(
-            label_map=label_map, height=side, width=side, num_inference_steps=3, generator=generator,
+            label_map=label_map, height=side, width=side, num_inference_steps=steps, generator=generator,
             output_type="latent", **options,
         ).images  # fmt: skip
     return images.float().cpu()

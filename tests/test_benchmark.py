@@ -95,7 +95,13 @@ def test_random_weights_keep_values_in_size():
 
 # The selftest
 
-FEW = ("training images", "training, adapter and MoGLE", "preset 24gb, a few", "offloading, part by part")
+FEW = (
+    "training images",
+    "training, adapter and MoGLE",
+    "preset 24gb, a few",
+    "offloading, part by part",
+    "every 2 steps",
+)
 
 
 @pytest.mark.parametrize("check", FEW)

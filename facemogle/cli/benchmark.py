@@ -10,7 +10,7 @@ from pathlib import Path
 from facemogle.checkpoints import available, load_pipeline
 from facemogle.cli.arguments import add_command, output_path, positive, size, steps
 from facemogle.cli.arguments import device as device_name
-from facemogle.presets import PRESET_HELP, PRESETS, STEP_CACHE_CHOICES, STEP_CACHE_HELP
+from facemogle.presets import CONDITION_REFRESH_HELP, PRESET_HELP, PRESETS, STEP_CACHE_CHOICES, STEP_CACHE_HELP
 from facemogle.weight_files import check_device
 from facemogle.whole_files import whole_file
 
@@ -38,6 +38,7 @@ def add_benchmark(commands) -> None:
     add("--checkpoint", metavar="NAME", help=what)
     add("--preset", choices=PRESETS, help=PRESET_HELP)
     add("--step-cache", choices=STEP_CACHE_CHOICES, help=STEP_CACHE_HELP)
+    add("--condition-refresh", type=positive, default=1, metavar="K", help=CONDITION_REFRESH_HELP)
     add("--device", type=device_name, help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
     add("--size", type=size, default=(None, None), metavar="HxW", help="as 512 or 512x768 (default: the checkpoint's)")
     add("--steps", type=steps, metavar="N", help="denoising steps (default: the checkpoint's)")
@@ -65,6 +66,7 @@ def run_benchmark(arguments: argparse.Namespace) -> int:
         name, pipeline = RANDOM, random_flux(arguments.preset, device, step_cache=arguments.step_cache)
     else:
         pipeline = load_pipeline(name, device=device, preset=arguments.preset, step_cache=arguments.step_cache)
+    pipeline.enable_condition_refresh(arguments.condition_refresh)
     height, width = arguments.size
     table = benchmark(
         pipeline, name, height=height, width=width, steps=arguments.steps, rounds=arguments.rounds

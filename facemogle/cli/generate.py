@@ -31,7 +31,7 @@ from facemogle.gating import GatingRecord, save_gating
 from facemogle.parsing.photos import read_photo
 from facemogle.picture_files import MAX_SEED, Settings, read_settings, write_picture
 from facemogle.picture_formats import save_picture
-from facemogle.presets import PRESET_HELP, PRESETS, STEP_CACHE_CHOICES, STEP_CACHE_HELP
+from facemogle.presets import CONDITION_REFRESH_HELP, PRESET_HELP, PRESETS, STEP_CACHE_CHOICES, STEP_CACHE_HELP
 from facemogle.region_files import read_region
 
 _GENERATE_HELP = f"""\
@@ -97,6 +97,7 @@ def add_generate(commands) -> None:
     add("--lora", type=lora, action="append", metavar="FILE[:SCALE]", help=_LORA_HELP)
     add("--preset", choices=PRESETS, help=PRESET_HELP)
     add("--step-cache", choices=STEP_CACHE_CHOICES, help=STEP_CACHE_HELP)
+    add("--condition-refresh", type=positive, default=1, metavar="K", help=CONDITION_REFRESH_HELP)
     add("--device", type=device, help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
 
 
@@ -112,6 +113,7 @@ def run_generate(arguments: argparse.Namespace) -> None:
         device=arguments.device,
         preset=arguments.preset,
         step_cache=arguments.step_cache,
+        condition_refresh=arguments.condition_refresh,
     )
     import torch
 

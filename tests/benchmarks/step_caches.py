@@ -1,7 +1,9 @@
-"""What step caches cost and save with mini: `python -m tests.benchmarks.step_caches [STEPS]`.
+"""What step caches, and condition rows of every 2nd or 4th step, cost and save with mini.
 
-Beside the plain run of the same seeds and label maps: the share of the blocks' calls that are computed, the difference of
-the latents in their own norm, and that of the pictures' values, 0 to 1, on average.
+`python -m tests.benchmarks.step_caches [STEPS]`.
+
+Beside the plain run of the same seeds and label maps: the share of the blocks' rows that are computed, the difference
+of the latents in their own norm, and that of the pictures' values, 0 to 1, on average.
 """
 
 import statistics
@@ -26,7 +28,7 @@ def main() -> None:
     height, width = pipeline.config.height, pipeline.config.width
     calls = []
     for block in pipeline.transformer.blocks():
-        block.attn.to_q.register_forward_hook(lambda *_: calls.append(1))
+        block.attn.to_q.register_forward_hook(lambda module, arguments, output: calls.append(output.shape[1]))
 
     def run(label_map, seed: int):
         calls.clear()
@@ -34,21 +36,23 @@ def main() -> None:
         latents = pipeline(
             "a face", label_map=label_map, num_inference_steps=steps, generator=generator, output_type="latent"
         ).images
-        return latents, pipeline.decode_latents(latents, height, width, "pt"), len(calls)
+        return latents, pipeline.decode_latents(latents, height, width, "pt"), sum(calls)
 
     plain = [run(label_map, seed) for label_map in maps for seed in SEEDS]
-    print(
-        f"mini, {steps} steps, {len(plain)} pictures: blocks computed, latents, pictures (mean, greatest mean of one)"
-    )
-    for name in NAMES:
-        pipeline.enable_step_cache(name)
-        run(maps[0], 99)  # which magnitude learns from
+    print(f"mini, {steps} steps, {len(plain)} pictures: rows computed, latents, pictures (mean, greatest mean of one)")
+    for name in (*NAMES, 2, 4):
+        if isinstance(name, int):
+            pipeline.disable_step_cache()
+            pipeline.enable_condition_refresh(name)
+        else:
+            pipeline.enable_step_cache(name)
+            run(maps[0], 99)  # which magnitude learns from
         fast = [run(label_map, seed) for label_map in maps for seed in SEEDS]
         share = statistics.mean(own[2] / other[2] for own, other in zip(fast, plain, strict=True))
         latents = [float((a[0] - b[0]).norm() / b[0].norm()) for a, b in zip(fast, plain, strict=True)]
         pixels = [float((a[1] - b[1]).abs().mean()) for a, b in zip(fast, plain, strict=True)]
         means = statistics.mean(latents), statistics.mean(pixels), max(pixels)
-        print(f"{name:<12} {share:6.0%} {means[0]:8.3f} {means[1]:8.4f} {means[2]:8.4f}")
+        print(f"{name!s:<12} {share:6.0%} {means[0]:8.3f} {means[1]:8.4f} {means[2]:8.4f}")
 
 
 if __name__ == "__main__":
