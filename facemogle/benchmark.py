@@ -177,7 +177,8 @@ def benchmark(
     timings = []
     for name, run in ways.items():
         seconds, step_ms, peaks = map(list, zip(*measured[name], strict=True))
-        busy = busy_ms(run, device)
+        alike = name == STOCK or (pipeline.step_cache is None and pipeline.condition_refresh == 1)
+        busy = busy_ms(run, device) if alike else None  # of two steps, which then stand for all
         foreign = (0 if shared else own_bytes) if name == STOCK else stock_bytes
         timings.append(
             Timing(
@@ -187,9 +188,9 @@ def benchmark(
                 floor=flops[name][0] / rate, step_floor_ms=flops[name][1] / rate * 1e3,
             )
         )  # fmt: skip
+    step_cache = None if pipeline.step_cache is None else pipeline.step_cache.name
     return Benchmark(
-        describe_device(device, dtype), checkpoint, pipeline.preset,
-        pipeline.step_cache and pipeline.step_cache.name, pipeline.condition_refresh, height, width, steps,
+        describe_device(device, dtype), checkpoint, pipeline.preset, step_cache, pipeline.condition_refresh, height, width, steps,
         texts["prompt_embeds"].shape[1], rate, timings, notes,
     )  # fmt: skip
 
@@ -349,8 +350,11 @@ def busy_ms(run: Callable[[Callable], object], device: torch.device) -> float | 
     run(watch)
     if profiled < PROFILED:
         profiler.stop()
-    events = profiler.events() or []
-    kernels = [each for each in events if each.device_type == DeviceType.CUDA and not each.is_user_annotation]
+    kernels = [
+        each
+        for each in profiler.events() or []
+        if each.device_type == DeviceType.CUDA and not each.is_user_annotation and not each.name.startswith("Mem")
+    ]  # without copies (Memcpy, Memset)
     if not kernels:  # where the driver does not let a program look
         return None
     return covered((each.time_range.start, each.time_range.end) for each in kernels) / 1e3 / profiled

@@ -47,6 +47,7 @@ NARROW: Architecture = {
 # Of the latents, in norms of those of `quality`; what only moves weights about may differ by rounding.
 FURTHEST = {"whole": 0.05, "int8": 0.08, "fp8": 0.15, "nf4": 0.4}
 CACHED = 1.0  # further, where a step cache leaves out what random weights do not repeat
+SHORTENED = 0.5  # of eight steps, some of which are not whole
 KINDS: dict[str, dict[str, Any]] = {
     "adapter and MoGLE": {},
     "gradient checkpointing": {"gradient_checkpointing": True},
@@ -224,7 +225,7 @@ def placing_checks(device: torch.device) -> Iterator[tuple[str, Work]]:
         pipeline = make()
         whole = picture(pipeline, steps=8)
         switch(pipeline)
-        return near(picture(pipeline, steps=8), whole, CACHED)
+        return near(picture(pipeline, steps=8), whole, SHORTENED)
 
     def offload(switch: Callable[[FaceMoGLEPipeline], object]) -> str:
         pipeline = model(torch.device("cpu"), dtype) if device.type == "cpu" else make().to("cpu")
@@ -312,7 +313,7 @@ def picture(pipeline: FaceMoGLEPipeline, prompt: str | None = None, steps: int =
 
 def near(actual: torch.Tensor, expected: torch.Tensor, allowed: float) -> str:
     difference = float((actual - expected).norm() / expected.norm())
-    said = f"latents differ from those of quality by {difference:.2g} of their norm, {allowed:.2g} allowed"
+    said = f"latents differ from the plain run's by {difference:.2g} of their norm, {allowed:.2g} allowed"
     assert math.isfinite(difference) and difference <= allowed, said
     return said
 

@@ -2,10 +2,12 @@
 
 import json
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from torch.autograd import DeviceType
 
 from facemogle import benchmark, cli
 from facemogle.cli import benchmark as command
@@ -71,6 +73,38 @@ def test_floor_at_full_size():
 def test_spans_that_overlap_count_once():
     assert benchmark.covered([(5, 6), (0, 2), (1, 3), (1, 2), (3, 4)]) == 5
     assert benchmark.covered([]) == 0
+
+
+def test_two_steps_are_watched(monkeypatch):
+    """By a stand-in of the profiler: the steps after the first, kernels that overlap once, no copies."""
+    log = []
+
+    def event(start, end, name="kernel", device=DeviceType.CUDA):
+        span = SimpleNamespace(start=start, end=end)
+        return SimpleNamespace(device_type=device, is_user_annotation=False, name=name, time_range=span)
+
+    events = [event(0, 4000), event(2000, 6000), event(9000, 11000), event(0, 9000, "Memcpy HtoD"),
+              event(0, 9000, device=DeviceType.CPU)]  # fmt: skip
+    stand_in = SimpleNamespace(
+        start=lambda: log.append("start"), stop=lambda: log.append("stop"), events=lambda: events
+    )
+    monkeypatch.setattr(benchmark, "profile", lambda activities: stand_in)
+    monkeypatch.setattr(benchmark, "synchronise", lambda device: None)
+
+    def run(steps, callback):
+        for step in range(steps):
+            log.append(step)
+            assert callback(None, step, None, {}) == {}
+
+    cuda = torch.device("cuda")
+    assert benchmark.busy_ms(lambda callback: run(5, callback), cuda) == 4
+    assert log == [0, "start", 1, 2, "stop", 3, 4]
+    log.clear()
+    assert benchmark.busy_ms(lambda callback: run(2, callback), cuda) == 8
+    assert log == [0, "start", 1, "stop"]
+    events.clear()
+    assert benchmark.busy_ms(lambda callback: run(5, callback), cuda) is None
+    assert benchmark.busy_ms(lambda callback: run(5, callback), torch.device("cpu")) is None
 
 
 def test_launch_bound_in_words():
