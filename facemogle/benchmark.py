@@ -190,8 +190,8 @@ def benchmark(
         )  # fmt: skip
     step_cache = None if pipeline.step_cache is None else pipeline.step_cache.name
     return Benchmark(
-        describe_device(device, dtype), checkpoint, pipeline.preset, step_cache, pipeline.condition_refresh, height, width, steps,
-        texts["prompt_embeds"].shape[1], rate, timings, notes,
+        describe_device(device, dtype), checkpoint, pipeline.preset, step_cache, pipeline.condition_refresh,
+        height, width, steps, texts["prompt_embeds"].shape[1], rate, timings, notes,
     )  # fmt: skip
 
 
