@@ -320,7 +320,7 @@ def test_fp8_asks_for_another_gpu(load):
 
 
 def test_too_large_for_the_device(load, monkeypatch):
-    def full(*_):
+    def full(*_, **__):
         raise torch.OutOfMemoryError("out of memory")
 
     monkeypatch.setattr(checkpoints, "place", full)
