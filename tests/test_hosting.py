@@ -114,3 +114,13 @@ def test_a_line_for_every_run_tells_nothing_of_what_was_said(pipeline, caplog):
             list(stream(pipeline, pages[1], checkpoint="tiny"))
     lines = [record.getMessage() for record in caplog.records]
     assert [line.split(":")[0] for line in lines] == ["made", "ValueError"] and "secret" not in "".join(lines)
+
+
+def test_sessions_are_bounded(pipeline, monkeypatch):
+    monkeypatch.setattr(layout, "MAX_SESSIONS", 5)
+    page = layout.build(PipelineProvider("tiny", lambda: pipeline), [])
+    page.launch(prevent_thread_lock=True, quiet=True, **layout.launch_options())
+    page.close()
+    for number in range(9):
+        page.state_holder[str(number)]
+    assert list(page.state_holder.session_data) == [str(number) for number in range(4, 9)]

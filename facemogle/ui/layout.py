@@ -41,6 +41,7 @@ from facemogle.ui.visit import Visit
 HEADLINE = "# Face-MoGLE\nPaint a label map, type a prompt, see the face, and what each expert said to it."
 HINT = "Paint the map, or start from an example. Generate draws the face."
 HOUR = 3600
+MAX_SESSIONS = 256  # each holds 1.3 MB of Gradio's copies of the page; the one that was used longest ago is let go
 
 # Status in, status out, in the page alone: the server says nothing of a request before its turn, if it refuses it, or
 # once it is cancelled. A run that fails says why, so that one that ends while it seems to run was refused or cancelled.
@@ -382,6 +383,7 @@ def launch_options(*, hosts: frozenset[str] | None = LOOPBACK, routes: Sequence[
         # Not as `css`, of which Gradio takes :root and commas within :is() apart, and leaves out container queries.
         "head": f"<style>{Path(__file__).with_name('page.css').read_text('utf-8')}</style>",
         "ssr_mode": False,
+        "state_session_capacity": MAX_SESSIONS,
         "footer_links": ["api", "settings"],
         "app_kwargs": {
             "middleware": [
