@@ -15,7 +15,7 @@ from facemogle.ui import fair_queue, layout, run
 from facemogle.ui.fair_queue import PER_ADDRESS, PER_SESSION, Streams, make_fair
 from facemogle.ui.provider import PipelineProvider
 
-STEP, LISTEN = 0.05, 1.5  # seconds
+STEP, LISTEN, KEEP = 0.05, 3.0, 2.0  # seconds
 
 
 @pytest.fixture
@@ -36,10 +36,10 @@ def served():
                 partial(work, steps), name, result, api_name=api_name, concurrency_limit=1, concurrency_id="model"
             )
     make_fair(page, concurrency_id="model", listen_within=LISTEN)
-    app_kwargs = {"middleware": [Middleware(Streams)]}
+    app_kwargs = {"middleware": [Middleware(Streams, KEEP)]}
     _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, app_kwargs=app_kwargs)
     with httpx.Client(base_url=f"{url}gradio_api", timeout=20) as http:
-        yield SimpleNamespace(http=http, ticks=ticks)
+        yield SimpleNamespace(http=http, ticks=ticks, sessions=page.state_holder.session_data)
     page.close()
 
 
@@ -110,6 +110,17 @@ def test_a_session_s_next_run_is_not_dropped_for_the_last_one(served):
     time.sleep(max(0.0, joined + 0.8 - time.monotonic()))  # the first one's time is up before the second one listens
     with listening(served.http, "regular") as messages:
         assert any(message["msg"] == "process_completed" for message in messages)
+
+
+def test_a_session_that_is_not_used_any_more_is_forgotten(served):
+    finish(served.http, "regular")
+    time.sleep(0.6 * KEEP)
+    finish(served.http, "regular")
+    finish(served.http, "once")
+    time.sleep(0.6 * KEEP)
+    assert set(served.sessions) == {"regular", "once"}  # the first stream's time is over, its session was used again
+    time.sleep(0.6 * KEEP)
+    assert not served.sessions
 
 
 def test_the_api_s_run_ends_when_its_caller_leaves(pipeline, monkeypatch):

@@ -41,7 +41,7 @@ from facemogle.ui.visit import Visit
 HEADLINE = "# Face-MoGLE\nPaint a label map, type a prompt, see the face, and what each expert said to it."
 HINT = "Paint the map, or start from an example. Generate draws the face."
 HOUR = 3600
-MAX_SESSIONS = 256  # each holds 1.3 MB of Gradio's copies of the page; the one that was used longest ago is let go
+MAX_SESSIONS = 256  # at once; the one that was used longest ago is let go
 
 # Status in, status out, in the page alone: the server says nothing of a request before its turn, if it refuses it, or
 # once it is cancelled. A run that fails says why, so that one that ends while it seems to run was refused or cancelled.
@@ -389,7 +389,7 @@ def launch_options(*, hosts: frozenset[str] | None = LOOPBACK, routes: Sequence[
             "middleware": [
                 Middleware(Guard, hosts),
                 Middleware(BodyLimit),
-                Middleware(Streams),
+                Middleware(Streams, HOUR),
                 Middleware(GZipMiddleware, compresslevel=6),
             ],
             "routes": list(routes),
