@@ -274,8 +274,9 @@ def build(
         # What a person sets while the weights load stays.
         gr.on([steps.release, guidance.release], None, None, None, cancels=[filling], **private)
         started = [visit, editor, base, in_place, sample]
+        picking: dict[str, Any] = {"queue": False, "trigger_mode": "always_last", **private}  # the last click counts
         filled = start_from.pick(
-            pick, visit, [*started, prompt, status], queue=False, js=SETTLE_FILLING, **private
+            pick, visit, [*started, prompt, status], js=SETTLE_FILLING, **picking
         ).then(show, shown, views_of_visit, queue=False, **private)  # fmt: skip
         filled.then(None, None, None, js=FILLED, **private)
         words.pick(pick_phrase, prompt, prompt, queue=False, **private)
@@ -320,13 +321,13 @@ def build(
         running.failure(None, status, status, js=SAY_ENDED, **private)
         running.failure(handlers.last_face, visit, face, queue=False, **private)
         against.change(handlers.compare, shown, comparison, queue=False, **private)
-        variations.pick(pick_image, visit, [visit, seed, status], queue=False, **private).then(
+        variations.pick(pick_image, visit, [visit, seed, status], **picking).then(
             show, shown, views_of_visit, queue=False, **private
         )
         picked = history.pick(
-            pick_run, visit, [visit, *fields, in_place, strength, region, status, *lora_scales], queue=False,
+            pick_run, visit, [visit, *fields, in_place, strength, region, status, *lora_scales],
             js=SETTLE_FILLING,
-            **private,
+            **picking,
         ).then(show, shown, views_of_visit, queue=False, **private)  # fmt: skip
         picked.then(None, [editor, region], editor, js=GIVE_REGION, **private).then(
             None, None, None, js=FILLED, **private
