@@ -326,7 +326,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write what was found")
     arguments = parser.parse_args(argv)
     device = torch.device(arguments.device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    logging.disable(logging.WARNING)
     # What was recorded is held in float32 to its last bits.
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     about = describe_device(device, torch.bfloat16 if device.type == "cuda" else torch.float32)
@@ -356,6 +355,7 @@ def report(found: list[Check], about: dict[str, Any], file: Path | None) -> int:
 
 
 if __name__ == "__main__":
+    logging.disable(logging.WARNING)  # of this process alone, as tests call main, too
     for library in ("TRANSFORMERS", "DIFFUSERS"):
         os.environ.setdefault(f"{library}_VERBOSITY", "error")
     sys.exit(main())

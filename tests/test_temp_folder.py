@@ -59,12 +59,11 @@ def test_it_is_swept_at_the_start_and_on_until_the_process_ends(tmp_path):
     folder.keep_swept(every=0.1)
     await_gone(old)
     await_gone(written(folder.path / "later.png"))
+    (sweeping,) = [thread for thread in threading.enumerate() if thread.name == f"sweep {folder.path}"]
     folder.remove()
     assert not folder.path.exists()
-    deadline = time.monotonic() + 5
-    while any(thread.name == "sweep" for thread in threading.enumerate()) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert not any(thread.name == "sweep" for thread in threading.enumerate())
+    sweeping.join(5)
+    assert not sweeping.is_alive()
 
 
 def await_gone(path: Path) -> None:

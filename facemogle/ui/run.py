@@ -126,17 +126,17 @@ def stream(
     start = time.monotonic()
 
     def work() -> None:
+        last: Run | Exception
         try:
             if cancelled.is_set():  # while it waited
                 raise Cancelled
-            events.put(_run(pipeline, request, checkpoint, events, cancelled))
-            end = "made"
+            last, end = _run(pipeline, request, checkpoint, events, cancelled), "made"
         except Exception as error:  # handed to the thread that reads the events
-            events.put(error)
-            end = "cancelled" if isinstance(error, Cancelled) else type(error).__name__
+            last, end = error, "cancelled" if isinstance(error, Cancelled) else type(error).__name__
         # Nothing of what was said or drawn: who hosts the app reads this.
         steps, seconds = request.num_inference_steps, time.monotonic() - start
         log.info("%s: %d picture(s), %d steps, %.1f s since it was asked", end, request.num_images, steps, seconds)
+        events.put(last)
 
     torch_thread.submit(work)
     try:

@@ -63,7 +63,7 @@ class TempFolder:
                 self.sweep()
                 time.sleep(every)
 
-        threading.Thread(target=sweep, name="sweep", daemon=True).start()
+        threading.Thread(target=sweep, name=f"sweep {self.path}", daemon=True).start()
 
     def size(self) -> int:
         """Bytes that all files of the root take."""
