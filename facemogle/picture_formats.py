@@ -12,13 +12,13 @@ from facemogle.whole_files import whole_file
 _FORMATS = ("AVIF", "BMP", "GIF", "HEIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
 
 
-def open_picture(file: str | os.PathLike | BinaryIO, *, formats: list[str] | None = None) -> Image.Image:
-    """Pillow's own `open`, of the formats in the list alone, or of fewer; its pixels are not decoded yet."""
-    return Image.open(file, formats=readable() if formats is None else formats)
+def open_picture(file: str | os.PathLike | BinaryIO) -> Image.Image:
+    """Pillow's own `open`, of the formats in the list alone; its pixels are not decoded yet."""
+    return Image.open(file, formats=_readable())
 
 
-def readable() -> list[str]:
-    """Those that this Pillow has; HEIC's, too, where pillow-heif is installed."""
+def _readable() -> list[str]:
+    """The formats of the list that this Pillow has; HEIC, too, where pillow-heif is installed."""
     Image.init()
     with suppress(ImportError):
         from pillow_heif import register_heif_opener
