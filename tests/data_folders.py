@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from facemogle.data.pairs import find_pairs, read_pair
 from facemogle.label_files import PARTS, read_label_map
-from train.pairs import find_pairs, read_pair
 
 CASES = Path(__file__).parent / "cases" / "data"
 

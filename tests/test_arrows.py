@@ -51,6 +51,8 @@ ARROWS = {
     "parser_checkpoints": {"weight_files", "parsing"},
     "checkpoints": {"mogle", "parser_checkpoints", "pipeline", "presets", "transformer", "vae", "weight_files"},
     "parsing": {"labels", "picture_formats", "plausibility"},
+    "data": {"class_orders", "label_files", "masks", "parsing", "text_files"},
+    "folders": set(),
     "faces": {"checkpoints", "parsing", "picture_files", "labels"},
     "ui": {
         "class_orders", "editing", "pipeline", "parsing", "gating", "figures", "label_files", "labels", "masks",

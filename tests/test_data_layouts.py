@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from facemogle.data.captions import is_garbled
+from facemogle.data.names import Names, name_of
+from facemogle.data.pairs import find_pairs, read_ids, read_image
 from facemogle.label_files import part_of, write_label_map
 from facemogle.text_files import read_encoded
 from tests.data_folders import CASES, learned, true_map, write, write_parts
-from train.captions import is_garbled
 from train.data import main
-from train.names import Names, name_of
-from train.pairs import find_pairs, read_ids, read_image
 
 WOMAN, MAN = "a woman", "a man"
 

@@ -16,6 +16,7 @@ from torch import nn
 
 from facemogle import checkpoints
 from facemogle.checkpoints import load_parser, load_pipeline
+from facemogle.data.pairs import find_pairs
 from facemogle.gating import EXPERTS, coverage, inside_outside
 from facemogle.labels import CLASS_ID, NAMES
 from tests import tiny_training
@@ -33,7 +34,6 @@ from train.mini.portraits import sample_attributes
 from train.mini.rarity import ATTRIBUTES, UNHEARD_OF, Rarity
 from train.mini.text import Spoiler, TextEncoders
 from train.objective import TrainingBatch, flow_matching_loss
-from train.pairs import find_pairs
 
 
 @pytest.fixture(scope="module")

@@ -16,13 +16,13 @@ from safetensors.torch import load_file, save_file
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from facemogle.data.pairs import find_pairs
+from facemogle.folders import LOCK_FILE, own_folder
 from facemogle.label_files import write_label_map
 from facemogle.labels import NUM_CLASSES
 from train.cache import EMPTY_PROMPT_FILE, CachedDataset, main, write_cache
 from train.conditions import classes_present, condition_tokens, encode_black
 from train.data import FaceDataset
-from train.folders import LOCK_FILE, own_folder
-from train.pairs import find_pairs
 
 SIZE = {"height": 64, "width": 64}
 CAPTIONS = {

@@ -8,11 +8,11 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
+from facemogle.data.pairs import find_pairs, read_pair
 from facemogle.label_files import PARTS, write_label_map
 from facemogle.labels import CLASS_ID, NUM_CLASSES, PALETTE, mirror
 from facemogle.masks import resize_nearest
 from train.data import FaceDataset, check, main, swap_sides
-from train.pairs import find_pairs, read_pair
 
 SIZE = 48
 

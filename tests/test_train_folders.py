@@ -6,8 +6,8 @@ import sys
 import psutil
 import pytest
 
+from facemogle.folders import own_folder
 from tests.tiny_training import ERRORS, run, start, start_pair, wait_for_step
-from train.folders import own_folder
 from train.mini.__main__ import main as mini
 
 LONG = {"steps": 400, "checkpoint_every": 4, "log_every": 3}
@@ -36,7 +36,7 @@ def test_a_killed_owner_frees_its_folder_though_its_workers_live_on(tmp_path):
     code = """
 import os, sys, time
 from pathlib import Path
-from train.folders import own_folder
+from facemogle.folders import own_folder
 with own_folder(Path(sys.argv[1])):
     if os.fork() == 0:
         time.sleep(60)
@@ -74,7 +74,7 @@ def test_a_folder_that_may_not_be_written_to_is_told_before_training(tmp_path, m
     def refuse(dir):  # as root, who runs many a test, may write anywhere
         raise PermissionError(13, "Permission denied", str(dir))
 
-    monkeypatch.setattr("train.folders.TemporaryFile", refuse)
+    monkeypatch.setattr("facemogle.folders.TemporaryFile", refuse)
     with pytest.raises(PermissionError, match=r"run cannot be written to: .*Permission denied.*Make it so, or choose"):
         run(tmp_path / "run", steps=10**9)
 

@@ -11,6 +11,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch.utils.data import default_collate
 
 from facemogle.checkpoints import load_pipeline
+from facemogle.data.pairs import find_pairs
 from facemogle.mogle import EXPERTS, GATINGS
 from facemogle.transformer import FaceMoGLETransformer2DModel
 from tests.tiny_training import CONFIG, ERRORS, TINY, TinySamples, run, start, start_pair
@@ -28,7 +29,6 @@ from train.building import (
 from train.counting import build
 from train.data import FaceDataset
 from train.memory import architecture, spread
-from train.pairs import find_pairs
 from train.publish import export
 from train.run import Diverged
 from train.saving import load, newest

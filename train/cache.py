@@ -25,6 +25,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from facemogle.checkpoints import CheckpointError, load_pipeline
+from facemogle.data.pairs import CLASSES_HELP, Pair, find_pairs, read_ids, read_pair
+from facemogle.folders import own_folder
 from facemogle.pipeline import FaceMoGLEPipeline
 from train.bases import digest
 from train.cache_files import (
@@ -40,8 +42,6 @@ from train.cache_files import (
     write_rows,
 )
 from train.data import EpochDataset
-from train.folders import own_folder
-from train.pairs import CLASSES_HELP, Pair, find_pairs, read_ids, read_pair
 
 EMPTY_PROMPT_FILE = "empty-prompt.safetensors"
 

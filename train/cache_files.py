@@ -15,10 +15,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from facemogle.data.pairs import PREPROCESSING, Pair
 from facemogle.pipeline import FaceMoGLEPipeline
 from facemogle.whole_files import whole_file
 from train.bases import ENCODERS, base_digests, digest
-from train.pairs import PREPROCESSING, Pair
 
 FORMAT = 1
 INDEX_FILE = "index.json"

@@ -23,11 +23,10 @@ import torch
 from tqdm import tqdm
 
 from facemogle.class_orders import ClassTable, class_order
-from facemogle.labels import NAMES, NUM_CLASSES, mirror
-from train.captions import Captions, is_garbled
-from train.layout import find_files
-from train.names import in_order
-from train.pairs import (
+from facemogle.data.captions import Captions, is_garbled
+from facemogle.data.layout import find_files
+from facemogle.data.names import in_order
+from facemogle.data.pairs import (
     CLASSES_HELP,
     Pair,
     check_shapes,
@@ -38,6 +37,7 @@ from train.pairs import (
     read_masks,
     read_pair,
 )
+from facemogle.labels import NAMES, NUM_CLASSES, mirror
 
 # What is said of a mask that may be no face, by plausibility.Doubt.kind; and what a run can use none the less.
 DOUBTS = {

@@ -21,6 +21,8 @@ from accelerate.utils import broadcast_object_list
 from tqdm import tqdm
 
 from facemogle.checkpoints import CheckpointError
+from facemogle.data.pairs import find_pairs
+from facemogle.folders import own_folder
 from facemogle.picture_formats import save_picture
 from facemogle.pipeline import FaceMoGLEPipeline
 from facemogle.whole_files import whole_file
@@ -30,8 +32,6 @@ from train.building import load_base, optional, precision
 from train.cache import CachedDataset
 from train.config import TrainingConfig, parse_arguments
 from train.data import FaceDataset
-from train.folders import own_folder
-from train.pairs import find_pairs
 from train.publish import CHECKPOINTS_FOLDER, CONFIG_FILE, WEIGHTS_FOLDER, publish, results_of
 from train.run import Run
 from train.validation import Validation

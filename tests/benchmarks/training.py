@@ -26,6 +26,7 @@ from torch.func import functional_call
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 
+from facemogle.data.pairs import find_pairs
 from facemogle.label_files import write_label_map
 from facemogle.labels import NUM_CLASSES
 from facemogle.masks import condition_images
@@ -39,7 +40,6 @@ from train.counting import build, inputs, with_blocks, without_values
 from train.data import FaceDataset
 from train.mini.portraits import caption, render, sample_attributes
 from train.objective import TrainingBatch
-from train.pairs import find_pairs
 from train.run import Run
 
 FACES, SIDE, BATCH, STEPS, ROUNDS = 16, 256, 4, 4, 3

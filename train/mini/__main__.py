@@ -60,7 +60,7 @@ def main() -> int:
     if config.device == "cpu":
         config = config.smaller()
     if given.command in ("make", "parser"):
-        from train.folders import own_folder
+        from facemogle.folders import own_folder
         from train.mini import program
 
         if given.smoke:

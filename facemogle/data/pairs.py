@@ -13,13 +13,13 @@ import numpy as np
 from PIL import Image
 
 from facemogle.class_orders import ORDERS, ClassOrder, ClassTable, class_order
+from facemogle.data.captions import is_garbled
+from facemogle.data.layout import Files, find_files
+from facemogle.data.names import in_order, name_of
 from facemogle.label_files import Reading, read_label_map, read_parts
 from facemogle.masks import resize_nearest
 from facemogle.parsing.photos import PhotoError, read_photo
 from facemogle.text_files import read_text
-from train.captions import is_garbled
-from train.layout import Files, find_files
-from train.names import in_order, name_of
 
 # Raised whenever `read_pair` makes other pixels of the same files, so that caches of the old ones are refused.
 PREPROCESSING = 3

@@ -13,9 +13,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from facemogle.label_files import part_of
-from train.captions import Captions, find_captions
-from train.names import (
+from facemogle.data.captions import Captions, find_captions
+from facemogle.data.names import (
     IMAGE_SUFFIXES,
     LOSSLESS_SUFFIXES,
     MASK_SUFFIXES,
@@ -26,7 +25,8 @@ from train.names import (
     name_of,
     words_of,
 )
-from train.walk import Walk, children
+from facemogle.data.walk import Walk, children
+from facemogle.label_files import part_of
 
 # By their letters alone; the first that holds any is taken.
 IMAGE_FOLDERS = (

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from unicodedata import category
 
+from facemogle.data.names import TABLE_SUFFIXES, TEXT_SUFFIXES, Names, name_of
+from facemogle.data.walk import Walk
 from facemogle.text_files import read_encoded
-from train.names import TABLE_SUFFIXES, TEXT_SUFFIXES, Names, name_of
-from train.walk import Walk
 
 # Files of all captions; of the later ones, which may hold anything else, nothing is expected.
 _TABLES = ("text", "texts", "caption", "captions", "prompt", "prompts")

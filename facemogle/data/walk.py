@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from train.names import TABLE_SUFFIXES, TEXT_SUFFIXES, name_of
+from facemogle.data.names import TABLE_SUFFIXES, TEXT_SUFFIXES, name_of
 
 # What operating systems and network disks put into folders, besides what begins with a dot.
 _SYSTEMS_FOLDERS = ("__macosx", "@eadir", "#recycle", "$recycle.bin", "lost+found", "system volume information")
