@@ -53,6 +53,7 @@ ARROWS = {
     "parsing": {"labels", "picture_formats", "plausibility"},
     "data": {"class_orders", "label_files", "masks", "parsing", "text_files"},
     "folders": set(),
+    "evaluation": {"data", "labels", "whole_files"},
     "faces": {"checkpoints", "parsing", "picture_files", "labels"},
     "ui": {
         "class_orders", "editing", "pipeline", "parsing", "gating", "figures", "label_files", "labels", "masks",
