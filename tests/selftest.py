@@ -12,6 +12,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -19,7 +20,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
 from facemogle import load_pipeline
@@ -31,10 +31,11 @@ from facemogle.random_flux import FLUX_PARTS, Architecture, random_pipeline
 from facemogle.whole_files import whole_file
 from tests import recorded
 from tests.tiny_training import TinySamples
-from train.building import optional, quantise
+from train.building import base_dtype, optional, quantise
 from train.config import TrainingConfig
 from train.counting import with_blocks
 from train.run import Run
+from train.train import build_accelerator
 
 STEPS = 10  # of training
 NARROW: Architecture = {
@@ -144,16 +145,28 @@ def model(device: torch.device, dtype: torch.dtype) -> FaceMoGLEPipeline:
 def training_checks(device: torch.device) -> Iterator[tuple[str, Work]]:
     for name, changes in KINDS.items():
         yield f"training, {name}", partial(train, device, changes)
+    if device.type == "cuda":
+        yield "training, no wait for the GPU", partial(train, device, {}, waits_never=True)
 
 
-def train(device: torch.device, changes: dict[str, Any]) -> str:
+@contextmanager
+def no_waiting() -> Iterator[None]:
+    """Within, what makes Python wait for the GPU raises RuntimeError."""
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+def train(device: torch.device, changes: dict[str, Any], *, waits_never: bool = False) -> str:
     """Some steps of a run as train.train takes them."""
     on_cuda, side = device.type == "cuda", 256 if device.type == "cuda" else 64
     if changes.get("compile") and not on_cuda:
         raise LeftOut("compiling is for GPUs here; the tests compile on a CPU")
     settings = {
         "cache": "in memory", "height": side, "width": side, "batch": 2, "optimizer": "adamw", "learning_rate": 1e-3,
-        "workers": 0, "validation_samples": 0, "validation_every": 0, "validation_pictures": 0,
+        "workers": 0, "validation_samples": 0, "validation_every": 0, "validation_pictures": 0, "tracker": "none",
     }  # fmt: skip
     config = TrainingConfig(**settings | changes)
     if config.quantise != "none" or config.optimizer == "adamw8bit":
@@ -161,21 +174,22 @@ def train(device: torch.device, changes: dict[str, Any]) -> str:
             optional("bitsandbytes", "this")
         except (ValueError, ImportError, CheckpointError) as error:
             raise LeftOut(str(error)) from error
-    pipeline = model(device, torch.bfloat16 if on_cuda and not config.train_base else torch.float32)
+    pipeline = model(device, base_dtype(config, device))
     if config.quantise != "none":
         quantise(pipeline.transformer, config.quantise)
         pipeline.to(device)
     base = pipeline.transformer.config
     samples = TinySamples(side=side, widths=(base.joint_attention_dim, base.pooled_projection_dim))
     AcceleratorState._reset_state(reset_partial_state=True)
-    accelerator = Accelerator(cpu=not on_cuda, mixed_precision="bf16" if on_cuda else "no")
+    accelerator = build_accelerator(config)
     torch._dynamo.reset()
     run = Run(config, pipeline, samples, accelerator)
     before = {name: parameter.detach().clone() for name, parameter in run.learning.items() if parameter.requires_grad}
     loader = run.loader()
     start = time.perf_counter()
-    for _ in range(STEPS):
-        run.take_step(loader)
+    for step in range(STEPS):
+        with no_waiting() if waits_never and step >= STEPS // 2 else nullcontext():
+            run.take_step(loader)
     run.window.settle(accelerator)  # waits; raises where a loss is no number
     seconds = time.perf_counter() - start
     after = run.learning

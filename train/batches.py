@@ -6,6 +6,7 @@ process with twice the batch does, and one that goes on from a checkpoint what i
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,7 +17,8 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 from facemogle.pipeline import FaceMoGLEPipeline, image_ids
 from train.conditions import condition_tokens, encode_black
 from train.config import TrainingConfig
-from train.objective import ConditionDropout, TrainingBatch, drop_masks, drop_text, sample_timesteps
+from train.objective import ConditionDropout, TrainingBatch, drop_text, dropped_masks, sample_timesteps
+from train.upload import upload
 
 PROMPT = ("prompt_embeds", "pooled_prompt_embeds")
 
@@ -91,18 +93,22 @@ class Encoder:
         config, generators = self.config, self.generators(collated)
         without_text = [not drop_text(["text"], self.dropout, generator=generator)[0] for generator in generators]
         batch = self.encode(collated, without_text=without_text)
-        assert batch.condition_tokens is not None
-        rows = zip(batch.condition_tokens.split(1), generators, strict=True)
-        dropped = [drop_masks(row, self.black.float(), self.dropout, generator=generator) for row, generator in rows]
-        timestep = torch.cat(
-            [
+        tokens, device = batch.condition_tokens, batch.latents.device
+        assert tokens is not None
+        dropped, timesteps, noise = [], [], []
+        for generator in generators:
+            dropped.append(dropped_masks(1, tokens.shape[1], self.dropout, generator=generator))
+            timesteps.append(
                 sample_timesteps(1, mean=config.timestep_mean, std=config.timestep_std, generator=generator)
-                for generator in generators
-            ]
+            )
+            noise.append(torch.randn(batch.latents.shape[1:], generator=generator))
+        is_black = upload(torch.cat(dropped), device)[..., None, None]
+        tokens = torch.where(is_black, self.black.float(), tokens)
+        return (
+            replace(batch, condition_tokens=tokens),
+            upload(torch.stack(noise), device),
+            upload(torch.cat(timesteps), device),
         )
-        noise = torch.stack([torch.randn(batch.latents.shape[1:], generator=generator) for generator in generators])
-        batch = TrainingBatch(**vars(batch) | {"condition_tokens": torch.cat(dropped)})
-        return batch, noise.to(batch.latents.device), timestep.to(batch.latents.device)
 
     @torch.no_grad()
     def encode(self, collated: dict[str, Any], *, without_text: list[bool] | None = None) -> TrainingBatch:
@@ -116,14 +122,14 @@ class Encoder:
                 for name, nothing in ((name, self.empty_prompt[name]) for name in PROMPT)
             )
         else:
-            latents = self.pipeline.encode_images(collated["image"] / 255)
+            latents = self.pipeline.encode_images(upload(collated["image"], self.pipeline.device) / 255)
             prompts = ["" if no else text for no, text in zip(without_text, collated["caption"], strict=True)]
             prompt_embeds, pooled = self.pipeline.encode_prompt(
                 prompts, max_sequence_length=self.pipeline.config.max_sequence_length
             )
 
         def to_device(tensor: Tensor) -> Tensor:
-            return tensor.to(self.pipeline.device, torch.float32, non_blocking=True)
+            return upload(tensor, self.pipeline.device).float()
 
         return TrainingBatch(
             latents=to_device(latents),

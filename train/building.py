@@ -58,7 +58,7 @@ def load_base(config: TrainingConfig, device: torch.device | str) -> FaceMoGLEPi
         folder, adapter, mogle = files.base, files.adapter, files.mogle or files.base / "mogle"
     else:
         folder = find_folder(checkpoint.base if checkpoint else config.checkpoint, download=True)
-    dtype = torch.float32 if config.train_base else precision(config, device)
+    dtype = base_dtype(config, device)
     check_model(folder / "transformer")
     check_model(folder / "vae")
     pipeline = FaceMoGLEPipeline.from_pretrained(
@@ -157,7 +157,20 @@ def precision(config: TrainingConfig, device: torch.device | str) -> torch.dtype
     return torch.bfloat16 if half else torch.float32
 
 
-def freeze_idle(trained: Trained, dtype: torch.dtype) -> list[str]:
+def base_dtype(config: TrainingConfig, device: torch.device | str) -> torch.dtype:
+    return torch.float32 if config.train_base else precision(config, device)
+
+
+def autocast_dtype(config: TrainingConfig, device: torch.device | str) -> torch.dtype | None:
+    """Of what computes in less than its weights have: a base that learns, in float32. A frozen one has few already.
+
+    Autocast over it would make its norms float32, and cast before each linear.
+    """
+    dtype = precision(config, device)
+    return dtype if config.train_base and dtype != torch.float32 else None
+
+
+def freeze_idle(trained: Trained, autocast: torch.dtype | None) -> list[str]:
     """Stop training what no gradient reaches, and name it: looked up by one step on random tokens.
 
     In the last single block, what the adapter adds to the condition rows' queries and outputs leads nowhere. In
@@ -177,7 +190,7 @@ def freeze_idle(trained: Trained, dtype: torch.dtype) -> list[str]:
         txt_ids=torch.zeros(3, 3, device=device),
         condition_tokens=random(2, trained.mogle.config.num_local_experts + 1, 4, config.in_channels),
     )
-    with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+    with torch.autocast(device.type, autocast, enabled=autocast is not None):
         loss = trained(batch, random(*batch.latents.shape), torch.full([2], 0.5, device=device))
     loss.backward()
     learning = trained.learning()

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from facemogle.labels import NUM_CLASSES, PALETTE
 from facemogle.pipeline import FaceMoGLEPipeline
+from train.upload import upload
 
 CHUNK_ON_GPU = 16  # masks encoded at a time
 
@@ -39,8 +40,8 @@ def condition_tokens(
         black_tokens = encode_black(pipeline, *label_maps.shape[1:])
     device = black_tokens.device
     chunk = chunk or (CHUNK_ON_GPU if device.type == "cuda" else 2)  # more are slower on a CPU, by half at 16
-    samples, class_ids = (each.to(device) for each in classes_present(label_maps).nonzero(as_tuple=True))
-    pictures = _condition_pictures(label_maps.to(device), samples, class_ids, chunk)
+    samples, class_ids = (upload(each, device) for each in classes_present(label_maps).nonzero(as_tuple=True))
+    pictures = _condition_pictures(upload(label_maps, device), samples, class_ids, chunk)
     encoded = torch.cat([_encode(picture, pipeline) for picture in pictures])
     tokens = black_tokens.repeat(len(label_maps), NUM_CLASSES + 1, 1, 1)
     tokens[:, 0], tokens[samples, 1 + class_ids] = encoded.split([len(label_maps), len(samples)])
@@ -61,7 +62,7 @@ def classes_present(label_maps: Tensor) -> Tensor:
 
 def _condition_pictures(label_maps: Tensor, samples: Tensor, class_ids: Tensor, chunk: int) -> Iterator[Tensor]:
     """(up to `chunk`, 3, H, W) in 0..1: every map in colours, then the mask of each class in each sample."""
-    palette = torch.from_numpy(PALETTE).to(label_maps.device)
+    palette = upload(torch.from_numpy(PALETTE), label_maps.device)
     for maps in label_maps.split(chunk):
         yield palette[maps.long()].movedim(3, 1).float() / 255
     for rows, classes in zip(samples.split(chunk), class_ids.split(chunk), strict=True):

@@ -26,7 +26,7 @@ from facemogle.pipeline import FaceMoGLEPipeline
 from facemogle.random_flux import Architecture
 from facemogle.transformer import FaceMoGLETransformer2DModel
 from facemogle.vae import PixelShuffleAutoencoderKL
-from train.building import Trained, add_trained, precision
+from train.building import Trained, add_trained, autocast_dtype, base_dtype
 from train.conditions import CHUNK_ON_GPU
 from train.config import TrainingConfig
 from train.objective import TrainingBatch
@@ -49,13 +49,9 @@ def build(parts: Architecture, config: TrainingConfig, device: str) -> FaceMoGLE
     for part in pipeline.components.values():
         if isinstance(part, nn.Module):
             for parameter in part.parameters():
-                parameter.data = parameter.data.to(base_dtype(config))
+                parameter.data = parameter.data.to(base_dtype(config, "cuda"))
     add_trained(pipeline, replace(config, from_checkpoint=False))
     return pipeline
-
-
-def base_dtype(config: TrainingConfig) -> torch.dtype:
-    return torch.float32 if config.train_base else precision(config, "cuda")
 
 
 def with_blocks(parts: Architecture, double: int, single: int) -> Architecture:
@@ -107,9 +103,9 @@ class FusedAttention(TorchFunctionMode):
 
 
 @contextmanager
-def as_on(device: str, dtype: torch.dtype) -> Iterator[None]:
+def as_on(device: str, autocast: torch.dtype | None) -> Iterator[None]:
     """Autocast as the run has it. `torch.autocast` itself wants to see a GPU."""
-    torch.set_autocast_enabled(device, dtype == torch.bfloat16)
+    torch.set_autocast_enabled(device, autocast is not None)
     torch.set_autocast_dtype(device, torch.bfloat16)
     try:
         with FusedAttention() if device == "cuda" else nullcontext():
@@ -133,7 +129,7 @@ def forward(parts: Architecture, config: TrainingConfig, device: str = "cuda") -
     trained = Trained(pipeline, config)
     with FakeTensorMode():
         values = without_values(trained, device)
-        with as_on(device, precision(config, "cuda")), Live(values.values()) as live:
+        with as_on(device, autocast_dtype(config, "cuda")), Live(values.values()) as live:
             loss = functional_call(trained, values, inputs(parts, config, pipeline.pixels_per_token, device))
             held, peak = live.bytes, live.peak
             del loss
@@ -194,7 +190,7 @@ def encoding(parts: Architecture, config: TrainingConfig, device: str = "cuda") 
         if module is not None:
             with FakeTensorMode(), torch.no_grad():
                 values = without_values(module, device)
-                with as_on(device, torch.float32), Live(values.values()) as live:
+                with as_on(device, None), Live(values.values()) as live:
                     functional_call(module, values, torch.zeros(size, dtype=dtype, device=device))
                 peaks.append(live.peak)
     return max(peaks)

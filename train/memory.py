@@ -12,15 +12,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 
 from facemogle.checkpoints import CHECKPOINTS, FLUX
 from facemogle.random_flux import FLUX_PARTS, Architecture
 from facemogle.transformer import FaceMoGLETransformer2DModel
-from train.building import Trained, freeze_idle
+from train.building import Trained, base_dtype, freeze_idle
 from train.config import TrainingConfig, read_config
-from train.counting import activations, base_dtype, build, encoding
+from train.counting import activations, build, encoding
 
 CARDS = (24, 40, 80)  # GiB
 SPREAD = (2, 4, 8)  # cards
@@ -110,7 +109,7 @@ def idle_parameters(parts: Architecture, config: TrainingConfig) -> list[str]:
     vae = {"block_out_channels": (8,) * len(parts["vae"]["block_out_channels"]), "norm_num_groups": 4}
     narrow = parts | {"transformer": parts["transformer"] | transformer, "vae": parts["vae"] | vae}
     config = replace(config, cache="none is read", data="", precision="float32", gradient_checkpointing=False)
-    return freeze_idle(Trained(build(narrow, config, "cpu"), config), torch.float32)
+    return freeze_idle(Trained(build(narrow, config, "cpu"), config), None)
 
 
 def plan(parts: Architecture, config: TrainingConfig, steps: dict[bool, int]) -> dict[str, int]:
@@ -141,7 +140,7 @@ def card(total: int) -> str:
 def lines(config: TrainingConfig) -> Iterator[str]:
     """The plan in words. ValueError as `architecture`."""
     parts = architecture(config.checkpoint)
-    half = str(base_dtype(config)).removeprefix("torch.")
+    half = str(base_dtype(config, "cuda")).removeprefix("torch.")
     source = "from a cache" if config.cache else "from pictures"
     yield f"{config.checkpoint}, {config.height}x{config.width}, batch {config.batch}, rank {config.rank}, {source}"
     yield "GB of 2**30 bytes, on each card:"

@@ -63,16 +63,14 @@ def add_noise(latents: Tensor, noise: Tensor, timestep: Tensor) -> Tensor:
     return (1 - t) * latents + t * noise
 
 
-def drop_masks(
-    condition_tokens: Tensor, black_tokens: Tensor, dropout: ConditionDropout, *, generator: torch.Generator
+def dropped_masks(
+    batch_size: int, num_experts: int, dropout: ConditionDropout, *, generator: torch.Generator
 ) -> Tensor:
-    """(B, E, N, C) tokens, (N, C) tokens of a black image -> (B, E, N, C) with the dropped masks black."""
-    batch_size, num_experts = condition_tokens.shape[:2]
+    """(B, E) booleans: whose tokens are to be those of a black image. Drawn on the generator's device."""
     draws = torch.rand(batch_size, num_experts, generator=generator, device=generator.device)
     dropped = draws < dropout.local_mask
     dropped[:, 0] = False
-    dropped |= draws[:, :1] < dropout.all_masks
-    return torch.where(dropped.to(condition_tokens.device)[..., None, None], black_tokens, condition_tokens)
+    return dropped | (draws[:, :1] < dropout.all_masks)
 
 
 def drop_text(prompts: list[str], dropout: ConditionDropout, *, generator: torch.Generator) -> list[str]:
@@ -90,11 +88,17 @@ def predict_velocity(
     guidance_scale: Tensor | None,
     condition_hidden_states: Tensor | None,
 ) -> Tensor:
-    """(B, N, C) noisy latents, (B,) timesteps in 0..1, (B,) guidance or None, blended tokens -> velocity (B, N, C)."""
+    """(B, N, C) noisy latents, (B,) timesteps in 0..1, (B,) guidance or None, blended tokens -> velocity (B, N, C).
+
+    In the base's own dtype, as when pictures are made; float32 in and out.
+    """
+    dtype = transformer.x_embedder.weight.dtype
+    if condition_hidden_states is not None:
+        condition_hidden_states = condition_hidden_states.to(dtype)
     return transformer(
-        hidden_states=noisy_latents,
-        encoder_hidden_states=batch.prompt_embeds,
-        pooled_projections=batch.pooled_prompt_embeds,
+        hidden_states=noisy_latents.to(dtype),
+        encoder_hidden_states=batch.prompt_embeds.to(dtype),
+        pooled_projections=batch.pooled_prompt_embeds.to(dtype),
         timestep=timestep,
         img_ids=batch.img_ids,
         txt_ids=batch.txt_ids,

@@ -16,7 +16,16 @@ from torch import Tensor, nn
 from facemogle.pipeline import FaceMoGLEPipeline
 from train.bases import identities
 from train.batches import Encoder, Samples, Stream, batches, positions
-from train.building import Trained, add_trained, build_optimizer, freeze_idle, learning_rate, precision, put, shard
+from train.building import (
+    Trained,
+    add_trained,
+    autocast_dtype,
+    build_optimizer,
+    freeze_idle,
+    learning_rate,
+    put,
+    shard,
+)
 from train.config import TrainingConfig
 
 # What may differ when a run goes on: how far, where, and how it is watched, but not what a step does.
@@ -74,7 +83,7 @@ class Run:
         self.identities = identities(config, pipeline)
         add_trained(pipeline, config)
         self.trained = Trained(pipeline, config)
-        self.idle = freeze_idle(self.trained, precision(config, accelerator.device))
+        self.idle = freeze_idle(self.trained, autocast_dtype(config, accelerator.device))
         self.learning = self.trained.learning()
         self.parameters = list(self.learning.values())
         if config.compile:

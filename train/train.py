@@ -28,7 +28,7 @@ from facemogle.pipeline import FaceMoGLEPipeline
 from facemogle.whole_files import whole_file
 from train import saving
 from train.batches import Samples
-from train.building import load_base, optional, precision
+from train.building import autocast_dtype, load_base, optional
 from train.cache import CachedDataset
 from train.config import TrainingConfig, parse_arguments
 from train.data import FaceDataset
@@ -232,7 +232,7 @@ def build_accelerator(config: TrainingConfig) -> Accelerator:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return Accelerator(
         cpu=device == "cpu",
-        mixed_precision="bf16" if precision(config, device) == torch.bfloat16 else "no",
+        mixed_precision="no" if autocast_dtype(config, device) is None else "bf16",
         log_with=None if tracker == "none" else tracker,
         project_dir=config.output,
     )
