@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from facemogle.expert_effects import ExpertEffects
 from facemogle.gating import EXPERTS
 from facemogle.labels import PALETTE
 from facemogle.whole_files import whole_file
@@ -102,6 +103,32 @@ def expert_grid(
         picture = expert_map(weights, expert, cell_size, face=face, label_map=label_map, top=float(tops[expert]))
         page.paste(picture, (x, y + caption))
     _colour_bar(page, (width - BAR_WIDTH, head + caption), float(tops[0]) if (tops == tops[0]).all() else None)
+    return page
+
+
+def effect_sheet(effects: ExpertEffects, *, width: int = 1200) -> Image.Image:
+    """The run's picture, then what it is without each expert, that with the most effect first, beside what changed.
+
+    Changes are on one scale, from 0 to what 0.5% of their pixels exceed.
+    """
+    columns, changes = 4, dict(zip(effects.experts, effects.changes, strict=True))
+    muted = dict(zip(effects.experts, effects.muted, strict=True))
+    side = (width - (columns + 1) * GAP) // (2 * columns)
+    size, caption = (side, side * effects.image.height // effects.image.width), TEXT_SIZE + 8
+    cells: list[tuple[str, list[Image.Image]]] = [("the run", [effects.image])]
+    top = float(np.quantile(effects.changes, 0.995))
+    for name, mean in effects.ranked():
+        cells.append(
+            (f"without {name.replace('_', ' ')}: {mean:.2%}", [muted[name], heat_map(changes[name], size, top=top)])
+        )
+    pitch = (2 * side + GAP, size[1] + caption + GAP)
+    page = Image.new("RGB", (width, GAP + -(-len(cells) // columns) * pitch[1]), PAPER)
+    draw = ImageDraw.Draw(page)
+    for number, (title, pictures) in enumerate(cells):
+        x, y = GAP + number % columns * pitch[0], GAP + number // columns * pitch[1]
+        draw.text((x, y), title, INK, _font())
+        for place, picture in enumerate(pictures):
+            page.paste(picture.resize(size, Image.Resampling.LANCZOS), (x + place * side, y + caption))
     return page
 
 

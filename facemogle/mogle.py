@@ -51,7 +51,8 @@ class GatingNetwork(nn.Module):
     ) -> Tensor:
         """(B, N, C), (B, N, C), (B,) -> (B, N, E), positive and summing to 1 over the experts.
 
-        `expert_scale` (E,) multiplies the weights before they are made to sum to 1; 0 mutes an expert.
+        `expert_scale` (E,), or (B, 1, E) with each image's own, multiplies the weights before they are made to sum to
+        1; 0 mutes an expert.
         """
         logits = self.logits_of(global_tokens, latents, timestep).expand(*latents.shape[:2], -1)
         if expert_scale is not None:
@@ -141,11 +142,12 @@ class MoGLE(ModelMixin, ConfigMixin):
         return torch.einsum("bne,benc->bnc", gating_weights[..., present], expert_outputs), gating_weights
 
     def _without_absent(self, expert_scale: Tensor | None, condition_tokens: Tensor) -> Tensor:
-        """(E,) or None -> (E,), 0 for the experts that were left out."""
+        """(..., E) or None -> (..., E), 0 for the experts that were left out."""
         present = PRESENT[self.config.experts]
-        scale = torch.zeros(condition_tokens.shape[1], device=condition_tokens.device)
-        scale[present] = 1 if expert_scale is None else expert_scale[present].to(scale)
-        if expert_scale is not None and not scale.any():
+        shape = condition_tokens.shape[1:2] if expert_scale is None else expert_scale.shape
+        scale = torch.zeros(shape, device=condition_tokens.device)
+        scale[..., present] = 1 if expert_scale is None else expert_scale[..., present].to(scale)
+        if expert_scale is not None and not scale.any(-1).all():
             raise ValueError(f"expert_scale mutes all {self.config.experts} experts, and there are no others.")
         return scale
 

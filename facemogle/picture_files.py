@@ -85,6 +85,14 @@ class Settings:
         if self.label_map is not None:
             object.__setattr__(self, "label_map", _checked_map(np.asarray(self.label_map)))
 
+    def arguments(self) -> dict[str, Any]:
+        """Of the pipeline; the noise, a photo and LoRAs apart."""
+        names = (
+            "prompt", "label_map", "height", "width", "num_inference_steps", "guidance_scale", "condition_scale",
+            "expert_scale",
+        )  # fmt: skip
+        return {name: getattr(self, name) for name in names}
+
     def _whole(self, name: str, smallest: int, largest: int | None = None) -> None:
         value = getattr(self, name)
         fits = type(value) is int and smallest <= value and (largest is None or value <= largest)

@@ -25,6 +25,7 @@ from transformers import CLIPTextModel, CLIPTokenizer, T5EncoderModel, T5Tokeniz
 from facemogle import editing
 from facemogle.condition_memory import ConditionMemory
 from facemogle.editing import PhotoEdit
+from facemogle.expert_effects import ExpertEffectsMixin
 from facemogle.gating import EXPERTS, GatingRecord
 from facemogle.labels import NUM_CLASSES
 from facemogle.lora_files import read_lora
@@ -52,7 +53,7 @@ class FaceMoGLEPipelineOutput:
     gating: GatingRecord | None = None
 
 
-class FaceMoGLEPipeline(StyleLoraMixin, DiffusionPipeline):
+class FaceMoGLEPipeline(StyleLoraMixin, ExpertEffectsMixin, DiffusionPipeline):
     """Faces from a label map, a prompt, or both (arXiv 2509.00428).
 
     Size, steps, guidance and text length default to what the checkpoint was made for; they are saved with it.
@@ -129,7 +130,7 @@ class FaceMoGLEPipeline(StyleLoraMixin, DiffusionPipeline):
         num_inference_steps: int | None = None,
         guidance_scale: float | None = None,
         condition_scale: float = 1.0,
-        expert_scale: Mapping[str, float] | None = None,
+        expert_scale: Mapping[str, float] | Sequence[Mapping[str, float]] | None = None,
         lora_scale: Mapping[str, float] | None = None,
         num_images_per_prompt: int = 1,
         generator: torch.Generator | list[torch.Generator] | None = None,
@@ -161,7 +162,7 @@ class FaceMoGLEPipeline(StyleLoraMixin, DiffusionPipeline):
             of the prompt against no prompt, at two forward passes a step.
         condition_scale: 0 ignores the condition tokens, 1 is as trained.
         expert_scale: factors of experts' gating weights, by the names in gating.EXPERTS: 0 mutes one, 2 doubles it;
-            the weights are then made to sum to 1 again. Experts not named keep theirs.
+            the weights are then made to sum to 1 again. Experts not named keep theirs. Or a list, one for each image.
         lora_scale: scales of the LoRAs in `loras`, in this run; those not named keep theirs.
         generator: source of the initial noise, or one for each image. None: a fresh seed, unlike any other call's.
         latents: (B, N, C) noise, packed: where a run starts, or what the image gets. prompt_embeds (., T, D) with
@@ -192,7 +193,8 @@ class FaceMoGLEPipeline(StyleLoraMixin, DiffusionPipeline):
             raise ValueError(f"Callbacks can take {self._callback_tensor_inputs}, got {sorted(unknown)}.")
 
         editing.check_edit(image, edit_region, source_label_map, strength)
-        expert_factors = None if expert_scale is None else expert_scale_tensor(expert_scale).to(device)
+        scales = [] if expert_scale is None else as_list(expert_scale, "expert_scale")
+        factors = [torch.stack([expert_scale_tensor(one) for one in scales])[:, None]] if scales else []
 
         # 1. Encode the label maps, the prompts and the photos, each once.
         if condition_tokens is not None and label_map is not None:
@@ -214,7 +216,7 @@ class FaceMoGLEPipeline(StyleLoraMixin, DiffusionPipeline):
             raise ValueError("prompt_embeds go with pooled_prompt_embeds and without a prompt.")
 
         # 2. One row for each image.
-        num_pairs = max(map(len, (prompt_embeds, condition_tokens, *photos, *regions)))
+        num_pairs = max(map(len, (prompt_embeds, condition_tokens, *photos, *regions, *factors)))
 
         def rows(tensor: Tensor, name: str, dtype: torch.dtype = self.transformer.dtype) -> Tensor:
             if len(tensor) not in (1, num_pairs):
@@ -238,6 +240,7 @@ class FaceMoGLEPipeline(StyleLoraMixin, DiffusionPipeline):
                 f"{tuple(condition_tokens.shape[1:])}. Encode the label map at the image's height and width."
             )
         expert_outputs = self.mogle.expert_outputs(condition_tokens)
+        expert_factors = rows(factors[0], "expert scales", torch.float32) if factors else None
         img_ids, txt_ids = image_ids(*grid).to(device), torch.zeros(prompt_embeds.shape[1], 3, device=device)
         guidance = None
         if distilled:
@@ -579,6 +582,14 @@ class FaceMoGLEPipeline(StyleLoraMixin, DiffusionPipeline):
         if rounded != (height, width):
             logger.warning(f"{height}x{width} is not a multiple of {size}: making {rounded[0]}x{rounded[1]} instead.")
         return rounded
+
+    def noise(
+        self, generator: torch.Generator | None = None, height: int | None = None, width: int | None = None
+    ) -> Tensor:
+        """(1, N, C): the latents that a run of one image with this generator starts from, to be passed as `latents`."""
+        height, width = self._whole_tokens(height or self.config.height, width or self.config.width)
+        grid = height // self.pixels_per_token, width // self.pixels_per_token
+        return self._initial_latents(1, grid, generator, None)
 
     def _initial_latents(
         self,

@@ -10,9 +10,11 @@ from PIL import Image
 from facemogle.checkpoints import CheckpointError
 from facemogle.cli.arguments import report_failure
 from facemogle.cli.benchmark import add_benchmark
+from facemogle.cli.experts import add_experts
 from facemogle.cli.gating import add_gating
 from facemogle.cli.generate import add_generate
 from facemogle.cli.inspect import add_inspect
+from facemogle.cli.morph import add_morph
 from facemogle.cli.parse import add_parse
 from facemogle.threads import spin_shortly
 
@@ -43,6 +45,8 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add_generate(commands)
     add_parse(commands)
     add_gating(commands)
+    add_experts(commands)
+    add_morph(commands)
     add_inspect(commands)
     add_benchmark(commands)
     return parser.parse_args(argv)

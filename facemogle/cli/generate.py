@@ -128,14 +128,7 @@ def run_generate(arguments: argparse.Namespace) -> None:
     for index in range(arguments.num_images):
         settings = replace(first, seed=(first.seed + index) % (MAX_SEED + 1))
         result = pipeline(
-            settings.prompt,
-            label_map=settings.label_map,
-            height=settings.height,
-            width=settings.width,
-            num_inference_steps=settings.num_inference_steps,
-            guidance_scale=settings.guidance_scale,
-            condition_scale=settings.condition_scale,
-            expert_scale=settings.expert_scale,
+            **settings.arguments(),
             generator=torch.Generator().manual_seed(settings.seed),
             record_gating=arguments.gating is not None,
             **edit,
