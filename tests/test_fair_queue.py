@@ -12,14 +12,14 @@ import pytest
 from starlette.middleware import Middleware
 
 from facemogle.ui import fair_queue, layout, run
-from facemogle.ui.fair_queue import PER_ADDRESS, PER_SESSION, Streams, make_fair
+from facemogle.ui.fair_queue import PER_ADDRESS, PER_SESSION, Streams, forgetting, make_fair
 from facemogle.ui.provider import PipelineProvider
 
 STEP, LISTEN, KEEP = 0.05, 3.0, 2.0  # seconds
 
 
 @pytest.fixture
-def served():
+def served(monkeypatch):
     """A page of two functions: /slow, a run of 200 steps, and /quick, of one; both are of the model."""
     ticks = []
 
@@ -35,11 +35,13 @@ def served():
             gr.Button().click(
                 partial(work, steps), name, result, api_name=api_name, concurrency_limit=1, concurrency_id="model"
             )
+        page.unload(lambda: None)
+    monkeypatch.setattr(fair_queue, "MAX_RECORDED", 5)
     make_fair(page, concurrency_id="model", listen_within=LISTEN)
-    app_kwargs = {"middleware": [Middleware(Streams, KEEP)]}
+    app_kwargs = {"middleware": [Middleware(Streams)], "lifespan": forgetting(KEEP)}
     _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, app_kwargs=app_kwargs)
     with httpx.Client(base_url=f"{url}gradio_api", timeout=20) as http:
-        yield SimpleNamespace(http=http, ticks=ticks, sessions=page.state_holder.session_data)
+        yield SimpleNamespace(http=http, ticks=ticks, page=page, sessions=page.state_holder.session_data)
     page.close()
 
 
@@ -73,6 +75,7 @@ def test_an_address_leaves_places_for_others(served):
     answers = [join(served.http, f"visitor{number}") for number in range(PER_ADDRESS + 2)]
     assert [answer.status_code for answer in answers[-3:]] == [200, 503, 503]
     assert f"From your address {PER_ADDRESS} runs" in answers[-1].json()["detail"]
+    assert len(served.page._queue.event_analytics) == 5  # of which Gradio keeps 10,000
 
 
 def test_what_nobody_listens_to_is_dropped(served):
@@ -121,6 +124,24 @@ def test_a_session_that_is_not_used_any_more_is_forgotten(served):
     assert set(served.sessions) == {"regular", "once"}  # the first stream's time is over, its session was used again
     time.sleep(0.6 * KEEP)
     assert not served.sessions
+
+
+def test_so_is_one_that_never_listened_or_whose_page_was_closed_last_of_all(served):
+    join(served.http, "ghost", 1)
+    join(served.http, "ghost")
+    finish(served.http, "closes")
+    with served.http.stream("GET", "/heartbeat/closes") as beat:
+        next(beat.iter_lines())
+    join(served.http, "leaver")
+    with listening(served.http, "leaver") as messages:
+        next(messages)
+    join(served.http, "patient")
+    with listening(served.http, "patient") as messages:
+        next(messages)
+        time.sleep(LISTEN + KEEP + 0.5)
+        assert set(served.sessions) == {"patient"}
+    queue = served.page._queue
+    assert not {"ghost", "closes", "leaver"} & {*queue.pending_messages_per_session, *queue.pending_event_ids_session}
 
 
 def test_the_api_s_run_ends_when_its_caller_leaves(pipeline, monkeypatch):

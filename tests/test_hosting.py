@@ -68,13 +68,15 @@ def test_a_host_that_was_asked_for_is_served(monkeypatch):
     assert app.asked_hosts(None, share=False) is None
 
 
-def test_health_tells_of_model_queue_disk_and_memory(served):
-    _, provider, http = served
+def test_health_tells_of_model_queue_sessions_disk_and_memory(served):
+    page, provider, http = served
     provider.get()
+    page.state_holder["someone"]
     answer = http.get("/health")
     told = answer.json()
     assert (answer.status_code, told["ready"], told["model"], told["checkpoint"]) == (200, True, "ready", "tiny")
-    assert set(told["queue"]) == {"running", "waiting"} and told["disk"]["visitors"] == 1000
+    assert set(told["queue"]) == {"running", "waiting"} and told["sessions"] == 1
+    assert told["disk"]["visitors"] == 1000
     assert told["disk"]["free"] > 0 and told["memory"]["process"] > 1e8 and told["memory"]["free"] > 0
 
 

@@ -1,11 +1,13 @@
 """The page's handlers, called as plain functions with a real, tiny pipeline."""
 
 import asyncio
+import gc
 import html
 import json
 import subprocess
 import sys
 import threading
+import weakref
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -149,6 +151,37 @@ def test_a_closed_run_stops_within_a_step_and_leaves_the_pipeline_usable(pipelin
         torch_thread.submit(lambda: None).result(timeout=30)  # which comes after the run
     assert len(forwards) < 100
     assert visit_of(provider, steps=1).run
+
+
+@pytest.mark.parametrize("way", ["left", "stopped", "failed"])
+def test_a_run_that_ends_early_holds_on_to_none_of_its_tensors(pipeline, monkeypatch, way):
+    """Not even for the garbage collector, which counts objects: it comes late where a few are large."""
+    latents, stopped, report = [], threading.Event(), run._Reporter.__call__
+
+    def watched(self, pipeline, step, timestep, tensors):
+        latents.append(weakref.ref(tensors["latents"]))
+        if way == "failed":
+            raise MemoryError
+        return report(self, pipeline, step, timestep, tensors)
+
+    monkeypatch.setattr(run._Reporter, "__call__", watched)
+    request = handlers.read_request(*fields(steps=handlers.MAX_STEPS))
+    errors = []
+    gc.disable()
+    try:
+        with closing(run.stream(pipeline, request, checkpoint="tiny", cancelled=stopped)) as events:
+            try:
+                next(events)
+                if way == "stopped":
+                    stopped.set()
+                    list(events)
+            except (run.Cancelled, MemoryError) as error:
+                errors.append(error)  # as Gradio keeps it for a while
+        torch_thread.submit(lambda: None).result(timeout=30)  # which comes after the run
+        assert latents and not any(each() is not None for each in latents)
+        assert len(errors) == (way != "left")
+    finally:
+        gc.enable()
 
 
 def test_runs_and_the_reading_of_their_faces_share_a_thread(provider, pipeline):

@@ -6,6 +6,8 @@ Gradio itself drops what a visitor waits for who has gone; a run ends within a s
 import asyncio
 import re
 from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qs
@@ -15,6 +17,7 @@ import gradio as gr
 MAX_WAITING = 32  # in the whole queue
 PER_SESSION, PER_ADDRESS = 4, 24  # runs of the model that wait or go on
 LISTEN_WITHIN = 10.0  # seconds after it joined, a session has to read what becomes of it
+MAX_RECORDED = 100  # past runs, which Gradio counts through at each new one: 10,000 of them, its own bound, in 20 ms
 _LISTENING: Counter[str] = Counter()  # streams by session
 _STREAM = re.compile(r"/queue/data$|/call/(?:v2/)?[^/]+/(\w+)$")
 
@@ -23,6 +26,7 @@ def make_fair(page: gr.Blocks, *, concurrency_id: str, listen_within: float = LI
     """Bound the queue of a page, whose runs of the model share `concurrency_id`; see Streams."""
     page.queue(max_size=MAX_WAITING)
     queue = page._queue
+    queue.ANALYTICS_MAX_EVENTS = MAX_RECORDED
     push, watches = queue.push, set()
 
     async def bounded_push(body: Any, request: Any, username: str | None) -> tuple:
@@ -66,14 +70,10 @@ async def _drop_unheard(page: gr.Blocks, event_id: str, session: str, seconds: f
 
 
 class Streams:
-    """ASGI middleware that counts the streams on which sessions hear of their runs.
+    """ASGI middleware that counts the streams on which sessions hear of their runs."""
 
-    A session that for `keep` seconds has neither used one nor anything else is forgotten: Gradio would hold its copies
-    of the page, 1.3 MB of them, until ten thousand others have come.
-    """
-
-    def __init__(self, app: Any, keep: float = 3600.0):
-        self.app, self.keep = app, keep
+    def __init__(self, app: Any):
+        self.app = app
 
     async def __call__(self, scope: dict, receive: Any, send: Any) -> None:
         stream = _STREAM.search(scope["path"]) if scope["type"] == "http" and scope["method"] == "GET" else None
@@ -87,12 +87,37 @@ class Streams:
             _LISTENING[session] -= 1
             if not _LISTENING[session]:
                 del _LISTENING[session]
-                loop, holder = asyncio.get_running_loop(), scope["app"].get_blocks().state_holder
-                loop.call_later(self.keep, self._forget, holder, session)
 
-    def _forget(self, holder: Any, session: str) -> None:
-        used = holder.time_last_used.get(session)
-        idle = (datetime.now() - used).total_seconds() if used else self.keep
-        if session not in _LISTENING and idle >= self.keep:
+
+def forgetting(keep: float) -> Callable[[Any], AbstractAsyncContextManager[None]]:
+    """Lifespan of a server that forgets sessions which for `keep` seconds nobody has used, see `forget`."""
+
+    @asynccontextmanager
+    async def lifespan(app: Any) -> AsyncIterator[None]:
+        async def sweep() -> None:
+            while True:
+                await asyncio.sleep(keep / 60)
+                forget(app.get_blocks(), keep)
+
+        sweeping = asyncio.create_task(sweep())
+        yield
+        sweeping.cancel()
+
+    return lifespan
+
+
+def forget(page: gr.Blocks, keep: float) -> None:
+    """Let go of sessions that for `keep` seconds have neither run nor listened to anything, and of what was for them.
+
+    Gradio would hold its copies of the page, 1.3 MB a session, until ten thousand others have come; the messages of who
+    left, until two thousand have; and the names of their runs for ever.
+    """
+    holder, queue = page.state_holder, page._queue
+    busy = {*_LISTENING, *(event.session_hash for event in queue.event_ids_to_events.values())}
+    for session, used in list(holder.time_last_used.items()):
+        if session not in busy and (datetime.now() - used).total_seconds() >= keep:
             holder.session_data.pop(session, None)
             holder.time_last_used.pop(session, None)
+    for kept in (queue.pending_messages_per_session, queue.pending_event_ids_session):
+        for session in kept.keys() - holder.session_data.keys() - busy:
+            del kept[session]

@@ -17,12 +17,14 @@ def health_route(provider: PipelineProvider, folder: TempFolder) -> Route:
 
     async def health(request: Request) -> JSONResponse:
         ready = not (provider.loading or provider.failure)
+        page = request.app.get_blocks()
         return JSONResponse(
             {
                 "ready": ready,
                 "model": "loading" if provider.loading else "failed" if provider.failure else "ready",
                 "checkpoint": provider.checkpoint,
-                "queue": in_queue(request.app.get_blocks()._queue),
+                "queue": in_queue(page._queue),
+                "sessions": len(page.state_holder.session_data),
                 "disk": {"visitors": folder.size(), "free": shutil.disk_usage(folder.root).free},
                 "memory": {"process": psutil.Process().memory_info().rss, "free": psutil.virtual_memory().available},
             },

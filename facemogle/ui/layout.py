@@ -19,7 +19,7 @@ from facemogle.ui.body_limit import BodyLimit
 from facemogle.ui.connection.component import Connection
 from facemogle.ui.examples import Example, pictures_of
 from facemogle.ui.expert_scales.component import ExpertScales
-from facemogle.ui.fair_queue import Streams, make_fair
+from facemogle.ui.fair_queue import Streams, forgetting, make_fair
 from facemogle.ui.fidelity.view import fidelity_view
 from facemogle.ui.gating_inspector.component import GatingInspector
 from facemogle.ui.guard import LOOPBACK, Guard
@@ -390,9 +390,10 @@ def launch_options(*, hosts: frozenset[str] | None = LOOPBACK, routes: Sequence[
             "middleware": [
                 Middleware(Guard, hosts),
                 Middleware(BodyLimit),
-                Middleware(Streams, HOUR),
+                Middleware(Streams),
                 Middleware(GZipMiddleware, compresslevel=6),
             ],
+            "lifespan": forgetting(HOUR),
             "routes": list(routes),
         },
     }

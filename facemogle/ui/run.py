@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
+from traceback import clear_frames
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -121,41 +122,41 @@ def stream(
     Closing the iterator, or setting `cancelled`, stops the run within one step; the latter raises Cancelled.
     `checkpoint` is its name in the pictures' settings.
     """
-    events: queue.SimpleQueue[Step | Run | Exception] = queue.SimpleQueue()
+    events: queue.SimpleQueue[Step | None] = queue.SimpleQueue()
     cancelled = cancelled or threading.Event()
     start = time.monotonic()
 
-    def work() -> None:
-        last: Run | Exception
+    def work() -> Run:
+        end = "made"
         try:
             if cancelled.is_set():  # while it waited
                 raise Cancelled
-            last, end = _run(pipeline, request, checkpoint, events, cancelled), "made"
-        except Exception as error:  # handed to the thread that reads the events
-            last, end = error, "cancelled" if isinstance(error, Cancelled) else type(error).__name__
-        # Nothing of what was said or drawn: who hosts the app reads this.
-        steps, seconds = request.num_inference_steps, time.monotonic() - start
-        log.info("%s: %d picture(s), %d steps, %.1f s since it was asked", end, request.num_images, steps, seconds)
-        events.put(last)
+            return _run(pipeline, request, checkpoint, events, cancelled)
+        except Exception as error:
+            end = "cancelled" if isinstance(error, Cancelled) else type(error).__name__
+            clear_frames(error.__traceback__)  # of the run's tensors, which who handles the error would hold on to
+            raise
+        finally:
+            # Nothing of what was said or drawn: who hosts the app reads this.
+            steps, seconds = request.num_inference_steps, time.monotonic() - start
+            log.info("%s: %d picture(s), %d steps, %.1f s since it was asked", end, request.num_images, steps, seconds)
+            events.put(None)
 
-    torch_thread.submit(work)
+    made = torch_thread.submit(work)
     try:
-        while True:
-            event = events.get()
-            if isinstance(event, Exception):
-                raise event
-            yield event
-            if isinstance(event, Run):
-                return
+        while (step := events.get()) is not None:
+            yield step
+        yield made.result()
     finally:
         cancelled.set()
+        del made  # an error that it holds refers to this frame, and both would stay for the garbage collector
 
 
 def _run(
     pipeline: FaceMoGLEPipeline,
     request: Request,
     checkpoint: str,
-    events: queue.SimpleQueue,
+    events: queue.SimpleQueue[Step | None],
     cancelled: threading.Event,
 ) -> Run:
     import torch
