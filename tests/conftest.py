@@ -1,8 +1,14 @@
 """The tiny FLUX with the published code's adapter and MoGLE, and the tensors recorded from it."""
 
+import os
 from pathlib import Path
 
 import pytest
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Two processes with a thread each get more done on two cores than with two.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import torch
 from safetensors.torch import load_file
 
@@ -11,6 +17,13 @@ from facemogle.pipeline import FaceMoGLEPipeline
 from facemogle.transformer import FaceMoGLETransformer2DModel
 from tests import recorded
 from tests.recorded import REFERENCE
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With `-n 2`: one process has the browser, the other the rest, and no file's fixtures are made twice."""
+    browser = Path(__file__).parent / "browser"
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("browser" if browser in item.path.parents else item.path.name))
 
 
 @pytest.fixture(scope="session")
