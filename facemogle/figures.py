@@ -106,29 +106,38 @@ def expert_grid(
     return page
 
 
-def effect_sheet(effects: ExpertEffects, *, width: int = 1200) -> Image.Image:
-    """The run's picture, then what it is without each expert, that with the most effect first, beside what changed.
+def effect_tiles(effects: ExpertEffects, side: int) -> list[tuple[str, Image.Image]]:
+    """For each expert, that with the most effect first: its name, and the picture without it beside what changed.
 
-    Changes are on one scale, from 0 to what 0.5% of their pixels exceed.
+    Each of the two is `side` wide. Changes are on one scale, from 0 to what 0.5% of their pixels exceed.
     """
-    columns, changes = 4, dict(zip(effects.experts, effects.changes, strict=True))
-    muted = dict(zip(effects.experts, effects.muted, strict=True))
+    size = side, side * effects.image.height // effects.image.width
+    pictures = dict(zip(effects.experts, zip(effects.muted, effects.changes, strict=True), strict=True))
+    top, tiles = float(np.quantile(effects.changes, 0.995)), []
+    for name, _ in effects.ranked():
+        muted, change = pictures[name]
+        tile = Image.new("RGB", (2 * side, size[1]))
+        tile.paste(muted.resize(size, Image.Resampling.LANCZOS), (0, 0))
+        tile.paste(heat_map(change, size, top=top), (side, 0))
+        tiles.append((name, tile))
+    return tiles
+
+
+def effect_sheet(effects: ExpertEffects, *, width: int = 1200) -> Image.Image:
+    """The run's picture, then `effect_tiles` with the mean change of the picture."""
+    columns, caption = 4, TEXT_SIZE + 8
     side = (width - (columns + 1) * GAP) // (2 * columns)
-    size, caption = (side, side * effects.image.height // effects.image.width), TEXT_SIZE + 8
-    cells: list[tuple[str, list[Image.Image]]] = [("the run", [effects.image])]
-    top = float(np.quantile(effects.changes, 0.995))
-    for name, mean in effects.ranked():
-        cells.append(
-            (f"without {name.replace('_', ' ')}: {mean:.2%}", [muted[name], heat_map(changes[name], size, top=top)])
-        )
-    pitch = (2 * side + GAP, size[1] + caption + GAP)
+    tiles, means = effect_tiles(effects, side), dict(effects.ranked())
+    height = tiles[0][1].height
+    cells = [("the run", effects.image.resize((side, height), Image.Resampling.LANCZOS))]
+    cells += [(f"without {name.replace('_', ' ')}: {means[name]:.2%}", tile) for name, tile in tiles]
+    pitch = (2 * side + GAP, height + caption + GAP)
     page = Image.new("RGB", (width, GAP + -(-len(cells) // columns) * pitch[1]), PAPER)
     draw = ImageDraw.Draw(page)
-    for number, (title, pictures) in enumerate(cells):
+    for number, (title, picture) in enumerate(cells):
         x, y = GAP + number % columns * pitch[0], GAP + number // columns * pitch[1]
         draw.text((x, y), title, INK, _font())
-        for place, picture in enumerate(pictures):
-            page.paste(picture.resize(size, Image.Resampling.LANCZOS), (x + place * side, y + caption))
+        page.paste(picture, (x, y + caption))
     return page
 
 

@@ -58,8 +58,8 @@ ARROWS = {
     "evaluation": {"data", "labels", "whole_files"},
     "faces": {"checkpoints", "parsing", "picture_files", "labels"},
     "ui": {
-        "class_orders", "editing", "pipeline", "parsing", "gating", "figures", "label_files", "labels", "masks",
-        "overlap", "picture_files", "presets",
+        "class_orders", "editing", "expert_effects", "pipeline", "parsing", "gating", "figures", "label_files",
+        "labels", "masks", "overlap", "picture_files", "presets",
     },
     "cli": {
         "benchmark", "checkpoints", "class_orders", "expert_effects", "faces", "figures", "gating", "label_files",

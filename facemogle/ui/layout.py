@@ -17,6 +17,7 @@ from facemogle.ui import handlers, recall, views
 from facemogle.ui.api import add_api, explain_inputs
 from facemogle.ui.body_limit import BodyLimit
 from facemogle.ui.connection.component import Connection
+from facemogle.ui.effects import Effects
 from facemogle.ui.examples import Example, pictures_of
 from facemogle.ui.expert_scales.component import ExpertScales
 from facemogle.ui.fair_queue import Streams, forgetting, make_fair
@@ -152,6 +153,7 @@ def build(
                     with gr.Tab("Experts"):
                         inspector = GatingInspector(elem_id="gating")
                         expert_scales = ExpertScales(elem_id="expert-scales")
+                        effects = Effects()
             exchange = gr.Button("Show the picture large", elem_id="exchange")
             with gr.Row(elem_id="composer"):
                 with gr.Column(elem_id="ask", min_width=0):
@@ -309,6 +311,7 @@ def build(
             partial(handlers.look_again, paint, loras=tuple(provider.loras)), visit, [status, visit],
             concurrency_limit=1, concurrency_id=MODEL, **private,
         )  # fmt: skip
+        effects.wire(paint, tuple(provider.loras), visit, status, face, concurrency_id=MODEL, private=private)
         looking.success(show, shown, views_of_visit, queue=False, **private)
         kept_runs.back(handlers.come_back, [visit, kept_runs], visit, queue=False, **private).then(
             show, shown, views_of_visit, queue=False, **private
