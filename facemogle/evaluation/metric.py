@@ -12,6 +12,14 @@ import numpy as np
 from torch import Tensor
 
 
+class LabelMap(Protocol):
+    """A label map on disk: called, it is read, (H, W) uint8 class ids. Thousands would fill the memory."""
+
+    files: Sequence[Path]
+
+    def __call__(self) -> np.ndarray: ...
+
+
 @dataclass(frozen=True)
 class Picture:
     """One of the results, and what was matched with it by name. None: not there."""
@@ -20,7 +28,7 @@ class Picture:
     path: Path
     real: Path | None = None
     caption: str | None = None  # the first one, as in the paper
-    label_map: np.ndarray | None = None  # (H, W) uint8 class ids, of the map that the picture should follow
+    label_map: LabelMap | None = None  # that it should follow
     group: str | None = None
     face: str | None = None  # pictures of one face under several seeds share it
 
@@ -94,6 +102,7 @@ class Measured:
     interval: tuple[float, float] | None = None
     each: Mapping[str, float] = field(default_factory=dict)  # picture's name -> value
     note: str = ""
+    real: float | None = None  # the same of the real pictures, where that has a meaning: what could be reached
 
 
 @dataclass(frozen=True)
