@@ -67,8 +67,8 @@ class NetworkFile:
     """A file that others publish."""
 
     source: str  # "owner/name/file" on the Hub, or its address
-    size: int  # bytes; exact where there is a sha256, else about
-    sha256: str = ""  # all of it or its beginning; empty: the Hub's own check is all there is
+    size: int  # bytes, about: what a download takes
+    sha256: str = ""  # all of it or its beginning; empty: the one that the Hub's cache knows is all there is
     by_hand: bool = False  # it cannot, or may not, be downloaded by a program
 
     @property
@@ -85,13 +85,17 @@ class Network:
     version: raised whenever other features come of the same files, so that caches of the old ones are refused.
     """
 
-    name: str  # also of the folder with its files, where people put them there themselves
+    name: str  # its first word is also that of the folder with its files, where people put them there themselves
     files: tuple[NetworkFile, ...]
     preprocess: Callable[[Path], Tensor]  # a picture's file -> (3, H, W)
     load: Callable[[Sequence[Path], str], Callable[..., Tensor]]
     licence: str = ""
     version: int = 1
     batch: int = 16  # inputs at once
+
+    @property
+    def folder(self) -> str:
+        return self.name.split()[0]
 
 
 @dataclass(frozen=True)
