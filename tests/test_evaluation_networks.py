@@ -6,6 +6,7 @@ import io
 import pickle
 from pathlib import Path
 
+import huggingface_hub
 import numpy as np
 import pytest
 import torch
@@ -164,7 +165,15 @@ def test_hubs_cache_is_used_and_held_to_its_own_names(folder, monkeypatch):
     link.symlink_to(home / "blobs" / digest)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(folder / "hub"))
     of_hub = network(name="of-hub", files=(NetworkFile("owner/name/sub/model.bin", size=18),))
-    assert find_files(of_hub, folder / "networks", download=False) == [(link, digest)]
+    download = huggingface_hub.hf_hub_download
+
+    def of_this_disk(*arguments, local_files_only, **options):
+        assert local_files_only, "The Hub is not asked for what is here."
+        return download(*arguments, local_files_only=True, **options)
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", of_this_disk)
+    for may_download in (False, True):
+        assert find_files(of_hub, folder / "networks", download=may_download) == [(link, digest)]
     (home / "blobs" / digest).write_bytes(b"weights of the hub")
     with pytest.raises(CheckpointError, match="is damaged"):
         find_files(of_hub, folder / "networks", download=False)

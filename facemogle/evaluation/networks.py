@@ -4,7 +4,7 @@ import importlib.util
 import os
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,9 @@ def _find(network: Network, file: NetworkFile, folder: Path, download: bool) -> 
     if own.is_file():
         return own
     place = _hub_place(file)
+    if place is not None and download:  # the Hub is not asked for what is here
+        with suppress(CheckpointError):
+            return place.fetch(download=False)
     try:
         if place is not None:
             return place.fetch(download=download and not file.by_hand)
@@ -119,7 +122,7 @@ def fill(module: torch.nn.Module, weights: dict[str, Tensor], path: Path) -> tor
     """The module, which may have been made on no memory, with exactly these weights, ready to be used."""
     with explained(path):
         module.load_state_dict(weights, assign=True)
-    return module.eval()
+    return module.float().eval()
 
 
 def transformers_model(
