@@ -3,6 +3,7 @@
 Whatever is wrong becomes a CheckpointError that names the file and the remedy.
 """
 
+import hashlib
 import importlib.util
 import json
 import math
@@ -116,6 +117,25 @@ def from_hub(repository: str, what: str, fetch: Callable[[], str]) -> Path:
         raise CheckpointError(f"{page} has no {what}.") from error
     except Exception as error:  # networks, proxies and disks fail in ways beyond listing
         raise CheckpointError(f"{what} of {page} could not be downloaded: {first_line(error)}.") from error
+
+
+def from_address(address: str, path: Path) -> None:
+    """Download a file of the web, with a progress bar, to where it will stay. CheckpointError."""
+    import torch
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.hub.download_url_to_file(address, str(path))
+    except Exception as error:  # networks, proxies and disks fail in ways beyond listing
+        raise CheckpointError(f"{address} could not be downloaded: {first_line(error)}.") from error
+
+
+def sha256_of(path: Path) -> str:
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def check_model(folder: Path) -> None:
@@ -249,14 +269,19 @@ def read_model(model_class: Any, folder: Path, dtype: "torch.dtype") -> Any:
     require_room_for(model_class, folder)
     with explained(folder):
         model, info = model_class.from_pretrained(folder, dtype=dtype, output_loading_info=True)
+    require_exact(info, folder)
+    require_finite(model.state_dict(), folder)
+    return model
+
+
+def require_exact(info: dict[str, Any], path: Path) -> None:
+    """CheckpointError unless what a library read fits what it made. info: what it says of its loading."""
     for problem in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         if keys := sorted(map(str, info[problem])):
             raise CheckpointError(
-                f"The weights in {folder} do not fit its config.json: {len(keys)} {problem.replace('_', ' ')}, such as "
+                f"The weights in {path} do not fit its config.json: {len(keys)} {problem.replace('_', ' ')}, such as "
                 f"{keys[0]}. Fetch the folder again."
             )
-    require_finite(model.state_dict(), folder)
-    return model
 
 
 def require_room_for(model_class: Any, folder: Path) -> None:

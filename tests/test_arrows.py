@@ -55,7 +55,7 @@ ARROWS = {
     "parsing": {"labels", "picture_formats", "plausibility"},
     "data": {"class_orders", "label_files", "masks", "parsing", "text_files"},
     "folders": set(),
-    "evaluation": {"data", "labels", "whole_files"},
+    "evaluation": {"data", "labels", "picture_formats", "weight_files", "whole_files"},
     "faces": {"checkpoints", "parsing", "picture_files", "labels"},
     "ui": {
         "class_orders", "editing", "expert_effects", "pipeline", "parsing", "gating", "figures", "label_files",
@@ -70,7 +70,8 @@ ARROWS = {
     "__init__": {"checkpoints", "faces", "pipeline"},
 }  # fmt: skip
 
-WEIGHTS_AND_HUB = {"checkpoints", "parser_checkpoints", "weight_files"}
+# networks: the evaluation's, each in its publisher's own form, which no checkpoint of ours has.
+WEIGHTS_AND_HUB = {"checkpoints", "networks", "parser_checkpoints", "weight_files"}
 
 
 def imports(path: Path) -> set[str]:
