@@ -495,3 +495,18 @@ def ask(page, app, label_map) -> str:
     response = page.request.post(f"{app.url}gradio_api/queue/join", data=job)
     assert response.ok
     return page.request.get(f"{app.url}gradio_api/queue/data?session_hash=forged").text()
+
+
+def test_what_each_expert_does(page):
+    generate(page)
+    page.get_by_role("tab", name="Experts").click()
+    page.locator("#without-begin").click()
+    page.wait_for_selector("#without-tiles figure >> nth=3", timeout=60_000)
+    caption = page.locator("#without-tiles figcaption").first.inner_text()
+    assert re.match(r"without [\w ]+\n[\d.]+% of the picture", caption)
+    page.locator("#without-stop").click()
+    page.wait_for_selector("#status >> text=Stopped.")
+    page.wait_for_selector("#without-stop", state="hidden")
+    assert page.locator("#without-begin").is_enabled()
+    generate(page)
+    page.wait_for_selector("#without-tiles figure", state="detached")  # they were of another face
