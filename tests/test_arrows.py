@@ -58,7 +58,7 @@ ARROWS = {
     "evaluation": {"data", "labels", "whole_files"},
     "faces": {"checkpoints", "parsing", "picture_files", "labels"},
     "ui": {
-        "class_orders", "editing", "pipeline", "parsing", "gating", "figures", "label_files", "labels", "masks",
+        "class_orders", "data", "editing", "pipeline", "parsing", "gating", "figures", "label_files", "labels", "masks",
         "overlap", "picture_files", "presets",
     },
     "cli": {

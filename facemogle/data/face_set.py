@@ -32,8 +32,8 @@ IN_SET = (TAKEN, CORRECTED)
 BY_HAND = "by hand"
 METADATA, LEFT_OUT_FILE = "metadata.jsonl", "left-out.jsonl"
 FACES, MASKS, FIRST, SECOND = "faces", "masks", "correction/first", "correction/second"
-WAITING = "correction/faces"
-FOLDERS = (FACES, MASKS, WAITING, FIRST, SECOND, "records")
+WAITING, RECORDS = "correction/faces", "records"
+FOLDERS = (FACES, MASKS, WAITING, FIRST, SECOND, RECORDS)
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class FaceSet:
         """ValueError names a record that cannot be read."""
         self.folder = folder
         self.photos: dict[str, PhotoRecord] = {}
-        for path in sorted((folder / "records").glob("*.json")):
+        for path in sorted((folder / RECORDS).glob("*.json")):
             if not path.name.startswith("."):
                 self.photos[path.stem] = _read(path)
         self._photo_of = {face.name: name for name, photo in self.photos.items() for face in photo.faces}
@@ -110,13 +110,13 @@ class FaceSet:
         """(H, W) of a face that is in the set; of another the first parser's."""
         return read_label_map(self.path(MASKS if self.face(name).state in IN_SET else FIRST, name)).label_map
 
-    def differing(self, name: str) -> np.ndarray | None:
-        """(H, W) bool, True where the two parsers name other classes; None where they are not kept."""
+    def parsed(self, name: str) -> tuple[np.ndarray, np.ndarray] | None:
+        """What the two parsers read, each (H, W), of a face that is or was on the list."""
         paths = self.path(FIRST, name), self.path(SECOND, name)
         if not all(path.exists() for path in paths):
             return None
         first, second = (read_label_map(path).label_map for path in paths)
-        return first != second
+        return first, second
 
     # Changes, each of which ends in a record.
 
@@ -157,7 +157,7 @@ class FaceSet:
         self._remove_strays([name])
 
     def record(self, photo: PhotoRecord) -> None:
-        with whole_file(self.folder / "records" / f"{photo.name}.json") as part:
+        with whole_file(self.folder / RECORDS / f"{photo.name}.json") as part:
             part.write_text(json.dumps(asdict(photo), indent=1, ensure_ascii=False) + "\n", "utf-8")
         self.photos[photo.name] = photo
         self._photo_of |= {face.name: photo.name for face in photo.faces}

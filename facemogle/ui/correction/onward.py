@@ -1,0 +1,14 @@
+"""What can be done with a face besides saving it: go back, skip it, say that it is not usable."""
+
+from facemogle.ui.component import PageComponent, beside
+from facemogle.ui.correction.session import REASONS
+
+
+class Onward(PageComponent):
+    """The events `back`, `skip`, and `reject` with the reason as its `why`; and `start`, once the editor is there.
+
+    Enter, where it does nothing else, is a click on Save.
+    """
+
+    def __init__(self, *, elem_id: str | None = None):
+        super().__init__(elem_id=elem_id, **beside(__file__, "onward"), reasons=list(REASONS))
