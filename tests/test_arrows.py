@@ -53,7 +53,10 @@ ARROWS = {
     "parser_checkpoints": {"weight_files", "parsing"},
     "checkpoints": {"mogle", "parser_checkpoints", "pipeline", "presets", "transformer", "vae", "weight_files"},
     "parsing": {"labels", "picture_formats", "plausibility"},
-    "data": {"class_orders", "label_files", "masks", "parsing", "picture_formats", "text_files", "whole_files"},
+    "data": {
+        "class_orders", "label_files", "masks", "parsing", "picture_formats", "plausibility", "text_files",
+        "whole_files",
+    },
     "folders": set(),
     "evaluation": {"data", "labels", "whole_files"},
     "faces": {"checkpoints", "parsing", "picture_files", "labels"},

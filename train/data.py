@@ -41,7 +41,7 @@ from facemogle.labels import NAMES, NUM_CLASSES, mirror
 from facemogle.weight_files import CheckpointError
 from train.build_data import add_build
 
-# What is said of a mask that may be no face, by plausibility.Doubt.kind; and what a run can use none the less.
+# What is said of a mask that may be no face, by plausibility.Doubt.kind.
 DOUBTS = {
     "empty": "mask of background alone",
     "one part": "mask of one part alone",
@@ -51,7 +51,6 @@ DOUBTS = {
     "sides": "left and right swapped",
     "no face": "mask that is no face",
 }
-TOLERABLE = ("sides",)
 
 logger = logging.getLogger(__name__)
 
@@ -246,7 +245,7 @@ def _examine(pair: Pair, expect_captions: bool) -> tuple[list[Finding], dict[str
             detail = f"{masks.off_palette} pixels took the nearest class"
             findings.append(Finding(pair.masks[0], "colours off the palette", detail, usable=True))
         for doubt in masks.doubts:
-            findings.append(Finding(pair.masks[0], DOUBTS[doubt.kind], doubt.text, usable=doubt.kind in TOLERABLE))
+            findings.append(Finding(pair.masks[0], DOUBTS[doubt.kind], doubt.text, usable=doubt.tolerable))
     except ValueError as error:
         findings.append(Finding(pair.masks[0], "mask cannot be used", str(error)))
     if image is not None and masks is not None:

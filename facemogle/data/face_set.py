@@ -21,9 +21,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from facemogle.class_orders import class_order
 from facemogle.data.names import name_of
 from facemogle.label_files import read_label_map, write_label_map
+from facemogle.masks import resize_nearest
 from facemogle.picture_formats import open_picture, save_picture
+from facemogle.plausibility import doubts
 from facemogle.whole_files import whole_file
 
 # What became of a face. Those that are taken or corrected are the set.
@@ -138,14 +141,27 @@ class FaceSet:
         self.record(photo)
 
     def take(self, name: str, label_map: np.ndarray, text: str) -> None:
-        """Into the set, with a map (H, W) and a caption by hand; and the lists are brought up to date."""
-        face = self.face(name)
+        """Into the set, with a map (H, W) and a caption by hand; and the lists are brought up to date.
+
+        ValueError where the map has another shape than the face, or training could not use it.
+        """
+        face, label_map = self.face(name), self._fitting(name, label_map)
         if face.state not in IN_SET or not np.array_equal(label_map, self.label_map(name)):
             crop = self.crop(name)
             write_label_map(self.path(MASKS, name), label_map)
             save_picture(crop, self.path(FACES, name))
             face = replace(face, state=CORRECTED, parser=BY_HAND)
         self._change(replace(face, text=text, saves=face.saves + 1))
+
+    def _fitting(self, name: str, label_map: np.ndarray) -> np.ndarray:
+        """At the crop's own size."""
+        (width, height), (rows, columns) = self.crop(name).size, label_map.shape
+        if abs(columns * height / width - rows) > 1:
+            raise ValueError(f"The map is {columns}x{rows} and the face {width}x{height}: they differ in shape. Reset.")
+        for doubt in doubts(label_map, class_order(None)):
+            if not doubt.tolerable:
+                raise ValueError(f"Not saved: {doubt} If there is no such face, say that it is not usable.")
+        return resize_nearest(label_map, height, width)
 
     def reject(self, name: str, why: str) -> None:
         """Out of the set, or off the list; its crop and its map stay with the others that were on the list."""

@@ -16,10 +16,7 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
-from facemogle.class_orders import class_order
 from facemogle.data.face_set import CORRECTED, OPEN, REJECTED, TAKEN, FaceRecord, FaceSet
-from facemogle.masks import resize_nearest
-from facemogle.plausibility import doubts
 from facemogle.ui import views
 from facemogle.ui.failures import plain
 from facemogle.ui.label_editor.component import NamedMap, laid_under
@@ -28,7 +25,6 @@ from facemogle.ui.run import Base
 KEEP = gr.skip()
 DRAFTS = "facemogle-correction"
 REASONS = ("no face", "covered or cut off", "blurred", "not a person", "not licensed")
-TOLERABLE = ("sides",)  # a doubt that training can live with, and a person may know better
 
 
 class Shown(NamedTuple):
@@ -99,7 +95,7 @@ class Session:
         face = self._current(key)
         if label_map is None:
             raise ValueError("There is no map yet. Wait until it is shown.")
-        self.faces.take(face.name, self._fitting(face, label_map), " ".join(str(caption or "").split()))
+        self.faces.take(face.name, label_map, " ".join(str(caption or "").split()))
         return self._after(face)
 
     @told
@@ -129,17 +125,6 @@ class Session:
                 "this map in its place, or Skip."
             )
         return face
-
-    def _fitting(self, face: FaceRecord, label_map: np.ndarray) -> np.ndarray:
-        """At the crop's own size. ValueError where it is of another shape, or nothing that training could use."""
-        width, height = self.faces.crop(face.name).size
-        rows, columns = label_map.shape
-        if abs(columns * height / width - rows) > 1:
-            raise ValueError(f"The map is {columns}x{rows} and the face {width}x{height}: they differ in shape. Reset.")
-        for doubt in doubts(label_map, class_order(None)):
-            if doubt.kind not in TOLERABLE:
-                raise ValueError(f"Not saved: {doubt} If there is no such face, say Not usable.")
-        return label_map if (rows, columns) == (height, width) else resize_nearest(label_map, height, width)
 
     def _after(self, face: FaceRecord) -> Shown:
         return self._onward(self.names.index(face.name))._replace(settled=f"{self.prefix}{face.name}@")
