@@ -1,4 +1,5 @@
-// Its buttons, and Enter, which saves wherever it does nothing else.
+// Its buttons; Enter, which saves wherever it does nothing else; and the caption, kept under the face's key while it is
+// written. Storage may be full or blocked, and the page works all the same.
 
 const menu = element.querySelector(".menu");
 
@@ -24,6 +25,15 @@ function hear(event) {
   save.click();
 }
 document.addEventListener("keydown", hear, true);
+
+function keep({ target }) {
+  if (!element.isConnected) return document.removeEventListener("input", keep);
+  if (!props.value || !target.matches("#prompt textarea")) return;
+  try {
+    localStorage.setItem(`${props.value}/caption`, target.value);
+  } catch {}
+}
+document.addEventListener("input", keep);
 
 // The first face comes once the editor can take it.
 function start() {

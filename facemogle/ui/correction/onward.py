@@ -1,13 +1,14 @@
-"""What can be done with a face besides saving it: go back, skip it, say that it is not usable."""
+"""Which face is shown, and what can be done with it besides saving: go back, skip it, say that it is not usable."""
 
 from facemogle.ui.component import PageComponent, beside
 from facemogle.ui.correction.session import REASONS
 
 
 class Onward(PageComponent):
-    """The events `back`, `skip`, and `reject` with the reason as its `why`; and `start`, once the editor is there.
+    """Its value is the key of the face.
 
-    Enter, where it does nothing else, is a click on Save.
+    The events `back`, `skip`, and `reject` with the reason as its `why`; and `start`, once the editor is there. Enter,
+    where it does nothing else, is a click on Save. A caption that is being written stays in the browser.
     """
 
     def __init__(self, *, elem_id: str | None = None):

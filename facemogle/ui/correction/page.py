@@ -18,8 +18,7 @@ from facemogle.ui.label_editor.component import START_SIDE, LabelEditor, NamedMa
 STYLE = Path(__file__).with_name("correction.css")
 SAVE = "Save and next"
 PLACES = {"the map": "#label-editor canvas", "the caption": "#prompt textarea", SAVE: "#generate"}
-# The caption that is being written, in the browser as the map is: kept, brought back, and forgotten once it is saved.
-KEEP_CAPTION = "(key, caption) => { try { localStorage.setItem(`${key}/caption`, caption); } catch {} }"
+# A caption that is not saved yet lies in the browser as the map does, see onward.js: it is brought back, and forgotten.
 BRING_BACK = """(key, caption) => {
   try { return localStorage.getItem(`${key}/caption`) ?? caption; } catch { return caption; }
 }"""
@@ -35,7 +34,7 @@ def build(faces: FaceSet) -> gr.Blocks:
     """On a set that has been settled, and that no other process has."""
     session = Session(faces)
     with gr.Blocks(title=f"Correct {faces.folder.name}", analytics_enabled=False) as page:
-        key, settled = gr.Textbox(visible="hidden"), gr.Textbox(visible="hidden")
+        settled = gr.Textbox(visible="hidden")
         Keys(does={SAVE: ["Enter", "Ctrl+Enter"]}, places=PLACES, elem_id="keys")
         Connection(elem_id="connection")
         with gr.Row(elem_id="head"):
@@ -59,22 +58,21 @@ def build(faces: FaceSet) -> gr.Blocks:
                         onward = Onward(elem_id="onward")
                         save = gr.Button(SAVE, variant="primary", elem_id="generate")
 
-        shown = [progress, status, photo, editor, caption, key, settled]
+        shown = [progress, status, photo, editor, caption, onward, settled]
         private: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
 
         def reject(key: str, event: gr.EventData):
             return session.reject(key, event.why)
 
         started = onward.start(session.start, None, shown, **private)
-        saved = save.click(session.save, [key, editor, caption], shown, **private)
-        rejected = onward.reject(reject, key, shown, **private)
-        skipped = onward.skip(session.skip, key, shown, **private)
-        went_back = onward.back(session.back, key, shown, **private)
+        saved = save.click(session.save, [onward, editor, caption], shown, **private)
+        rejected = onward.reject(reject, onward, shown, **private)
+        skipped = onward.skip(session.skip, onward, shown, **private)
+        went_back = onward.back(session.back, onward, shown, **private)
         for done in (started, saved, rejected, skipped, went_back):
             done.then(None, settled, None, js=FORGET, **private).then(
-                None, [key, caption], caption, js=BRING_BACK, **private
+                None, [onward, caption], caption, js=BRING_BACK, **private
             )
-        caption.input(None, [key, caption], None, js=KEEP_CAPTION, **private)
         exchange.click(None, None, None, js=layout.EXCHANGE, **private)
     return page
 
