@@ -57,6 +57,11 @@ def test_three_faces_are_corrected_saved_and_none_is_lost_on_reload(browser, ser
         assert page.evaluate("document.documentElement.scrollHeight <= innerHeight")
         assert faults(page) == []
 
+        press(page, "Clear")
+        page.click("#generate")
+        page.wait_for_selector("#status .failed >> text=It is background everywhere")
+        press(page, "Undo")
+
         # Drawn and written, and not saved.
         choose(page, "hat")
         stroke(page, (0.3, 0.05), (0.7, 0.05))

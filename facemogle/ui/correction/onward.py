@@ -11,5 +11,5 @@ class Onward(PageComponent):
     where it does nothing else, is a click on Save. A caption that is being written stays in the browser.
     """
 
-    def __init__(self, *, elem_id: str | None = None):
-        super().__init__(elem_id=elem_id, **beside(__file__, "onward"), reasons=list(REASONS))
+    def __init__(self, value: str = "", *, elem_id: str | None = None, render: bool = True):
+        super().__init__(value, elem_id=elem_id, render=render, **beside(__file__, "onward"), reasons=list(REASONS))

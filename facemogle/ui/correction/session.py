@@ -5,6 +5,7 @@ shows, and in which state it was, the page itself says by its key: whoever reloa
 """
 
 import hashlib
+import logging
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -22,6 +23,7 @@ from facemogle.ui.failures import plain
 from facemogle.ui.label_editor.component import NamedMap, laid_under
 from facemogle.ui.run import Base
 
+log = logging.getLogger(__name__)
 KEEP = gr.skip()
 DRAFTS = "facemogle-correction"
 REASONS = ("no face", "covered or cut off", "blurred", "not a person", "not licensed")
@@ -58,7 +60,10 @@ def told(handler: Callable[..., Shown]) -> Callable[..., Shown]:
             except StaleError as error:
                 face = session.named(values[0])
                 return Shown(status=views.status(str(error), failed=True), key=session.key_of(face))
+            except (ValueError, OSError) as error:  # in words, and told before `plain` has loaded the pipeline
+                return Shown(status=views.status(str(error), failed=True))
             except Exception as error:
+                log.exception("A face was not dealt with.")
                 return Shown(status=views.status(plain(error), failed=True))
 
     return telling
@@ -151,7 +156,7 @@ class Session:
         counts = Counter(face.state for face in states)
         text = ", ".join(f"{counts[state]} {said}" for state, said in _DONE.items() if counts[state])
         text = f"All are done: {text}." if states else "Nothing is to be corrected: all maps agree and have captions."
-        text += f" python -m train.data check {self.faces.folder} looks the set over."
+        text += f" To look the set over: python -m train.data check {self.faces.folder}"
         return Shown(progress(states, None), views.status(text), "", laid_under(None), "", "")
 
     def _states(self) -> Sequence[FaceRecord]:
