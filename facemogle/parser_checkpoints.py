@@ -3,7 +3,6 @@
 torch is imported on the first load, so that a page or a menu need not wait for it.
 """
 
-import hashlib
 import importlib.util
 import os
 import zipfile
@@ -29,6 +28,7 @@ from facemogle.weight_files import (
     read_pickle,
     require_finite,
 )
+from facemogle.whole_files import sha256_of
 
 if TYPE_CHECKING:
     import torch
@@ -194,7 +194,7 @@ def _find_published(source: Published, *, download: bool) -> Path:
         if not download:
             raise CheckpointError(f"{paths[-1]} is not on this disk.")
         paths = [_download(source, file) for file in source.files]
-        if (found := _sha256(paths[-1])) != source.sha256:
+        if (found := sha256_of(paths[-1])) != source.sha256:
             paths[-1].resolve().unlink()  # on the Hub's side of the cache it is a link
             paths[-1].unlink(missing_ok=True)
             raise CheckpointError(
@@ -222,14 +222,6 @@ def _download(source: Published, file: str) -> Path:
     except Exception as error:  # networks, proxies and disks fail in ways beyond listing
         raise CheckpointError(f"{source.home}/{file} could not be downloaded: {first_line(error)}.") from error
     return path
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _require_package(source: Published) -> None:

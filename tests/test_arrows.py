@@ -50,7 +50,7 @@ ARROWS = {
     "weight_files": {"setting_ranges"},
     "random_flux": {"mogle", "pipeline", "transformer"},
     "benchmark": {"pipeline", "presets", "random_flux", "transformer"},
-    "parser_checkpoints": {"weight_files", "parsing"},
+    "parser_checkpoints": {"weight_files", "whole_files", "parsing"},
     "checkpoints": {"mogle", "parser_checkpoints", "pipeline", "presets", "transformer", "vae", "weight_files"},
     "parsing": {"labels", "picture_formats", "plausibility"},
     "data": {

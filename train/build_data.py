@@ -10,7 +10,6 @@ done again, and the end is the same to the last bit. facemogle/data/face_set.py 
 """
 
 import argparse
-import hashlib
 import json
 import sys
 from collections import Counter
@@ -34,7 +33,7 @@ from facemogle.parsing.alignment import Face, Frame, find_faces, frame_face
 from facemogle.parsing.parse import FaceParser, parse_frame
 from facemogle.parsing.photos import read_photo
 from facemogle.plausibility import doubts
-from facemogle.whole_files import whole_file
+from facemogle.whole_files import sha256_of, whole_file
 from train.captioning import Captioner, captioner_here, load_captioner
 from train.photo_facts import Facts, find_table, read_facts
 from train.seeds import number_of
@@ -157,7 +156,7 @@ class _Builder:
     def take(self, photo: str, path: Path, facts: Facts, paths: Mapping[str, Path]) -> None:
         """A photo: read, or named as another's duplicate; of one that is done, what people know of it and captions."""
         try:
-            sha256 = _hash(path)
+            sha256 = sha256_of(path)
         except OSError as error:
             raise OSError(f"{path} cannot be read: {error}. Make it readable, or move it away.") from error
         known = self.by_hash.get(sha256)
@@ -253,14 +252,6 @@ class _Builder:
         if record.sharpness < wanted.min_sharpness:
             return f"too blurred: its sharpness is {record.sharpness}, of {wanted.min_sharpness:g} wanted"
         return ""
-
-
-def _hash(path: Path) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def summary(faces: FaceSet, out: Path) -> Iterator[str]:
