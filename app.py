@@ -4,6 +4,7 @@ import argparse
 import atexit
 import logging
 import os
+import sys
 from collections.abc import Iterable, Sequence
 from functools import cache, partial
 from pathlib import Path
@@ -32,6 +33,8 @@ from facemogle.checkpoints import (
     prompt_suggestions,
     prompt_words,
 )
+from facemogle.data.face_set import FOLDERS, RECORDS, FaceSet
+from facemogle.folders import own_folder as own_data
 from facemogle.presets import (
     CONDITION_REFRESH_HELP,
     PRESET_HELP,
@@ -44,6 +47,7 @@ from facemogle.presets import (
 from facemogle.threads import spin_shortly
 from facemogle.ui import layout
 from facemogle.ui.check import check
+from facemogle.ui.correction import page as correction
 from facemogle.ui.examples import load_examples
 from facemogle.ui.gpu_times import GpuTimes
 from facemogle.ui.guard import LOOPBACK
@@ -61,6 +65,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     spin_shortly()
     arguments = parse_arguments(argv)
     check_address(arguments.host, arguments.port)
+    if arguments.correct:
+        return correct(arguments)
     folder = own_folder()
     folder.limit = arguments.temp_limit
     folder.keep_swept()
@@ -82,6 +88,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     first, *_ = load_examples(EXAMPLES)
     return check(page, provider, first.label_map)
+
+
+def correct(arguments: argparse.Namespace) -> int:
+    """Serve the page on which a data set is corrected, until it is interrupted -> the process's exit code."""
+    if arguments.share or arguments.mcp or os.environ.get("SPACE_ID"):
+        sys.exit("--correct writes files, and so is for one's own machine: neither --share, --mcp nor a Space has it.")
+    folder = arguments.correct
+    if not (folder / RECORDS).is_dir():
+        sys.exit(f"{folder} is no data set of `python -m train.data build`. Make one first: see train/README.md.")
+    try:
+        with own_data(folder, *FOLDERS):
+            faces = FaceSet(folder)
+            faces.settle()
+            options = correction.launch_options(hosts=asked_hosts(arguments.host, share=False))
+            correction.build(faces).launch(server_name=arguments.host, server_port=arguments.port, **options)
+    except (ValueError, OSError) as error:
+        sys.exit(str(error))
+    return 0
 
 
 def build(arguments: argparse.Namespace) -> tuple[gr.Blocks, PipelineProvider]:
@@ -154,6 +178,8 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--mcp", action="store_true", help="also serve the API as tools to AI agents, by MCP")
     add("--host", help="address to listen on (default: 127.0.0.1; 0.0.0.0 for the local network)")
     add("--port", type=port, help="port to listen on (default: the first free one from 7860)")
+    add("--correct", type=Path, metavar="DATA", help="correct the label maps of a data set of `python -m train.data "
+        "build` instead, one face after another")  # fmt: skip
     add("--check", action="store_true", help="try the whole path once, and exit with 0 or with what is missing")
     add("--temp-limit", type=gigabytes, default=LIMIT, metavar="GB",
         help=f"what visitors' files, kept for two hours, may take of the disk (default: {LIMIT:g})")  # fmt: skip

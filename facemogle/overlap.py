@@ -16,6 +16,11 @@ def confusion(read: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     return np.bincount(pairs.ravel(), minlength=NUM_CLASSES**2).reshape(NUM_CLASSES, NUM_CLASSES)
 
 
+def overall_agreement(counts: np.ndarray) -> float:
+    """(19, 19) counts -> in 0..1, the share of all pixels, background included, on which both name one class."""
+    return float(np.trace(counts) / counts.sum())
+
+
 def intersection_over_union(counts: np.ndarray) -> np.ndarray:
     """(19, 19) counts -> (19,) in 0..1, NaN for a class that is neither wanted nor read."""
     hits = np.diag(counts)

@@ -27,8 +27,8 @@ from facemogle.weight_files import (
     read_model,
     read_pickle,
     require_finite,
-    sha256_of,
 )
+from facemogle.whole_files import sha256_of
 
 if TYPE_CHECKING:
     import torch

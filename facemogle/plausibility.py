@@ -45,6 +45,11 @@ class Doubt:
     kind: str
     text: str
 
+    @property
+    def tolerable(self) -> bool:
+        """Whether training can use such a map none the less."""
+        return self.kind == "sides"
+
     def __str__(self) -> str:
         return self.text
 

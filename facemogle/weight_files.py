@@ -3,7 +3,6 @@
 Whatever is wrong becomes a CheckpointError that names the file and the remedy.
 """
 
-import hashlib
 import importlib.util
 import json
 import math
@@ -128,14 +127,6 @@ def from_address(address: str, path: Path) -> None:
         torch.hub.download_url_to_file(address, str(path))
     except Exception as error:  # networks, proxies and disks fail in ways beyond listing
         raise CheckpointError(f"{address} could not be downloaded: {first_line(error)}.") from error
-
-
-def sha256_of(path: Path) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def check_model(folder: Path) -> None:

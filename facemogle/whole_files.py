@@ -1,5 +1,6 @@
 """Files that are whole or as they were before: a full disk or a kill never leaves half of one in its place."""
 
+import hashlib
 import os
 import re
 from collections.abc import Iterator
@@ -59,3 +60,12 @@ def sync_folder(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def sha256_of(path: Path) -> str:
+    """Of what a file holds, however large it is."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()

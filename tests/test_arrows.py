@@ -50,15 +50,18 @@ ARROWS = {
     "weight_files": {"setting_ranges"},
     "random_flux": {"mogle", "pipeline", "transformer"},
     "benchmark": {"pipeline", "presets", "random_flux", "transformer"},
-    "parser_checkpoints": {"weight_files", "parsing"},
+    "parser_checkpoints": {"weight_files", "whole_files", "parsing"},
     "checkpoints": {"mogle", "parser_checkpoints", "pipeline", "presets", "transformer", "vae", "weight_files"},
     "parsing": {"labels", "picture_formats", "plausibility"},
-    "data": {"class_orders", "label_files", "masks", "parsing", "text_files"},
+    "data": {
+        "class_orders", "label_files", "masks", "parsing", "picture_formats", "plausibility", "text_files",
+        "whole_files",
+    },
     "folders": set(),
     "evaluation": {"data", "labels", "picture_formats", "weight_files", "whole_files"},
     "faces": {"checkpoints", "parsing", "picture_files", "labels"},
     "ui": {
-        "class_orders", "editing", "expert_effects", "pipeline", "parsing", "gating", "figures", "label_files",
+        "class_orders", "data", "editing", "expert_effects", "pipeline", "parsing", "gating", "figures", "label_files",
         "labels", "masks", "overlap", "picture_files", "presets",
     },
     "cli": {

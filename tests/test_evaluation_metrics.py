@@ -39,7 +39,8 @@ from facemogle.evaluation.image_reward import IR
 from facemogle.evaluation.metric import Picture, Study
 from facemogle.evaluation.perceptual import LPIPS
 from facemogle.evaluation.structure import DINO, DINO_RAW, MASK, STRUCTURE
-from facemogle.weight_files import CheckpointError, sha256_of
+from facemogle.weight_files import CheckpointError
+from facemogle.whole_files import sha256_of
 from tests.published_vit import Published, bert, bert_shapes, linear, random_weights, vit, vit_shapes
 
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from facemogle.labels import NUM_CLASSES
-from facemogle.overlap import confusion, intersection_over_union
+from facemogle.overlap import confusion, intersection_over_union, overall_agreement
 
 
 @pytest.fixture
@@ -28,6 +28,7 @@ def test_counts_are_of_wanted_by_read(halves):
     counts = confusion(read, halves)
     assert counts.shape == (NUM_CLASSES, NUM_CLASSES)
     assert counts[1, 18] == 3 and counts[18, 1] == 0
+    assert overall_agreement(counts) == 61 / 64
     assert counts.sum() == halves.size
     assert intersection_over_union(counts)[18] == 0
 

@@ -24,7 +24,7 @@ from safetensors.torch import save_file
 from torch import nn
 from transformers import SegformerConfig, SegformerForSemanticSegmentation
 
-from facemogle import parser_checkpoints, weight_files
+from facemogle import parser_checkpoints
 from facemogle.checkpoints import (
     PARSERS,
     CheckpointError,
@@ -369,7 +369,7 @@ def _as_published(monkeypatch, stand_ins: dict[str, Path], name: str, folder: Pa
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes((given / file.name if given.is_dir() else given).read_bytes())
     home = source.home if source.revision else folder.as_uri()
-    sha256 = weight_files.sha256_of(served[-1])
+    sha256 = whole_files.sha256_of(served[-1])
     monkeypatch.setitem(PARSERS, name, replace(source, home=home, size=served[-1].stat().st_size, sha256=sha256))
 
     def hf_hub_download(repository, file, *, revision):

@@ -4,7 +4,6 @@ A position counts the samples of the whole run, over all processes: a run in two
 process with twice the batch does, and one that goes on from a checkpoint what it would have without the break.
 """
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Protocol
@@ -18,6 +17,7 @@ from facemogle.pipeline import FaceMoGLEPipeline, image_ids
 from train.conditions import condition_tokens, encode_black
 from train.config import TrainingConfig
 from train.objective import ConditionDropout, TrainingBatch, drop_text, dropped_masks, sample_timesteps
+from train.seeds import number_of
 from train.upload import upload
 
 PROMPT = ("prompt_embeds", "pooled_prompt_embeds")
@@ -29,12 +29,6 @@ class Samples(Protocol):
     def __len__(self) -> int: ...
     def __getitem__(self, index: int, /) -> dict[str, Any]: ...
     def set_epoch(self, epoch: int, /) -> None: ...
-
-
-def number_of(*parts: int | str) -> int:
-    """A seed that has nothing in common with those of other parts."""
-    digest = hashlib.blake2b("/".join(map(str, parts)).encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") >> 1
 
 
 class Stream(Dataset):

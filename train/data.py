@@ -1,8 +1,8 @@
 """Faces, label maps and captions for training, read one by one; and a check of a whole folder of them.
 
 `python -m train.data check ROOT` reads everything once, lists by file name what cannot be used or looks wrong, and says
-which folders and files it took for what.
-H, W: pixels.
+which folders and files it took for what. `python -m train.data build PHOTOS --out DATA` makes such a folder: see
+train/build_data.py. H, W: pixels.
 """
 
 import argparse
@@ -38,8 +38,10 @@ from facemogle.data.pairs import (
     read_pair,
 )
 from facemogle.labels import NAMES, NUM_CLASSES, mirror
+from facemogle.weight_files import CheckpointError
+from train.build_data import add_build
 
-# What is said of a mask that may be no face, by plausibility.Doubt.kind; and what a run can use none the less.
+# What is said of a mask that may be no face, by plausibility.Doubt.kind.
 DOUBTS = {
     "empty": "mask of background alone",
     "one part": "mask of one part alone",
@@ -49,7 +51,6 @@ DOUBTS = {
     "sides": "left and right swapped",
     "no face": "mask that is no face",
 }
-TOLERABLE = ("sides",)
 
 logger = logging.getLogger(__name__)
 
@@ -244,7 +245,7 @@ def _examine(pair: Pair, expect_captions: bool) -> tuple[list[Finding], dict[str
             detail = f"{masks.off_palette} pixels took the nearest class"
             findings.append(Finding(pair.masks[0], "colours off the palette", detail, usable=True))
         for doubt in masks.doubts:
-            findings.append(Finding(pair.masks[0], DOUBTS[doubt.kind], doubt.text, usable=doubt.kind in TOLERABLE))
+            findings.append(Finding(pair.masks[0], DOUBTS[doubt.kind], doubt.text, usable=doubt.tolerable))
     except ValueError as error:
         findings.append(Finding(pair.masks[0], "mask cannot be used", str(error)))
     if image is not None and masks is not None:
@@ -263,13 +264,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     command.add_argument("root", type=Path, help="faces, masks, captions; see train/README.md")
     command.add_argument("--ids", type=Path, metavar="FILE", help="only these: a text file of names, one a line")
     command.add_argument("--classes", metavar="NAME", help=CLASSES_HELP)
+    command.set_defaults(run=run_check)
+    add_build(commands)
     arguments = parser.parse_args(argv)
     try:
-        ids = arguments.ids and read_ids(arguments.ids)
-        report = check(arguments.root, ids=ids, classes=arguments.classes)
-    except (ValueError, OSError) as error:
+        return arguments.run(arguments)
+    except (CheckpointError, ValueError, OSError) as error:
         print(f"train.data: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("Interrupted. The same command goes on.", file=sys.stderr)
+        return 130
+
+
+def run_check(arguments: argparse.Namespace) -> int:
+    ids = arguments.ids and read_ids(arguments.ids)
+    report = check(arguments.root, ids=ids, classes=arguments.classes)
     print(*report.lines(), sep="\n")
     return 0 if report.usable and report.pairs else 1
 

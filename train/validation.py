@@ -8,9 +8,10 @@ from torch.utils.data import default_collate
 from facemogle.figures import expert_grid
 from facemogle.labels import to_colours
 from facemogle.pipeline import FaceMoGLEPipeline
-from train.batches import Encoder, Samples, number_of
+from train.batches import Encoder, Samples
 from train.building import Trained
 from train.config import TrainingConfig
+from train.seeds import number_of
 
 TIMESTEPS = (0.1, 0.3, 0.5, 0.7, 0.9)
 PICTURE = 250  # pixels a side of a face on the page

@@ -133,16 +133,21 @@ def _read_table(file: Path) -> _Found:
     try:
         if file.suffix.lower() == ".json":
             entries = list(_entries(json.loads(text)))
-        elif file.suffix.lower() == ".jsonl":
-            entries = list(_records([json.loads(line) for line in text.splitlines() if line.strip()]))
         else:
-            delimiter = max(",;\t", key=text.partition("\n")[0].count)
-            entries = list(_records(csv.DictReader(io.StringIO(text), delimiter=delimiter)))
+            entries = list(_records(rows_of(text, file.suffix)))
         if not entries:
             raise ValueError("it is empty")
     except (ValueError, RecursionError, csv.Error) as error:
         raise ValueError(f"{file} must map each face's file to captions: {error}. Expected {_SHAPES}.") from error
     return _Found(file, [(name, file, texts) for name, texts in entries], Counter({encoding: 1}))
+
+
+def rows_of(text: str, suffix: str) -> list[Any]:
+    """JSON lines, or a table with a line of names; ValueError or csv.Error where it is neither."""
+    if suffix.lower() == ".jsonl":
+        return [json.loads(line) for line in text.splitlines() if line.strip()]
+    delimiter = max(",;\t", key=text.partition("\n")[0].count)
+    return list(csv.DictReader(io.StringIO(text), delimiter=delimiter))
 
 
 def _entries(content: Any) -> Iterator[tuple[str, list[str]]]:

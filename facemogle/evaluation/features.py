@@ -21,7 +21,8 @@ from tqdm import tqdm
 
 from facemogle.evaluation.metric import Input, Network, UnreadablePictures
 from facemogle.evaluation.networks import cache_folder, find_files
-from facemogle.weight_files import check_device, explained, sha256_of
+from facemogle.weight_files import check_device, explained
+from facemogle.whole_files import sha256_of
 
 _READERS = 4  # threads that read pictures while the network computes
 

@@ -23,8 +23,8 @@ from facemogle.weight_files import (
     read_pickle,
     require_exact,
     require_finite,
-    sha256_of,
 )
+from facemogle.whole_files import sha256_of
 
 _BLOB = re.compile(r"[0-9a-f]{64}")  # the Hub's cache names a large file by its sha256
 

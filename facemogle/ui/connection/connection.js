@@ -2,7 +2,8 @@
 // the page loads anew, and finds all that the browser kept.
 
 const PERIOD = 3000, PATIENCE = 6000; // milliseconds
-const NEED_IT = "#generate, #cancel, #live, #examples, #history, #variations, #photo, #in-place, #gating button[name=again]";
+const NEED_IT = "#generate, #cancel, #live, #examples, #history, #variations, #photo, #in-place, #onward, " +
+  "#gating button[name=again]";
 
 const line = element.querySelector(".lost");
 const { root = "", api_prefix = "/gradio_api" } = window.gradio_config ?? {};

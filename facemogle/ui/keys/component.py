@@ -3,13 +3,21 @@
 Presses, too: one on Generate waits while fields are filled.
 """
 
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
 from facemogle.ui.component import PageComponent, beside
 
 _SCRIPTS = ("document", "layers", "hold", "keys")  # one function
 
+PLACES = {  # to skip to
+    "the map": "#label-editor canvas",
+    "the prompt": "#prompt textarea",
+    "Generate": "#generate",
+    "the result": "#result [role=tab]",
+}
 SHEET = {  # what is done, by which keys
     "Anywhere": {
-        "Generate": ["Ctrl+Enter"],
         "This sheet": ["?"],
         "Shut what is open over the page": ["Escape"],
     },
@@ -34,20 +42,25 @@ SHEET = {  # what is done, by which keys
 
 
 class Keys(PageComponent):
-    """Stands first on the page, so that the first Tab finds the links."""
+    """Stands first on the page, so that the first Tab finds the links.
 
-    def __init__(self, *, elem_id: str | None = None):
+    does: what a click on #generate does, and by which keys; places: names and selectors of what one may skip to.
+    """
+
+    def __init__(
+        self,
+        *,
+        does: Mapping[str, Sequence[str]] = MappingProxyType({"Generate": ["Ctrl+Enter"]}),
+        places: Mapping[str, str] = MappingProxyType(PLACES),
+        elem_id: str | None = None,
+    ):
+        sheet = SHEET | {"Anywhere": {**does, **SHEET["Anywhere"]}}
         super().__init__(
             elem_id=elem_id,
             **beside(__file__, "keys", scripts=_SCRIPTS),
-            places=[
-                {"name": "the map", "selector": "#label-editor canvas"},
-                {"name": "the prompt", "selector": "#prompt textarea"},
-                {"name": "Generate", "selector": "#generate"},
-                {"name": "the result", "selector": "#result [role=tab]"},
-            ],
+            places=[{"name": name, "selector": selector} for name, selector in places.items()],
             groups=[
                 {"name": name, "rows": [{"what": what, "keys": keys} for what, keys in rows.items()]}
-                for name, rows in SHEET.items()
+                for name, rows in sheet.items()
             ],
         )

@@ -7,7 +7,7 @@ travels a `LabelMapData`: run lengths of class ids, row by row, small enough to 
 import base64
 import io
 import json
-from typing import Any, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 import gradio as gr
 import numpy as np
@@ -47,8 +47,18 @@ class LabelMapData(TypedDict):
     runs: list[int]
 
 
+class NamedMap(NamedTuple):
+    """A label map (H, W) of a picture with a name, under which the browser keeps what is drawn on it."""
+
+    label_map: np.ndarray
+    name: str
+
+
 class LabelEditor(PageComponent):
     """Paint, fill, open and save a label map. Its value in Python is an (H, W) uint8 array of class ids, or None.
+
+    To the page it may be sent as a `NamedMap`: where that has another name than the one before, its history begins
+    anew, and what was last drawn on it and not forgotten by the browser is brought back.
 
     `backdrop` is the address of a picture to show under the map, stretched to it: a data URL, or one that this server
     answers; "" for none. `source` is the label map that belongs to it; `unsure` and `differing` are (H, W) booleans,
@@ -64,7 +74,7 @@ class LabelEditor(PageComponent):
 
     def __init__(
         self,
-        value: np.ndarray | None = None,
+        value: np.ndarray | NamedMap | None = None,
         *,
         label: str = "Label map",
         backdrop: str = "",
@@ -102,8 +112,10 @@ class LabelEditor(PageComponent):
         except ValueError as error:
             raise gr.Error(str(error)) from error
 
-    def postprocess(self, value: np.ndarray | None) -> LabelMapData | None:  # type: ignore[override]
-        return None if value is None else encode(fit(value))
+    def postprocess(self, value: np.ndarray | NamedMap | None) -> dict[str, Any] | None:  # type: ignore[override]
+        if isinstance(value, NamedMap):
+            return {**encode(fit(value.label_map)), "name": value.name}
+        return None if value is None else {**encode(fit(value))}
 
     def process_example(self, value: np.ndarray | None) -> str:
         return "" if value is None else f"{value.shape[1]}×{value.shape[0]}"

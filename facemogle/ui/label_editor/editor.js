@@ -204,10 +204,7 @@ receive();
 lay();
 choose("class", "13");
 // A value set while the component mounts is taken back by Gradio.
-setTimeout(() => {
-  if (draft && !past.length) change(() => show(draft));
-  if (draft && past.length) say("Your last drawing is back. Reset shows the map that was loaded.");
-});
+setTimeout(bringBack, 0, draft);
 // A look into an expert elsewhere on the page: its class is what one paints with, and its border is shown.
 function hearExpert({ detail: expert }) {
   if (!element.isConnected) return document.removeEventListener("facemogle:expert", hearExpert);

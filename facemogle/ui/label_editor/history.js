@@ -7,15 +7,20 @@ const DRAFT = "facemogle-label-map";
 let loaded = null; // what Reset goes back to
 let current = null; // the last step of the history; the map too, unless a gesture is under way
 let past = [], future = [];
+let drawing = props.value?.name ?? DRAFT; // the name under which the browser keeps this map
 
 function commit(data) {
   current = data;
   props.value = data;
+  changed();
+  setTimeout(keep, 0, data, drawing); // storage is slow; Python need not wait for it
+}
+
+function changed() {
   remark();
   form.dispatchEvent(new Event("labelmap", { bubbles: true })); // other components look at the map, too
   controls.undo.disabled = !past.length;
   controls.redo.disabled = !future.length;
-  setTimeout(keep, 0, data); // storage is slow; Python need not wait for it
 }
 
 // The map as a new step of the history, if it is one.
@@ -66,22 +71,40 @@ function receive() {
   finish();
   say("");
   show(loaded);
-  if (current) record();
+  if ((loaded.name ?? drawing) !== drawing) beginAnew(loaded.name);
+  else if (current) record();
   else current = loaded;
+}
+
+// A map with another name is another picture's: it has a history and a draft of its own.
+function beginAnew(name) {
+  drawing = name;
+  past = [];
+  future = [];
+  current = loaded;
+  if (props.value !== loaded) props.value = loaded; // the end of a stroke on the one before came in between
+  look(1, 0, 0);
+  changed();
+  setTimeout(bringBack, 0, kept());
+}
+
+function bringBack(draft) {
+  if (draft && !past.length) change(() => show(draft));
+  if (draft && past.length) say("Your last drawing is back. Reset shows the map that was loaded.");
 }
 
 // --- The draft: storage may be full, blocked or changed by others, and the editor works all the same ------------
 
-function keep(data) {
+function keep(data, name) {
   try {
-    localStorage.removeItem(DRAFT); // an old draft is worse than none
-    localStorage.setItem(DRAFT, JSON.stringify(data));
+    localStorage.removeItem(name); // an old draft is worse than none
+    localStorage.setItem(name, JSON.stringify(data));
   } catch {}
 }
 
 function kept() {
   try {
-    const { height, width, runs } = JSON.parse(localStorage.getItem(DRAFT));
+    const { height, width, runs } = JSON.parse(localStorage.getItem(drawing));
     const whole = (number, low, high) => Number.isInteger(number) && number >= low && number <= high;
     const fits = [height, width].every((side) => whole(side, 1, props.max_side)) && runs.length % 2 === 0 &&
       runs.every((number, i) => (i % 2 ? whole(number, 1, height * width) : whole(number, 0, colours.length - 1))) &&
