@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import pytest
 from filelock import FileLock
@@ -98,12 +99,11 @@ def test_bad_jobs_are_all_found_and_named_by_line(tmp_path):
         assert f"jobs.jsonl, line {line}: " in message and told in message
     with pytest.raises(JobErrors, match=r"line 2: its picture A is that of 1, too.*`name`"):
         dummy_jobs(listed(tmp_path, [{"face": "a"}, {"face": "A", "prompt": "other"}]))
-    for name, told in {
-        "jobs.txt": "ends in one of .jsonl",
-        "none.csv": "There is no file",
-        "empty.csv": "no jobs",
-    }.items():
-        (tmp_path / "empty.csv").write_text("prompt,seed\n")
+    (tmp_path / "empty.csv").write_text("prompt,seed\n")
+    with pytest.raises(ValueError, match=r"gopher://x/jobs\.csv cannot be reached: Protocol not known"):
+        dummy_jobs("gopher://x/jobs.csv")
+    lists = {"jobs.txt": "ends in one of .jsonl", "none.csv": "There is no file", "empty.csv": "no jobs"}
+    for name, told in lists.items():
         with pytest.raises(ValueError, match=told):
             dummy_jobs(tmp_path / name)
 
@@ -115,8 +115,8 @@ def test_json_lines_csv_and_parquet_say_the_same(tmp_path):
         {"prompt": "ü", "label_map": None, "seed": None, "group": None, "expert_scale": {"global": 2}},
     ]
     listed(tmp_path, given)
-    csv = f'\ufeffPrompt,label-map,seed,group,expert scale\n"a, b",7.png,{2**53 - 1}.0,g,hair=0.5\nü,,,,"{{""global"": 2}}"\n'
-    (tmp_path / "jobs.csv").write_text(csv, encoding="utf-8")
+    head, first = "\ufeffPrompt,label-map,seed,group,expert scale", f'"a, b",7.png,{2**53 - 1}.0,g,hair=0.5'
+    (tmp_path / "jobs.csv").write_text(f'{head}\n{first}\nü,,,,"{{""global"": 2}}"\n', encoding="utf-8")
     import pyarrow
 
     parquet.write_table(pyarrow.Table.from_pylist(given), tmp_path / "jobs.parquet")
@@ -192,8 +192,8 @@ def wait_for_pictures(process: subprocess.Popen, out: Path, more: int) -> None:
 
 def test_ten_kills_change_nothing(undisturbed, tmp_path):
     out, chance = tmp_path / "out", random.Random(7)
-    for _ in range(10):
-        process = start(undisturbed / "jobs.jsonl", out, workers=2)
+    for kill in range(10):
+        process = start(undisturbed / "jobs.jsonl", out, workers=2 if kill < 2 else 1)
         wait_for_pictures(process, out, more=chance.randint(1, 8))
         time.sleep(0.01 * chance.random())  # somewhere between two pictures
         process.kill()
@@ -239,6 +239,31 @@ def test_a_worker_that_is_killed_loses_nothing_and_failures_are_told(tmp_path, c
     assert (again.made, again.there, again.failed) == (0, 6, 2) and files(tmp_path / "out") == before
 
 
+def test_a_full_disk_ends_it_and_it_goes_on_later(undisturbed, tmp_path, monkeypatch):
+    jobs = dummy_jobs(undisturbed / "jobs.jsonl")[:6]
+    write = Store.write
+
+    def full(store, name, data):
+        if name == "000004.png":
+            raise OSError(28, "No space left on device")
+        write(store, name, data)
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match=r"No space left on device. Make it so, and run"):
+        patch.setattr(Store, "write", full)
+        dummy_batch(jobs, tmp_path, InProcess())
+    assert len(rows(tmp_path)) == 3
+    outcome = dummy_batch(jobs, tmp_path, InProcess())
+    assert (outcome.there, outcome.made) == (3, 3)
+
+
+def test_a_process_for_each_gpu(monkeypatch):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,GPU-a")
+    seen = [[each.get("CUDA_VISIBLE_DEVICES") for each in LocalWorkers(device, count).environments()]
+            for device, count in ((None, None), ("cuda", 1), (None, 9), ("cuda:1", None), ("cpu", 3))]  # fmt: skip
+    assert seen == [["3", "GPU-a"], ["3"], ["3", "GPU-a"], [None], [None] * 3]
+
+
 def test_what_is_gone_or_cut_short_is_made_again(undisturbed, tmp_path):
     jobs = dummy_jobs(undisturbed / "jobs.jsonl")[:6]
     dummy_batch(jobs, tmp_path, InProcess())
@@ -267,7 +292,9 @@ def test_other_jobs_of_the_same_names_are_refused_or_replaced(undisturbed, tmp_p
 
 
 def test_shards_are_read_by_webdataset_and_hold_the_same_pictures(undisturbed, tmp_path):
-    webdataset = pytest.importorskip("webdataset", reason="requirements-scale.txt is not installed")
+    webdataset = pytest.importorskip(
+        "webdataset", reason="webdataset is not installed: pip install -r requirements-dev.txt"
+    )
     shards = sorted(str(path) for path in (undisturbed / "shards").glob("*.tar"))
     samples = list(webdataset.WebDataset(shards, shardshuffle=False).decode())
     singles = files(undisturbed / "out")
@@ -276,13 +303,12 @@ def test_shards_are_read_by_webdataset_and_hold_the_same_pictures(undisturbed, t
         assert sample["json"]["file"] == row["file"] and sample["txt"] == row["prompt"]
         assert row["shard"] == Path(sample["__url__"]).name
     raw = {sample["__key__"]: sample["png"] for sample in webdataset.WebDataset(shards, shardshuffle=False)}
-    assert list(raw.values()) == list(singles.values() if False else dict(sorted(singles.items())).values())
+    assert list(raw.values()) == [singles[name] for name in sorted(singles)]
     # One that failed comes in when it is made, and nothing else is made again.
-    marker = tmp_path / "marker"
     write_label_map(tmp_path / "m.png", np.full((8, 8), 13))
     jobs = dummy_jobs(listed(tmp_path, [{"label_map": "m.png"}, {"prompt": "a"}, {"prompt": "fail"}, {"prompt": "b"}]))
     assert dummy_batch(jobs, tmp_path / "out", InProcess(), shard_size=2).failed == 1
-    assert files(tmp_path / "out").keys() == {"000000.tar", "000001.tar"} and not marker.exists()
+    assert files(tmp_path / "out").keys() == {"000000.tar", "000001.tar"}
 
     class Mended(Dummy):
         def _draw(self, settings):
@@ -294,18 +320,22 @@ def test_shards_are_read_by_webdataset_and_hold_the_same_pictures(undisturbed, t
     assert [json.loads(sample["json"])["file"] for sample in second] == ["000003.png", "000004.png"]
     first = next(iter(webdataset.WebDataset(str(tmp_path / "out/000000.tar"), shardshuffle=False)))
     assert (read_label_map(io.BytesIO(first["map.png"])).label_map == 13).all()
+    # A kill between writing a shard and removing its files.
+    (tmp_path / "out" / "000004.png").write_bytes(second[1]["png"])
+    packed = (tmp_path / "out/000001.tar").read_bytes()
+    assert running.run(jobs, Maker(Mended(), Store(str(tmp_path / "out"))), InProcess(), shard_size=2).there == 4
+    assert files(tmp_path / "out").keys() == {"000000.tar", "000001.tar"}
+    assert (tmp_path / "out/000001.tar").read_bytes() == packed
     with pytest.raises(ValueError, match="of another --shards"):
         dummy_batch(jobs, tmp_path / "out", InProcess(), shard_size=3)
 
 
 def test_an_address_of_fsspec_holds_the_same(undisturbed, monkeypatch):
-    fsspec = pytest.importorskip("fsspec")
     memory = fsspec.filesystem("memory")
     memory.store.clear()
     monkeypatch.setattr("facemogle.batch.writing.SECONDS", 0.0)
-    memory.pipe_file(
-        "/in/jobs.jsonl", (undisturbed / "jobs.jsonl").read_bytes().replace(b"}", b', "label_map": "m.png"}', 1)
-    )
+    one_has_a_map = (undisturbed / "jobs.jsonl").read_text().replace("}", ', "label_map": "m.png"}', 1)
+    memory.pipe_file("/in/jobs.jsonl", one_has_a_map.encode())
     image = io.BytesIO()
     write_label_map(image, np.full((8, 8), 13))
     memory.pipe_file("/in/m.png", image.getvalue())
@@ -329,11 +359,9 @@ def test_an_address_of_fsspec_holds_the_same(undisturbed, monkeypatch):
     outcome = dummy_batch(jobs, store.address, InProcess())
     assert (outcome.there, outcome.made) == (30, 90)
     expected = files(undisturbed / "out")
-    found = {name: store.read(name) for name in store.sizes() if name.endswith(".png")}
-    assert {name: data for name, data in found.items() if name in expected and name != "m.png"} | {} == {
-        name: expected[name] if name in expected else data for name, data in found.items() if name in expected
-    }
-    assert found.keys() - expected.keys() == {"m.png"} and not [name for name in store.sizes() if "journal" in name]
+    found = {name: store.read(name) for name in store.sizes() if name != MANIFEST}
+    assert read_settings(io.BytesIO(found.pop("m.png"))).label_map is not None and expected.pop("000001.png")
+    assert found == expected
     assert dummy_batch(jobs, store.address, InProcess(), shard_size=60).there == 120
     assert {name for name in store.sizes() if not name.endswith("parquet")} == {"000000.tar", "000001.tar"}
 

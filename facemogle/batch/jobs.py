@@ -167,8 +167,8 @@ def _jobs_of(number: int, values: Mapping[str, Any], source: Source, given: Mapp
     first = Settings(**settings | {"label_map": None})
     if first.expert_scale and not any(first.expert_scale.get(name, 1) for name in EXPERTS):
         raise ValueError("expert_scale mutes all experts. Leave one a factor above 0.")
-    face = values.get("face") or (Path(name_of(file.path)).name if file is not None else f"{number:06}")
-    name = values.get("name", face)
+    face = name_of(values.get("face") or (os.path.basename(file.path) if file is not None else f"{number:06}"))
+    name = name_of(values.get("name", face))
     _check_name(name)
     for index in range(source.seeds):
         yield Job(

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from fsspec.core import url_to_fs
 from tqdm import tqdm
 
+from facemogle.batch.libraries import filesystem_of
 from facemogle.class_orders import ClassOrder
 from facemogle.label_files import Reading, read_label_map, read_parts
 
@@ -36,7 +36,7 @@ class MapFile:
             return read_parts([(Path(path), class_id) for path, class_id in self.parts])
         if "://" not in self.path:
             return read_label_map(self.path, classes=self.classes)
-        filesystem, path = url_to_fs(self.path)
+        filesystem, path = filesystem_of(self.path)
         file = io.BytesIO(filesystem.cat_file(path))
         file.name = self.path
         return read_label_map(file, classes=self.classes)

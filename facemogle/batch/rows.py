@@ -9,12 +9,10 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from fsspec.core import url_to_fs
-
-from facemogle.batch.libraries import library
+from facemogle.batch.libraries import filesystem_of, library
 from facemogle.text_files import decode
 
-SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
+SUFFIXES = (".jsonl", ".ndjson", ".csv", ".tsv", ".parquet")
 _EMPTY = (None, "")
 _OTHER_NAMES = {"steps": "num_inference_steps", "text": "prompt", "mask": "label_map", "lora": "loras"}
 
@@ -72,7 +70,7 @@ def read_rows(source: str) -> Iterator[tuple[int, Any]]:
     suffix = next((suffix for suffix in SUFFIXES if source.lower().endswith(suffix)), None)
     if suffix is None:
         raise ValueError(f"{source} is no folder, and no list of jobs, which ends in one of {' '.join(SUFFIXES)}.")
-    filesystem, path = url_to_fs(source)
+    filesystem, path = filesystem_of(source)
     try:
         data = filesystem.cat_file(path)
     except FileNotFoundError as error:
@@ -86,10 +84,11 @@ def read_rows(source: str) -> Iterator[tuple[int, Any]]:
         return
     text, _ = decode(data, source)
     if suffix in (".csv", ".tsv"):
-        reader = csv.DictReader(io.StringIO(text), delimiter="\t" if suffix == ".tsv" else ",")
+        delimiter = max(",;\t", key=text.partition("\n")[0].count)
+        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
         yield from ((reader.line_num, record) for record in reader)
     else:
-        yield from ((number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip())
+        yield from ((number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip())
 
 
 def values_of(record: Any) -> dict[str, Any]:

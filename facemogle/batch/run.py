@@ -74,6 +74,11 @@ def _make_missing(
         ):  # fmt: skip
             shards.pack(entries)
             for entry in made:
+                if "unwritten" in entry:
+                    raise OSError(
+                        f"{maker.store.address} cannot be written to: {entry['unwritten']}. Make it so, and run the "
+                        "same command again: it goes on from here."
+                    )
                 journal.add(entry)
                 entries[entry["file"]] = entry
                 failed += "failure" in entry

@@ -42,7 +42,7 @@ class Shards:
             packed = {told["file"]: told["job"] for told in self._told(shard)}
             if set(packed) <= set(self._members.get(shard, ())):
                 self._packed[shard] = packed
-                store.remove([file for file in packed if file in sizes and self.has(file)])  # after a kill in `_write`
+                store.remove([file for file in packed if file in sizes and self.has(file)])  # `_write` was killed
             elif replace:
                 store.remove([shard])
             else:

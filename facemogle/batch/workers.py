@@ -77,6 +77,7 @@ class Maker:
         begin = time.perf_counter()
         entry: Entry = {"file": self.file_of(job), "job": job.digest}
         for last in (False, True):
+            data = None
             try:
                 data = self._drawn(job, draw)
                 self.store.write(entry["file"], data)
@@ -84,6 +85,8 @@ class Maker:
                 break
             except Exception as error:
                 why = " ".join(str(error).split()) or type(error).__name__
+                if last and data is not None:  # nor would the next be written
+                    entry["unwritten"] = why
                 if "CUDA error" in why:  # nor would any later job succeed in this process
                     print(f"facemogle: {entry['file']}: {why}", file=sys.stderr, flush=True)
                     os._exit(BROKEN)
@@ -135,7 +138,8 @@ class LocalWorkers:
         if gpus := self._gpus():
             count = min(self.count or len(gpus), len(gpus))
             return [{"CUDA_VISIBLE_DEVICES": gpu, **_ONE_THREAD} for gpu in gpus[:count]]
-        return [_ONE_THREAD] * (self.count or _fitting(gigabytes))
+        on_cpu = self.device in (None, "cpu", "cuda")
+        return [_ONE_THREAD] * (self.count or (_fitting(gigabytes) if on_cpu else 1))
 
     def _gpus(self) -> list[str]:
         """As CUDA_VISIBLE_DEVICES names them; [] where they are not used."""
@@ -222,8 +226,9 @@ class _Process:
     def end(self) -> None:
         """At once where it has a picture in hand: that is not in the journal, and will be made again."""
         self.pipe.close()
-        if self.job is not None or not self.ready:
-            self._process.kill()
+        if self.job is None and self.ready:
+            self._process.join(timeout=10)
+        self._process.kill()
         self._process.join()
 
 

@@ -18,10 +18,9 @@ from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO
 
 from fsspec import AbstractFileSystem
-from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
-from facemogle.batch.libraries import library
+from facemogle.batch.libraries import filesystem_of, library
 from facemogle.folders import own_folder
 
 MANIFEST = "manifest.parquet"
@@ -47,7 +46,7 @@ class Store:
 
     @cached_property
     def _place(self) -> tuple[AbstractFileSystem, str]:
-        return url_to_fs(self.address)
+        return filesystem_of(self.address)
 
     @property
     def folder(self) -> Path | None:
@@ -94,11 +93,11 @@ class Store:
         found = self._place[0].cat(paths) if paths else {}
         return [found[path] for path in paths]
 
-    def sizes(self) -> dict[str, int]:
-        """Of all files, in bytes."""
+    def sizes(self, folder: str = "") -> dict[str, int]:
+        """Of all files in a folder of it, in bytes."""
         filesystem, root = self._place
-        root = root.rstrip("/")
-        found = filesystem.find(root, detail=True) if filesystem.exists(root) else {}
+        root, place = root.rstrip("/"), self._path(folder).rstrip("/")
+        found = filesystem.find(place, detail=True) if filesystem.exists(place) else {}
         return {path[len(root) + 1 :]: about["size"] for path, about in found.items()}
 
     def remove(self, names: Sequence[str]) -> None:
@@ -121,7 +120,7 @@ class Journal:
         self._store = store
         self._lines: list[str] = []
         self._written = time.monotonic()
-        self._number = max((int(Path(name).stem) for name in parts_of(store.sizes())), default=0)
+        self._number = max((int(Path(name).stem) for name in parts_of(store.sizes(JOURNAL))), default=0)
         self._file: BinaryIO | None = None
 
     def add(self, entry: Entry) -> None:
@@ -191,7 +190,7 @@ def write_manifest(store: Store, entries: Sequence[Entry]) -> None:
     file = io.BytesIO()
     parquet.write_table(arrow.Table.from_pylist(rows, schema), file, compression="zstd")
     store.write(MANIFEST, file.getvalue())
-    store.remove(parts_of(store.sizes()))
+    store.remove(parts_of(store.sizes(JOURNAL)))
 
 
 def hash_of(data: bytes) -> str:
