@@ -392,7 +392,8 @@ def test_a_ray_cluster_gives_the_same_files(undisturbed, tmp_path, monkeypatch):
 
 def test_the_command_makes_what_generate_makes(tmp_path, capsys, monkeypatch):
     write_label_map(tmp_path / "7.png", np.arange(19).repeat(4).reshape(1, -1).repeat(40, 0))
-    place = listed(tmp_path, [{"prompt": "a face", "label_map": "7.png", "seed": 3}, {"prompt": "others"}])
+    # After another one, so that what came before would show.
+    place = listed(tmp_path, [{"prompt": "others"}, {"prompt": "a face", "label_map": "7.png", "seed": 3}])
     command = ["batch", str(place), *TINY]
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     assert cli.main([*command, f"--out={tmp_path / 'out'}", "--workers=1"]) == 0

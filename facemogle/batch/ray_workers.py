@@ -34,7 +34,10 @@ class RayWorkers:
 
     def survey(self, model: Surveyed) -> Survey:
         ray = self._connected()
-        return ray.get(ray.remote(**self._needs(ray)[0])(_surveyed).remote(pickle.dumps(model)))
+        try:
+            return ray.get(ray.remote(**self._needs(ray)[0])(_surveyed).remote(pickle.dumps(model)))
+        except ray.exceptions.RayTaskError as error:  # its own words hold the traceback
+            raise CheckpointError(str(error.cause)) from error
 
     def make(self, maker: Maker, jobs: Sequence[Job], stop: threading.Event) -> Generator[Entry]:
         """CheckpointError where the model cannot be loaded."""
