@@ -177,7 +177,7 @@ class LocalWorkers:
                                 yield lost(maker, job, f"{entry.why}, {TRIES} times")
                         processes[index] = _Process(maker, process.environment)
                         continue
-                    process.job = None
+                    failed_starts, process.job = 0, None
                     if waiting and not stop.is_set():
                         process.give(waiting.popleft())
                     if entry is not None:

@@ -48,7 +48,7 @@ class Store:
     def _place(self) -> tuple[AbstractFileSystem, str]:
         return filesystem_of(self.address)
 
-    @property
+    @cached_property
     def folder(self) -> Path | None:
         """On this machine's disks; None elsewhere."""
         filesystem, path = self._place
@@ -67,7 +67,8 @@ class Store:
                 self._place[0].put_file(str(part), self._path(name))
             return
         path = self.folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.parent.is_dir():
+            path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(f".{path.name}.part")
         yield part
         os.replace(part, path)

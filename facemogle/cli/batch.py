@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 from facemogle.batch.jobs import JobErrors, Source, read_jobs
@@ -16,6 +17,7 @@ from facemogle.batch.workers import LocalWorkers, Maker, Workers
 from facemogle.batch.writing import MANIFEST, Store
 from facemogle.cli.arguments import (
     CLASSES_HELP,
+    LABEL_MAP_HELP,
     add_command,
     classes,
     device,
@@ -34,8 +36,8 @@ SHOWN = 20  # errors, or doubts about label maps
 _EPILOG = f"""\
 JOBS is a list of jobs, a file or any address of fsspec, which ends in {" ".join(SUFFIXES)}; or a data folder
 as training reads it, whose faces are then made anew from their label maps and first captions. A job's fields:
-  {" ".join(FIELDS)}
-None has to be there. Label maps' paths are taken from the list's folder. What a job leaves open, the options below say,
+{fill(" ".join(FIELDS), 100, initial_indent="  ", subsequent_indent="  ")}
+None has to be there. Label maps' paths are taken from the list's folder. What a job leaves open, the options above say,
 else the checkpoint. Pictures are named by `name`, else `face`, else the label map; where one comes again, all lie in
 folders of their seeds: seed8/NAME.png. manifest.parquet tells of each its face, seed, group, caption, label map, hash,
 and of failures the reason. Run again, it makes what is missing.
@@ -46,7 +48,8 @@ examples:
   from maps alone:   python -m facemogle batch DATA --without prompt --out faces
   4 seeds of each:   python -m facemogle batch jobs.csv --seeds 4 --out faces
   on a Ray cluster:  python -m facemogle batch jobs.parquet --ray auto --out s3://bucket/faces --shards 1000
-"""
+
+{LABEL_MAP_HELP}"""
 _IDS_HELP = "of a data folder, the faces named in this text file alone, one a line"
 _SEEDS_HELP = "make each job N times, of as many seeds upwards from its own (default: 1)"
 _WITHOUT_HELP = "draw from the other condition alone; the manifest still tells both"
