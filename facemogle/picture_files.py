@@ -1,6 +1,7 @@
-"""PNG files that say that they are generated, and carry the settings that made them.
+"""PNG and JPEG files that say that they are generated, and carry the settings that made them.
 
-They stand as JSON in an iTXt chunk, which every viewer passes over; the label map in it is zlib's bytes in base64.
+They stand as JSON in an iTXt chunk or in JPEG's comments, which every viewer passes over; the label map in it is zlib's
+bytes in base64.
 """
 
 import base64
@@ -26,7 +27,10 @@ MAX_PIXELS = 4096 * 4096
 MAX_STEPS = 1000  # of as many noise levels that a model is trained on
 MAX_SEED = 2**53 - 1  # the largest whole number that a browser keeps exactly
 
+CARRYING = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}  # names' endings -> formats that carry settings
 _SETTINGS_KEY = "facemogle"
+_COMMENT = b"facemogle:"  # before each part of the settings in a JPEG
+_COMMENT_BYTES = 65_000  # of a comment, which takes at most 65,533
 _XMP_KEY = "XML:com.adobe.xmp"
 _XMP = """\
 <?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
@@ -100,16 +104,22 @@ class Settings:
         _expect(fits, f"{name} must be a whole number from {smallest}{upwards}", value)
 
 
-def write_picture(file: str | os.PathLike | BinaryIO, image: Image.Image, settings: Settings) -> None:
-    """Write a PNG with its settings, marked as generated, or as changed in that way."""
+def write_picture(
+    file: str | os.PathLike | BinaryIO, image: Image.Image, settings: Settings, *, format: str = "PNG"
+) -> None:
+    """Write a PNG, or a JPEG of Pillow's quality, with its settings, marked as generated, or as changed in that way."""
     fields = vars(settings) | {"label_map": None if settings.label_map is None else _pack(settings.label_map)}
     if settings.loras is None:  # so that versions which know of none read the rest
         del fields["loras"]
-    info = PngImagePlugin.PngInfo()
     source_type = "trainedAlgorithmicMedia" if settings.strength is None else "compositeWithTrainedAlgorithmicMedia"
-    info.add_itxt(_XMP_KEY, _XMP.format(source_type=source_type))
-    info.add_itxt(_SETTINGS_KEY, json.dumps(fields, allow_nan=False))
+    xmp, text = _XMP.format(source_type=source_type), json.dumps(fields, allow_nan=False)
     with whole_file(file) as part:
+        if format == "JPEG":
+            image.save(part, format="JPEG", xmp=xmp.encode(), extra=_comments(text.encode()))
+            return
+        info = PngImagePlugin.PngInfo()
+        info.add_itxt(_XMP_KEY, xmp)
+        info.add_itxt(_SETTINGS_KEY, text)
         image.save(part, format="PNG", pnginfo=info)
 
 
@@ -122,11 +132,11 @@ def read_settings(file: str | os.PathLike | BinaryIO) -> Settings | None:
     name = getattr(file, "name", "the picture") if hasattr(file, "read") else os.fspath(file)
     try:
         with open_picture(file) as picture:
-            text = picture.info.get(_SETTINGS_KEY) if picture.format == "PNG" else None
+            text = _text_in(picture)
     except FileNotFoundError:
         raise
     except UnidentifiedImageError as error:
-        raise ValueError(f"{name} is not a picture that can be read. Settings are in PNG files.") from error
+        raise ValueError(f"{name} is not a picture that can be read. Settings are in PNG and JPEG files.") from error
     except (ValueError, OSError, SyntaxError, Image.DecompressionBombError) as error:  # PIL: SyntaxError, broken PNG
         raise ValueError(f"{name} cannot be read as a picture: {error}") from error
     if text is None:
@@ -136,6 +146,22 @@ def read_settings(file: str | os.PathLike | BinaryIO) -> Settings | None:
     # TypeError: fields that are missing or unknown, or no text at all. RecursionError: JSON of endless brackets.
     except (ValueError, TypeError, RecursionError) as error:
         raise ValueError(f"The settings in {name} cannot be read: {error}") from error
+
+
+def _text_in(picture: Image.Image) -> str | None:
+    if picture.format == "PNG":
+        return picture.info.get(_SETTINGS_KEY)
+    if picture.format == "JPEG":
+        comments = (data for kind, data in getattr(picture, "applist", ()) if kind == "COM")
+        parts = [data.removeprefix(_COMMENT) for data in comments if data.startswith(_COMMENT)]
+        return b"".join(parts).decode() if parts else None
+    return None
+
+
+def _comments(text: bytes) -> bytes:
+    """JPEG's segments that hold a text."""
+    parts = [_COMMENT + text[start : start + _COMMENT_BYTES] for start in range(0, len(text), _COMMENT_BYTES)]
+    return b"".join(b"\xff\xfe" + (len(part) + 2).to_bytes(2, "big") + part for part in parts)
 
 
 def _pack(label_map: np.ndarray) -> dict[str, Any]:

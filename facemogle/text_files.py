@@ -21,7 +21,11 @@ def read_text(path: str | os.PathLike) -> str:
 
 def read_encoded(path: str | os.PathLike) -> tuple[str, str]:
     """-> the text, and the encoding in which it stands. Raises as read_text does."""
-    data = Path(path).read_bytes()
+    return decode(Path(path).read_bytes(), os.fspath(path))
+
+
+def decode(data: bytes, name: str) -> tuple[str, str]:
+    """What a file of that name holds -> the text, and its encoding. ValueError."""
     for encoding in _encodings(data):
         try:
             text = data.decode(encoding)
@@ -30,7 +34,7 @@ def read_encoded(path: str | os.PathLike) -> tuple[str, str]:
         beyond = sum(not character.isascii() for character in text)
         if "\0" not in text and not (encoding == "cp1252" and beyond > _FOREIGN * len("".join(text.split()))):
             return text, encoding
-    raise ValueError(f"{path} is no text in UTF-8, UTF-16 or cp1252. Save it as plain text in UTF-8.")
+    raise ValueError(f"{name} is no text in UTF-8, UTF-16 or cp1252. Save it as plain text in UTF-8.")
 
 
 def _encodings(data: bytes) -> list[str]:

@@ -59,15 +59,19 @@ ARROWS = {
     },
     "folders": set(),
     "evaluation": {"data", "labels", "picture_formats", "weight_files", "whole_files"},
+    "batch": {
+        "checkpoints", "class_orders", "data", "folders", "gating", "label_files", "picture_files",
+        "presets", "setting_ranges", "text_files", "weight_files",
+    },
     "faces": {"checkpoints", "parsing", "picture_files", "labels"},
     "ui": {
         "class_orders", "data", "editing", "expert_effects", "pipeline", "parsing", "gating", "figures", "label_files",
         "labels", "masks", "overlap", "picture_files", "presets",
     },
     "cli": {
-        "benchmark", "checkpoints", "class_orders", "expert_effects", "faces", "figures", "gating", "label_files",
-        "labels", "morph", "parsing", "picture_files", "picture_formats", "pipeline", "presets", "region_files",
-        "threads", "weight_files", "whole_files",
+        "batch", "benchmark", "checkpoints", "class_orders", "data", "expert_effects", "faces", "figures", "gating",
+        "label_files", "labels", "morph", "parsing", "picture_files", "picture_formats", "pipeline", "presets",
+        "region_files", "threads", "weight_files", "whole_files",
     },
     "__main__": {"cli"},
     "__init__": {"checkpoints", "faces", "pipeline"},

@@ -249,10 +249,10 @@ def test_errors_of_changing_a_picture(tmp_path, photo, label_map, edited, capsys
 
 
 def test_other_formats_carry_no_settings(tmp_path, capsys):
-    assert cli.main(["generate", f"--out={tmp_path / 'face.jpg'}", *TINY]) == 0
-    assert read_settings(tmp_path / "face.jpg") is None
+    assert cli.main(["generate", f"--out={tmp_path / 'face.webp'}", *TINY]) == 0
+    assert read_settings(tmp_path / "face.webp") is None
     out = f"--out={tmp_path / 'again.png'}"
-    _fails(capsys, ["generate", f"--from={tmp_path / 'face.jpg'}", out, *TINY], "face.jpg carries no settings", "PNG")
+    _fails(capsys, ["generate", f"--from={tmp_path / 'face.webp'}", out, *TINY], "face.webp carries no settings", "PNG")
 
 
 def test_generate_tells_of_pixels_off_the_palette(tmp_path, capsys):

@@ -225,7 +225,7 @@ def test_captions_that_are_none_are_refused_by_name(content, words, tmp_path, ca
 def test_a_table_of_something_else_is_no_error_but_said(tmp_path, capsys, caplog):
     root = write(tmp_path, TWO | {"metadata.csv": b"file_name,age\n0.jpg,30\n"})
     assert main(["check", str(root)]) == 0 and "a record has file_name, age" in capsys.readouterr().out
-    assert learned(root) == NO_TEXT and "learned without captions" in caplog.text
+    assert learned(root) == NO_TEXT and "have no captions" in caplog.text
     (root / "text.json").write_text('{"7.jpg": "a woman"}')
     assert main(["check", str(root)]) == 1 and "captions of no face here" in capsys.readouterr().out
     write(root, {"face/0.txt": b"a woman", "face/1.txt": b"a man"})

@@ -41,6 +41,7 @@ from facemogle.parsing.parse import parse_frame
 from facemogle.parsing.photos import read_photo
 from facemogle.parsing.published import IMAGENET_MEAN, IMAGENET_STD
 from facemogle.parsing.segface import SegFace
+from facemogle.whole_files import sha256_of
 
 COLOURS = {
     "background": (90, 90, 90),
@@ -369,7 +370,7 @@ def _as_published(monkeypatch, stand_ins: dict[str, Path], name: str, folder: Pa
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes((given / file.name if given.is_dir() else given).read_bytes())
     home = source.home if source.revision else folder.as_uri()
-    sha256 = whole_files.sha256_of(served[-1])
+    sha256 = sha256_of(served[-1])
     monkeypatch.setitem(PARSERS, name, replace(source, home=home, size=served[-1].stat().st_size, sha256=sha256))
 
     def hf_hub_download(repository, file, *, revision):

@@ -71,6 +71,21 @@ def test_round_trip_is_exact(image, settings, tmp_path):
     assert _same(read_settings(_written(image, settings)), settings)
 
 
+def test_a_jpeg_carries_the_same_of_any_length(image, settings, tmp_path):
+    noise = np.random.default_rng(0).integers(0, NUM_CLASSES, (512, 512), np.uint8)  # over three comments' length
+    for written in (settings, replace(settings, label_map=noise), replace(settings, label_map=None)):
+        write_picture(tmp_path / "face.jpg", image, written, format="JPEG")
+        assert _same(read_settings(tmp_path / "face.jpg"), written)
+        with Image.open(tmp_path / "face.jpg") as picture:
+            assert picture.format == "JPEG" and b"trainedAlgorithmicMedia" in picture.info["xmp"]
+            plain = io.BytesIO()
+            image.save(plain, format="JPEG")
+            assert picture.tobytes() == Image.open(plain).tobytes()
+    data = (tmp_path / "face.jpg").read_bytes()
+    with pytest.raises(ValueError, match=r"settings in .* cannot be read"):
+        read_settings(io.BytesIO(data.replace(b'"seed": ', b'"sead": ')))
+
+
 def test_an_integer_scale_comes_back_as_the_same_number(image, settings):
     again = read_settings(_written(image, replace(settings, guidance_scale=3, expert_scale={"hair": np.float64(2)})))
     assert again.guidance_scale == 3 and again.expert_scale == {"hair": 2}

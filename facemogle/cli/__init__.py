@@ -9,6 +9,7 @@ from PIL import Image
 
 from facemogle.checkpoints import CheckpointError
 from facemogle.cli.arguments import report_failure
+from facemogle.cli.batch import add_batch
 from facemogle.cli.benchmark import add_benchmark
 from facemogle.cli.experts import add_experts
 from facemogle.cli.gating import add_gating
@@ -43,6 +44,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m facemogle", description="Face-MoGLE: a face from a label map.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     add_generate(commands)
+    add_batch(commands)
     add_parse(commands)
     add_gating(commands)
     add_experts(commands)

@@ -29,7 +29,7 @@ from facemogle.cli.arguments import (
 )
 from facemogle.gating import GatingRecord, save_gating
 from facemogle.parsing.photos import read_photo
-from facemogle.picture_files import MAX_SEED, Settings, read_settings, write_picture
+from facemogle.picture_files import CARRYING, MAX_SEED, Settings, read_settings, write_picture
 from facemogle.picture_formats import save_picture
 from facemogle.presets import CONDITION_REFRESH_HELP, PRESET_HELP, PRESETS, STEP_CACHE_CHOICES, STEP_CACHE_HELP
 from facemogle.region_files import read_region
@@ -82,7 +82,7 @@ def add_generate(commands) -> None:
     region.add_argument("--region", type=Path, metavar="PNG", help=_REGION_HELP)
     add("--strength", type=float, metavar="S", help=_STRENGTH_HELP)
     add("--from", dest="source", type=Path, metavar="PNG", help=_FROM_HELP)
-    add("--out", type=picture_path, required=True, metavar="PNG", help="the picture; a PNG carries its settings")
+    add("--out", type=picture_path, required=True, metavar="PNG", help="the picture; PNG and JPEG carry its settings")
     add("--gating", type=output_path, metavar="NPZ", help="also write the gating weights of every step")
     add("--seed", type=seed, help="same seed, same picture (default: 0)")
     add("--num-images", type=positive, default=1, metavar="N", help=_NUM_IMAGES_HELP)
@@ -136,8 +136,8 @@ def run_generate(arguments: argparse.Namespace) -> None:
         (image,) = result.images
         number = "" if arguments.num_images == 1 else f"-{index}"
         path = arguments.out.with_stem(arguments.out.stem + number)
-        if path.suffix.lower() == ".png":
-            write_picture(path, image, replace(settings, height=image.height, width=image.width))
+        if (format := CARRYING.get(path.suffix.lower())) is not None:
+            write_picture(path, image, replace(settings, height=image.height, width=image.width), format=format)
         else:
             save_picture(image, path)
         print(path)
@@ -155,7 +155,7 @@ def _given_settings(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.source is not None:
         restored = read_settings(arguments.source)
         if restored is None:
-            raise ValueError(f"{arguments.source} carries no settings. PNG files that `generate` wrote do.")
+            raise ValueError(f"{arguments.source} carries no settings. PNG and JPEG files that `generate` wrote do.")
         given = vars(restored)
         print(f"{arguments.source}: seed {restored.seed}, checkpoint {restored.checkpoint}", file=sys.stderr)
     strength = arguments.strength

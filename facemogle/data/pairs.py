@@ -69,7 +69,7 @@ def find_pairs(
             f"{alone} faces in {root} have no mask and are left out. `python -m train.data check` lists them."
         )
     if not captions.texts:
-        logger.warning(f"The faces in {root} are learned without captions: {captions.source}.")
+        logger.warning(f"The faces in {root} have no captions: {captions.source}.")
     pairs = [pair_of(files, face, order) for face in faces]
     if garbled := sum(any(map(is_garbled, pair.captions)) for pair in pairs):
         logger.warning(f"{garbled} faces in {root} have garbled captions. `python -m train.data check` lists them.")
