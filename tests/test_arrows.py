@@ -58,7 +58,10 @@ ARROWS = {
         "whole_files",
     },
     "folders": set(),
-    "evaluation": {"data", "labels", "picture_formats", "weight_files", "whole_files"},
+    "evaluation": {
+        "checkpoints", "class_orders", "data", "labels", "masks", "overlap", "parser_checkpoints", "picture_files",
+        "picture_formats", "text_files", "weight_files", "whole_files", "words",
+    },
     "batch": {
         "checkpoints", "class_orders", "data", "folders", "gating", "label_files", "picture_files",
         "presets", "setting_ranges", "text_files", "weight_files",
@@ -69,8 +72,8 @@ ARROWS = {
         "labels", "masks", "overlap", "picture_files", "presets",
     },
     "cli": {
-        "batch", "benchmark", "checkpoints", "class_orders", "data", "expert_effects", "faces", "figures", "gating",
-        "label_files", "labels", "morph", "parsing", "picture_files", "picture_formats", "pipeline", "presets",
+        "batch", "benchmark", "checkpoints", "class_orders", "data", "evaluation", "expert_effects", "faces", "figures",
+        "folders", "gating", "label_files", "labels", "morph", "parsing", "picture_files", "picture_formats", "pipeline", "presets",
         "region_files", "threads", "weight_files", "whole_files",
     },
     "__main__": {"cli"},

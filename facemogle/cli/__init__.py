@@ -1,4 +1,4 @@
-"""`python -m facemogle generate`, `parse`, `gating`, `inspect` and `benchmark`."""
+"""`python -m facemogle generate`, `parse`, `gating`, `inspect`, `benchmark` and `evaluate`."""
 
 import argparse
 import sys
@@ -11,6 +11,7 @@ from facemogle.checkpoints import CheckpointError
 from facemogle.cli.arguments import report_failure
 from facemogle.cli.batch import add_batch
 from facemogle.cli.benchmark import add_benchmark
+from facemogle.cli.evaluate import add_evaluate
 from facemogle.cli.experts import add_experts
 from facemogle.cli.gating import add_gating
 from facemogle.cli.generate import add_generate
@@ -51,4 +52,5 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add_morph(commands)
     add_inspect(commands)
     add_benchmark(commands)
+    add_evaluate(commands)
     return parser.parse_args(argv)

@@ -69,10 +69,18 @@ class _Place(NamedTuple):
     masks: Path | None
 
 
-def find_files(root: Path) -> Files:
-    """ValueError where a folder is missing, or two files claim one name."""
-    place = _place(Path(root))
-    assert place.faces is not None and place.masks is not None
+def find_files(root: Path, *, without_masks: bool = False) -> Files:
+    """ValueError where a folder is missing, or two files claim one name.
+
+    without_masks: a folder of faces alone will do as well.
+    """
+    try:
+        place = _place(Path(root))
+    except ValueError:
+        place = _look(Path(root))
+        if not without_masks or place.faces is None or place.masks is not None:
+            raise
+    assert place.faces is not None
     texts = [folder for folder in children(place.root) if _plain(folder.name) in CAPTION_FOLDERS]
     shared = place.masks == place.faces
     # Where faces lie in ROOT itself, what lies in other folders is something else.
@@ -81,18 +89,37 @@ def find_files(root: Path) -> Files:
     paths = [path for path in walk if not (shared and _is_marked(path))]
     images = _named(walk, paths)
     names = Names(images)
-    mask_walk = Walk(place.masks, MASK_SUFFIXES, skipped=(place.faces, *texts), deep=place.masks != place.root)
-    mask_paths = [path for path in mask_walk if not shared or _is_marked(path)]
+    masks = place.masks or place.faces
+    mask_walk = Walk(masks, MASK_SUFFIXES, skipped=(place.faces, *texts), deep=masks != place.root)
+    mask_paths = [path for path in mask_walk if place.masks and (not shared or _is_marked(path))]
     matched = _matched(mask_walk, mask_paths, names)
     captions = find_captions(place.root, place.faces, texts, names)
     by_rule = ", ".join(f"{count} {rule}" for rule, count in matched.rules.most_common()) or "none of a face here"
     rows = [
         ("faces", f"{len(images)} in {place.faces}"),
-        ("masks", f"{len(matched.masks)} in {place.masks}: {by_rule}"),
+        ("masks", f"{len(matched.masks)} in {place.masks}: {by_rule}" if place.masks else "none found"),
         ("captions", captions.source),
         *(("left out", listed) for listed in _left_out(place.root, walk.left_out, mask_walk.left_out, matched.spare)),
     ]
     return Files(images, matched.masks, captions, matched.refused, rows, names)
+
+
+def find_pictures(root: Path) -> dict[str, Path]:
+    """All pictures of a folder, of faces alone: by name, with folders; label maps and texts beside them are left out.
+
+    ValueError where two files in one folder claim one name.
+    """
+    place = _look(Path(root))
+    folder = place.faces or place.root
+    apart = [child for child in children(place.root) if _plain(child.name) in (*MASK_FOLDERS, *CAPTION_FOLDERS)]
+    walk = Walk(folder, IMAGE_SUFFIXES, skipped=apart)
+    found: dict[str, Path] = {}
+    for path in walk:
+        if place.masks == folder and _is_marked(path):
+            continue
+        if (other := found.setdefault(walk.name_of(path), path)) != path:
+            raise ValueError(f"{other} and {path} are two pictures of one name. Remove or rename one of them.")
+    return found
 
 
 def _place(root: Path) -> _Place:

@@ -15,7 +15,8 @@ from torch import Tensor
 class LabelMap(Protocol):
     """A label map on disk: called, it is read, (H, W) uint8 class ids. Thousands would fill the memory."""
 
-    files: Sequence[Path]
+    @property
+    def files(self) -> Sequence[Path]: ...
 
     def __call__(self) -> np.ndarray: ...
 

@@ -7,10 +7,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import torch
 
+from facemogle.evaluation.attributes import COLOURS, PRESENT_SHARE, WORN, nearest
+from facemogle.evaluation.readings import PLACES, lab
 from facemogle.labels import CLASS_ID
 from facemogle.parsing.mini import MiniParser
 from train.mini.latent_code import to_tensor
@@ -27,9 +28,6 @@ from train.mini.samples import Samples
 # For each of COLOURED, the L*a*b* colour of each word.
 ColourTable = dict[str, dict[str, np.ndarray]]
 
-# A class that covers less of the picture than this was not drawn: 33 pixels of 256 x 256.
-PRESENT_SHARE = 5e-4
-
 
 @dataclass(frozen=True)
 class Coloured:
@@ -41,27 +39,18 @@ class Coloured:
     nouns: str
 
 
+# Each by the name of its attribute in a portrait, and its words.
+_TABLES: dict[str, tuple[str, dict[str, RGB]]] = {
+    "hair colour": ("hair_colour", HAIR_COLOURS),
+    "clothes colour": ("clothes_colour", CLOTHES_COLOURS),
+    "hat colour": ("hat_colour", CLOTHES_COLOURS),
+    "background colour": ("background_colour", BACKGROUND_COLOURS),
+    "skin tone": ("skin", SKIN_TONES),
+    "lipstick": ("lipstick", LIPSTICK_COLOURS),
+}
 COLOURED = {
-    "hair colour": Coloured("hair_colour", ("hair",), HAIR_COLOURS, "hair|afro|bob|ponytail|bun"),
-    "clothes colour": Coloured(
-        "clothes_colour", ("cloth",), CLOTHES_COLOURS, "shirt|clothes|sweater|turtleneck|jacket"
-    ),
-    "hat colour": Coloured("hat_colour", ("hat",), CLOTHES_COLOURS, "hat|beanie|cap"),
-    "background colour": Coloured("background_colour", ("background",), BACKGROUND_COLOURS, "background"),
-    "skin tone": Coloured("skin", ("skin", "nose"), SKIN_TONES, "skin"),
-    "lipstick": Coloured("lipstick", ("upper_lip", "lower_lip"), LIPSTICK_COLOURS, "lipstick|lips"),
+    name: Coloured(attribute, PLACES[name], table, COLOURS[name][1]) for name, (attribute, table) in _TABLES.items()
 }
-PRESENT = {
-    "glasses": ("glasses", "eyeglasses", "glasses|sunglasses"),
-    "hat": ("hat", "hat", "hat|cap|beanie"),
-    "earrings": ("earrings", "earring", "earrings"),
-    "necklace": ("necklace", "necklace", "necklace"),
-}
-
-
-def lab(colours: np.ndarray) -> np.ndarray:
-    """(n, 3) uint8 RGB -> (n, 3) CIE L*a*b*."""
-    return cv2.cvtColor(colours[None].astype(np.float32) / 255, cv2.COLOR_RGB2LAB)[0]
 
 
 def shown_colour(image: np.ndarray, label_map: np.ndarray, coloured: Coloured) -> np.ndarray | None:
@@ -85,10 +74,6 @@ def learn_colours(portraits: Samples) -> ColourTable:
     return table
 
 
-def nearest(colour: np.ndarray, table: dict[str, np.ndarray]) -> str:
-    return min(table, key=lambda word: float(np.linalg.norm(colour - table[word])))
-
-
 def told_colour(caption: str, name: str) -> str | None:
     """The word that a caption has for one of COLOURED."""
     coloured = COLOURED[name]
@@ -107,15 +92,15 @@ def agreement(image: np.ndarray, read: np.ndarray, caption: str, colours: Colour
         if (word := told_colour(caption, name)) is not None:
             shown = shown_colour(image, read, coloured)
             verdicts[name] = shown is not None and nearest(shown, colours[name]) == word
-    for name, (_, class_name, nouns) in PRESENT.items():
+    for name, (class_name, nouns) in WORN.items():
         if re.search(rf"\b({nouns})\b", caption):
             verdicts[name] = bool((read == CLASS_ID[class_name]).mean() > PRESENT_SHARE)
     return verdicts
 
 
 def invented(read: np.ndarray, wanted: np.ndarray) -> dict[str, bool]:
-    """For each of PRESENT that a label map has not, whether the picture has it all the same; both (S, S) class ids."""
-    class_ids = {name: CLASS_ID[class_name] for name, (_, class_name, _) in PRESENT.items()}
+    """For each of WORN that a label map has not, whether the picture has it all the same; both (S, S) class ids."""
+    class_ids = {name: CLASS_ID[class_name] for name, (class_name, _) in WORN.items()}
     return {
         name: bool((read == class_id).mean() > PRESENT_SHARE)
         for name, class_id in class_ids.items()
