@@ -123,7 +123,8 @@ def test_a_folder_is_measured_from_end_to_end(run, folders):
     assert "ir" in found["left out"] and found["paper"]["multimodal"]["fid"] == 22.24
     (file,) = found["networks"]["tiny"]["files"]
     assert len(file["sha256"]) == 64 and file["path"].endswith("networks/tiny/tiny.safetensors")
-    assert {"torch", "numpy"} < set(found["versions"]) and found["settings"]["parser"].split()[0].endswith("parser")
+    assert {"torch", "numpy"} < set(found["versions"]) and found["settings"]["parser"].endswith("parser")
+    assert len(found["parser"]["sha256"]) == 64
     page = (out / "evaluation.html").read_text()
     assert not re.search(r"""(?:src|href)=["'](?!data:|#)""", page)  # all it shows is in it
     assert page.count("<img") >= 8 and "Left out" in page and page.count('class="bar"') > 10

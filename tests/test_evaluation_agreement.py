@@ -6,7 +6,7 @@ from PIL import Image
 
 from facemogle.evaluation import bootstrap
 from facemogle.evaluation.attributes import agreement, attribute_metrics, learn_colours, told
-from facemogle.evaluation.label_agreement import by_class, label_metrics, looks_mismatched
+from facemogle.evaluation.label_agreement import by_class, label_metrics, mismatch
 from facemogle.evaluation.measuring import evaluate
 from facemogle.evaluation.metric import Picture, Study, UnreadablePictures
 from facemogle.evaluation.readings import PLACES, Reader, colours_of, lab
@@ -22,7 +22,7 @@ def no_features(network, inputs):
 @pytest.fixture
 def reader(tmp_path):
     """Reads the palette's colours, and counts how often."""
-    reader = Reader(lambda: count, "colours", tmp_path / "kept")
+    reader = Reader(lambda: count, "colours", "1", tmp_path / "kept")
     reader.read = 0
 
     def count(picture):
@@ -59,7 +59,7 @@ def test_accuracy_and_miou_are_what_pixels_say_one_by_one(study, reader):
     classes = {each.name: each for each in by_class(reader, study)}
     assert {one: classes[NAMES[one]].iou for one in overlap} == pytest.approx(overlap)
     assert np.isnan(classes["hat"].iou) and classes[NAMES[7]].pictures == 0  # read, and never wanted
-    assert not looks_mismatched(reader, study)
+    assert mismatch(reader, study) == []
 
 
 def test_pictures_under_the_maps_of_other_faces_are_noticed(study, reader):
@@ -68,18 +68,19 @@ def test_pictures_under_the_maps_of_other_faces_are_noticed(study, reader):
         Picture(each.name, each.path, label_map=other, face=each.face)
         for each, other in zip(study.pictures, maps[3:] + maps[:3], strict=True)
     ]
-    assert looks_mismatched(reader, Study(turned))
+    (doubt,) = mismatch(reader, Study(turned))
+    assert "do their names stand for the same faces" in doubt
 
 
 def test_readings_are_kept_by_what_is_in_the_files(study, reader, tmp_path):
     metrics = label_metrics(reader)
     values = [metric.measure(study, no_features).value for metric in metrics]
     assert reader.read == 19  # ten pictures and their real ones, of which the first is equal to its
-    again = Reader(lambda: pytest.fail, "colours", tmp_path / "kept")
+    again = Reader(lambda: pytest.fail, "colours", "1", tmp_path / "kept")
     assert [metric.measure(study, no_features).value for metric in label_metrics(again)] == values
     moved = study.pictures[0].path.rename(tmp_path / "moved.png")
     assert again([(moved, study.pictures[0].label_map)]).counts.sum() == 32 * 32
-    other = Reader(lambda: lambda picture: np.zeros(picture.shape[:2], np.uint8), "another", tmp_path / "kept")
+    other = Reader(lambda: lambda picture: np.zeros(picture.shape[:2], np.uint8), "another", "1", tmp_path / "kept")
     assert other([(moved, None)]).shares[0, 0] == 1  # of another parser nothing is known
 
 
@@ -164,7 +165,7 @@ def test_colours_are_learned_from_real_pictures_and_found_in_others(tmp_path):
         wrong = looks["grey" if word == "brown" else "brown"]
         pictures.append(case(str(place), word, near, wrong if place < 2 else near))
     study = Study([*pictures, Picture("none", pictures[0].path, caption="a face")])
-    reader = Reader(lambda: lambda picture: label_map, "fixed", None)
+    reader = Reader(lambda: lambda picture: label_map, "fixed", "1", None)
     words, hair = (metric.measure(study, no_features) for metric in attribute_metrics(reader, study))
     assert words == hair and hair.value == 75 and hair.real == 100
     assert hair.each == {str(place): 100.0 * (place > 1) for place in range(8)}

@@ -4,7 +4,6 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -54,83 +53,71 @@ def add_evaluate(commands) -> None:
 
 def run_evaluate(arguments: argparse.Namespace) -> None:
     started = time.monotonic()
-    results, ids, names = arguments.results, arguments.ids, arguments.metrics
-    from facemogle.data.pairs import read_ids
     from facemogle.evaluation.matching import look, match
-    from facemogle.evaluation.measuring import ORDER, evaluate
     from facemogle.evaluation.networks import cache_folder
-    from facemogle.evaluation.published_pictures import published_pictures
 
-    id_list = read_ids(ids) if ids is not None else None
-    if arguments.as_published:
-        results = results if results is not None and results.is_dir() else published_pictures(
-            str(results or "face-mogle")
-        )  # fmt: skip
-        id_list, names = id_list or _test_ids(arguments.real), names or list(ORDER)
-    if results is None:
-        raise ValueError("RESULTS is missing: name the folder of the pictures, or give --as-published.")
-    for folder in (results, arguments.real):
-        if not folder.is_dir():
-            raise ValueError(f"There is no folder {folder}.")
+    results, ids, names = _asked(arguments)
+    cache = arguments.cache or cache_folder()
     matched = match(
         results,
         arguments.real,
-        ids=id_list,
+        ids=ids,
         classes=arguments.classes,
         groups=arguments.groups,
         group_by=arguments.group_by,
-        unpacked=(arguments.cache or cache_folder()) / "shards",
+        unpacked=cache / "shards",
     )
     problems, notes = look(matched.study)
     notes = [*matched.notes, *notes]
-    for note in notes:
-        print(note, file=sys.stderr)
+    print(*notes, sep="\n", end="\n" if notes else "", file=sys.stderr)
 
-    from facemogle.evaluation.label_agreement import by_class, looks_mismatched
-    from facemogle.evaluation.metrics import metrics_of, open_features, open_reader
+    import torch
+
+    from facemogle.evaluation.features import FeatureCache
+    from facemogle.evaluation.label_agreement import by_class, mismatch
+    from facemogle.evaluation.measuring import evaluate
+    from facemogle.evaluation.metrics import metrics_of, open_reader
     from facemogle.evaluation.page import page
     from facemogle.evaluation.tables import as_json, table, versions
 
-    out = arguments.out or results.resolve().with_name(f"{results.resolve().name}-evaluation")
+    place = Path(results.name) if arguments.as_published else results.resolve()
+    out = arguments.out or place.with_name(f"{place.name}-evaluation")
+    device = arguments.device or ("cuda" if torch.cuda.is_available() else "cpu")
     with own_folder(out):
-        reader = open_reader(arguments.parser, matched.study, arguments.cache, arguments.device)
-        features = open_features(
-            arguments.cache, arguments.networks, arguments.device, download=not arguments.no_download
-        )
+        reader, doubts = open_reader(arguments.parser, matched.study, cache, device)
+        features = FeatureCache(cache, networks=arguments.networks, download=not arguments.no_download, device=device)
         evaluation = evaluate(
             matched.study,
             lambda study: metrics_of(study, reader, names),
             features,
-            by_class=(lambda study: by_class(reader, study)) if _asks(names, "accuracy", "miou") else None,
+            by_class=lambda study: by_class(reader, study),
             problems=problems,
         )
-        if evaluation.classes and looks_mismatched(reader, evaluation.study):
-            notes.append(
-                "The pictures agree no better with their own label maps than with those of other faces: do their names "
-                "stand for the same faces as in DATA?"
-            )
-            print(notes[-1], file=sys.stderr)
-        for path, why in evaluation.problems.items():
-            print(f"{path} is left out: {why}", file=sys.stderr)
+        if evaluation.classes:
+            doubts += mismatch(reader, evaluation.study)
+        doubts += [f"{path} is left out: {why}" for path, why in evaluation.problems.items()]
+        print(*doubts, sep="\n", end="\n" if doubts else "", file=sys.stderr)
+        notes += doubts
         settings = {
             "results": str(results),
             "real": str(arguments.real),
-            "faces": str(ids) if ids else "the paper's test faces" if arguments.as_published and id_list else "all",
-            "parser": reader.identity,
+            "ids": str(arguments.ids or ("the paper's test faces" if ids else "all")),
+            "parser": reader.name,
             "networks in": str(arguments.networks or "the usual caches"),
-            "device": str(arguments.device or "the best here"),
+            "device": device,
             "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "seconds": round(time.monotonic() - started, 1),
         }
         about: dict[str, Any] = {"settings": settings, "counts": matched.counts, "notes": notes}
+        about["parser"] = {"name": reader.name, "sha256": reader.digest}
         found = as_json(evaluation, about, features.files_of)
         with whole_file(out / "evaluation.json") as part:
             part.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", "utf-8")
         html = page(
             evaluation,
-            title=results.resolve().name,
+            title=place.name,
             notes=notes,
-            about=settings | {"parser": reader.name} | matched.counts | versions(),
+            about=settings | matched.counts | versions(),
             parse=reader.parse if evaluation.classes else None,
         )
         with whole_file(out / "evaluation.html") as part:
@@ -139,12 +126,29 @@ def run_evaluate(arguments: argparse.Namespace) -> None:
     print(out / "evaluation.html", out / "evaluation.json", sep="\n")
 
 
+def _asked(arguments: argparse.Namespace) -> tuple[Path, list[str] | None, list[str] | None]:
+    """The folder of pictures, the faces to count (None: all) and the metrics to measure (None: all)."""
+    from facemogle.data.pairs import read_ids
+    from facemogle.evaluation.measuring import ORDER
+    from facemogle.evaluation.published_pictures import METHOD, published_pictures
+
+    results, names = arguments.results, arguments.metrics
+    ids = None if arguments.ids is None else read_ids(arguments.ids)
+    if not arguments.real.is_dir():
+        raise ValueError(f"There is no folder {arguments.real}.")
+    if arguments.as_published:
+        if results is None or not results.is_dir():
+            results = published_pictures(METHOD if results is None else results.as_posix())
+        ids, names = ids or _test_ids(arguments.real), names or list(ORDER)
+    if results is None:
+        raise ValueError("RESULTS is missing: name the folder of the pictures, or give --as-published.")
+    if not results.is_dir():
+        raise ValueError(f"There is no folder {results}.")
+    return results, ids, names
+
+
 def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
-
-
-def _asks(names: Sequence[str] | None, *wanted: str) -> bool:
-    return names is None or not set(names).isdisjoint(wanted)
 
 
 def _test_ids(data: Path) -> list[str] | None:

@@ -13,6 +13,8 @@ from facemogle.evaluation.readings import Reader
 from facemogle.labels import NAMES, NUM_CLASSES
 from facemogle.overlap import intersection_over_union
 
+FEWEST_TO_TELL = 8  # faces
+
 
 @dataclass(frozen=True)
 class ClassAgreement:
@@ -94,8 +96,8 @@ def by_class(reader: Reader, study: Study) -> list[ClassAgreement]:
     return found
 
 
-def looks_mismatched(reader: Reader, study: Study) -> bool:
-    """Whether pictures agree no better with their own label maps than with those of other faces.
+def mismatch(reader: Reader, study: Study) -> list[str]:
+    """A doubt where pictures agree no better with their own label maps than with those of other faces; else [].
 
     Told from the shares of the classes, which the counts hold: a picture of a large hat under a map with one is nearer
     to its own map than to the next face's.
@@ -105,10 +107,15 @@ def looks_mismatched(reader: Reader, study: Study) -> bool:
     own = abs(wanted - read).sum(1)
     faces = [picture.face for picture in pictures]
     others = [place for place in range(len(faces)) if faces[place] != faces[place - 1]]
-    if len(set(faces)) < 8:  # too few to tell
-        return False
+    if len(set(faces)) < FEWEST_TO_TELL:
+        return []
     other = np.array([abs(wanted[place - 1] - read[place]).sum() for place in others])
-    return bool(own[others].mean() >= 0.9 * other.mean())
+    if own[others].mean() < 0.9 * other.mean():
+        return []
+    return [
+        "The pictures agree no better with their own label maps than with those of other faces: do their names stand "
+        "for the same faces as in DATA?"
+    ]
 
 
 def wanted_and_read(reader: Reader, study: Study) -> tuple[list[Picture], np.ndarray]:

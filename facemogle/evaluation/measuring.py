@@ -69,8 +69,8 @@ def evaluate(
             raise ValueError(f"No picture is left to measure: {some}.")
         try:
             lines = tuple(_line(metric, study, features) for metric in in_order(metrics(study)))
-            mapped = any(picture.label_map for picture in study.pictures)
-            classes = tuple(by_class(study)) if by_class and mapped else ()
+            read = any(line.measured for line in lines if line.metric.name in ("accuracy", "miou"))
+            classes = tuple(by_class(study)) if by_class and read else ()
             return Evaluation(study, lines, _groups(study, lines, features), classes, problems)
         except UnreadablePictures as error:
             if set(error.problems) <= set(problems):

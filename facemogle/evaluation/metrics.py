@@ -7,11 +7,9 @@ from facemogle.checkpoints import parser_of
 from facemogle.evaluation.attributes import attribute_metrics
 from facemogle.evaluation.diversity import COLOUR_DIVERSITY, identity_metric, lpips_metric, quality_metric
 from facemogle.evaluation.face_networks import EDIFFIQA, SFACE
-from facemogle.evaluation.features import FeatureCache
 from facemogle.evaluation.label_agreement import label_metrics
 from facemogle.evaluation.measuring import chosen
 from facemogle.evaluation.metric import Metric, Study
-from facemogle.evaluation.networks import cache_folder
 from facemogle.evaluation.perceptual import LPIPS
 from facemogle.evaluation.published import METRICS
 from facemogle.evaluation.readings import Parse, Reader, digest_of
@@ -28,31 +26,33 @@ def metrics_of(study: Study, reader: Reader, names: Sequence[str] | None = None)
     return chosen(found, names)
 
 
-def open_features(cache: Path | None, networks: Path | None, device: str | None, *, download: bool) -> FeatureCache:
-    import torch
+def open_reader(parser: str | None, study: Study, cache: Path, device: str) -> tuple[Reader, list[str]]:
+    """parser: for load_parser; None: that of the checkpoint which drew the first picture, else the best for photos.
 
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    return FeatureCache(cache, networks=networks, download=download, device=device)
-
-
-def open_reader(parser: str | None, study: Study, cache: Path | None, device: str | None) -> Reader:
-    """parser: for load_parser; None: that of the checkpoint which drew the first picture, else the best for photos."""
-    name = parser or _parser_for(study) or default_parser()
+    -> the reader, and what a person should know of the choice.
+    """
+    own = _parser_for(study)
+    name = parser or own or default_parser()
 
     def load() -> Parse:
         network = load_parser(name, device=device)
         return lambda picture: network.parse([picture])[0]
 
-    return Reader(load, _identity(name), cache or cache_folder())
+    doubts = []
+    if name == "mini" and own != "mini":
+        doubts.append(
+            "Label maps are read by the bundled parser, which is made for portraits that mini draws and often wrong on "
+            "photographs: for these give --parser segface or farl."
+        )
+    return Reader(load, name, _digest(name), cache), doubts
 
 
-def _identity(name: str) -> str:
-    """A parser's name and the sha256 of its weights; CheckpointError comes when it is loaded."""
+def _digest(name: str) -> str:
+    """The sha256 of a parser's weights. Where they are missing, that is told when they are loaded."""
     source = PARSERS.get(name, Path(name).expanduser())
     if isinstance(source, Published):
-        return f"{name} {source.sha256}"
-    files = sorted(path for path in source.glob("*") if path.suffix in (".safetensors", ".json"))
-    return " ".join([name, *(digest_of(path).hex() for path in files if path.name != "evaluation.json")])
+        return source.sha256
+    return " ".join(digest_of(path).hex() for path in sorted(source.glob("*.safetensors")))
 
 
 def _parser_for(study: Study) -> str | None:

@@ -9,10 +9,11 @@ from facemogle.weight_files import CheckpointError, fetch_dataset
 
 # The faces that the paper's figures are of; ids in MM-CelebA-HQ.
 TEST_IDS = tuple(str(number) for number in range(27_000, 30_000))
+METHOD = "face-mogle"  # the paper's own, beside those that it compares with
 _DATASET, _FOLDER = "XavierJiezou/face-mogle-datasets", "visualization"
 
 
-def published_pictures(method: str = "face-mogle") -> Path:
+def published_pictures(method: str = METHOD) -> Path:
     """The authors' result pictures of a method, fetched from the Hub where they are not on this disk -> their folder.
 
     CheckpointError where they cannot be fetched; ValueError where not one folder alone fits, which lists what there is.

@@ -49,14 +49,14 @@ class Readings:
 class Reader:
     """A parser's readings of picture files, each computed once.
 
-    identity: the parser's name, and hashes that tell which weights. folder: where readings are kept.
+    digest: of the parser's weights. folder: where readings are kept.
     """
 
-    def __init__(self, load: Callable[[], Parse], identity: str, folder: Path | None):
+    def __init__(self, load: Callable[[], Parse], name: str, digest: str, folder: Path | None):
         self._parse = lru_cache(maxsize=1)(load)
-        self.name, self.identity = identity.split()[0], identity
-        name = hashlib.sha256(f"{VERSION} {identity}".encode()).hexdigest()[:16]
-        self._file = folder / f"readings-{name}.npz" if folder else None
+        self.name, self.digest = name, digest
+        identity = hashlib.sha256(f"{VERSION} {name} {digest}".encode()).hexdigest()[:16]
+        self._file = folder / f"readings-{identity}.npz" if folder else None
         self._rows: dict[bytes, np.ndarray] = {}
         if self._file is not None and self._file.is_file():
             with np.load(self._file) as kept:

@@ -18,7 +18,7 @@ def absent(study, features):
 
 def test_the_page_stands_by_itself_and_fits(browser, tmp_path):
     study = squares(tmp_path)
-    reader = Reader(lambda: lambda picture: from_colours(picture)[0], "colours", None)
+    reader = Reader(lambda: lambda picture: from_colours(picture)[0], "colours", "1", None)
     fid = Metric("fid", "FID", "lower", frozenset({"real"}), (), lambda study, features: Measured(12.5))
     kid = Metric("kid", "KID", "lower", frozenset({"real"}), (), absent)
     evaluation = evaluate(
