@@ -97,9 +97,7 @@ def hub_place(text: str) -> HubPlace | None:
 
 def fetch_dataset(repository: str, folder: str) -> Path:
     """A folder of a data set on the Hub -> where it is on this disk. CheckpointError."""
-    fetch = partial(
-        huggingface_hub.snapshot_download, repository, repo_type="dataset", allow_patterns=[f"{folder}/**"]
-    )
+    fetch = partial(huggingface_hub.snapshot_download, repository, repo_type="dataset", allow_patterns=[f"{folder}/**"])
     found = from_hub(f"datasets/{repository}", folder, fetch) / folder
     if not found.is_dir():
         raise CheckpointError(f"https://huggingface.co/datasets/{repository} has no folder {folder}.")

@@ -73,8 +73,8 @@ ARROWS = {
     },
     "cli": {
         "batch", "benchmark", "checkpoints", "class_orders", "data", "evaluation", "expert_effects", "faces", "figures",
-        "folders", "gating", "label_files", "labels", "morph", "parsing", "picture_files", "picture_formats", "pipeline", "presets",
-        "region_files", "threads", "weight_files", "whole_files",
+        "folders", "gating", "label_files", "labels", "morph", "parsing", "picture_files", "picture_formats",
+        "pipeline", "presets", "region_files", "threads", "weight_files", "whole_files",
     },
     "__main__": {"cli"},
     "__init__": {"checkpoints", "faces", "pipeline"},
