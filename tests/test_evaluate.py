@@ -159,3 +159,21 @@ def test_metrics_are_chosen_by_name_and_what_is_wrong_is_one_sentence(run, folde
         path.rename(path.with_name(f"x{path.name}"))
     code, printed, _ = run(results="strangers")
     assert code == 2 and "Name the picture of face 7 7.png" in printed.err and printed.err.count("\n") == 1
+
+
+def test_the_authors_own_pictures_are_found_in_their_folder(run, folders, tmp_path, monkeypatch):
+    """Of the paper's method, also in an archive; where several or none fit, what there is is listed."""
+    home = tmp_path / "visualization"
+    for method in ("tedigan", "face-mogle/face"):
+        shutil.copytree(folders / "results", home / method)
+    monkeypatch.setattr("facemogle.evaluation.published_pictures.fetch_dataset", lambda *place: home)
+    code, printed, _ = run("--as-published", results="face-mogle/face")
+    assert code == 2 and "0 folders" in printed.err and "face-mogle/face, tedigan" in printed.err
+    shutil.make_archive(str(home / "face-mogle"), "zip", home / "face-mogle")
+    shutil.rmtree(home / "face-mogle")
+    shutil.copytree(folders / "data", folders / "copy", dirs_exist_ok=True)
+    code = main(["evaluate", "--as-published", "--real", str(folders / "copy"), "--metrics", "fid",
+                 "--networks", str(folders / "networks"), "--cache", str(tmp_path / "cache"),
+                 "--out", str(tmp_path / "own")])  # fmt: skip
+    found = json.loads((tmp_path / "own" / "evaluation.json").read_text())
+    assert code == 0 and found["settings"]["results"] == str(home / "face-mogle" / "face") and "fid" in found["metrics"]
