@@ -37,4 +37,4 @@ def test_each_is_trained_and_measured_and_none_twice(config, tmp_path, monkeypat
 
 def test_every_variation_is_a_config():
     configs = [replace(CONFIG, **settings) for settings in ablations.ABLATIONS.values()]
-    assert len({str(config) for config in configs}) == len(configs) == 7
+    assert len({str(config) for config in configs}) == len(configs) == 8

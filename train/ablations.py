@@ -31,6 +31,7 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     "static gating": {"gating": "static"},
     "scalar gating": {"gating": "scalar"},
     "gating without the time": {"gating_timestep": False},
+    "neither experts nor gating": {"experts": "none", "gating": "static"},
 }
 BATCH = 4
 

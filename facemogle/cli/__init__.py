@@ -18,6 +18,7 @@ from facemogle.cli.generate import add_generate
 from facemogle.cli.inspect import add_inspect
 from facemogle.cli.morph import add_morph
 from facemogle.cli.parse import add_parse
+from facemogle.cli.reproduce import add_reproduce
 from facemogle.threads import spin_shortly
 
 
@@ -53,4 +54,5 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add_inspect(commands)
     add_benchmark(commands)
     add_evaluate(commands)
+    add_reproduce(commands)
     return parser.parse_args(argv)

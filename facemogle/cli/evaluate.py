@@ -139,7 +139,7 @@ def _asked(arguments: argparse.Namespace) -> tuple[Path, list[str] | None, list[
     if arguments.as_published:
         if results is None or not results.is_dir():
             results = published_pictures(METHOD if results is None else results.as_posix())
-        ids, names = ids or _test_ids(arguments.real), names or list(ORDER)
+        ids, names = ids or test_ids(arguments.real), names or list(ORDER)
     if results is None:
         raise ValueError("RESULTS is missing: name the folder of the pictures, or give --as-published.")
     if not results.is_dir():
@@ -151,7 +151,7 @@ def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
-def _test_ids(data: Path) -> list[str] | None:
+def test_ids(data: Path) -> list[str] | None:
     """The paper's test faces, where DATA has them: in a folder of the test faces alone all count."""
     from facemogle.data.layout import find_files
     from facemogle.evaluation.published_pictures import TEST_IDS

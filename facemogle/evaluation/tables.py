@@ -21,7 +21,7 @@ def table(evaluation: Evaluation) -> list[str]:
     rows = [_row(line) for line in evaluation.lines if line.measured is not None]
     if not any(line.metric.name in ORDER for line in evaluation.lines if line.measured):
         head, rows = head[:4], [row[:4] for row in rows]
-    lines = _aligned([head, *rows])
+    lines = aligned([head, *rows])
     if len(evaluation.classes):
         lines += ["", *_classes(evaluation.classes)]
     if evaluation.groups:
@@ -75,7 +75,7 @@ def _classes(classes: Sequence[ClassAgreement]) -> list[str]:
             within = f"{each.interval[0]:.3f} to {each.interval[1]:.3f}"
             figures = [f"{each.iou:.3f}", within, *map(_share, (each.real, each.recall, each.precision))]
             rows.append([each.name.replace("_", " "), *figures, str(each.pictures)])
-    return _aligned(rows)
+    return aligned(rows)
 
 
 def _share(value: float) -> str:
@@ -88,10 +88,11 @@ def _groups(evaluation: Evaluation) -> list[str]:
     for name, title in titles.items():
         values = [measured.get(name) for _, measured in evaluation.groups.values()]
         rows.append([title, *(number(each.value) if each else "" for each in values)])
-    return _aligned(rows)
+    return aligned(rows)
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of columns, the first one flush left, the others right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join(cell.ljust(width) if place == 0 else cell.rjust(width) for place, (cell, width) in
