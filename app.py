@@ -74,7 +74,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     log_runs()
     page, provider = build(arguments)
     options = layout.launch_options(
-        hosts=asked_hosts(arguments.host, share=arguments.share), routes=[health_route(provider, folder)]
+        hosts=asked_hosts(arguments.host, share=arguments.share),
+        routes=[health_route(provider, folder)],
+        files=arguments.mcp_files,
     )
     page.launch(
         server_name=arguments.host,
@@ -176,6 +178,8 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--lora", action="append", default=[], metavar="FILE[:SCALE]", help=what)
     add("--share", action="store_true", help="also serve at a public address, through Gradio's server")
     add("--mcp", action="store_true", help="also serve the API as tools to AI agents, by MCP")
+    add("--mcp-files", type=existing_folder, metavar="FOLDER",
+        help="with --mcp, for agents on this computer alone: the tools may read pictures in this folder")  # fmt: skip
     add("--host", help="address to listen on (default: 127.0.0.1; 0.0.0.0 for the local network)")
     add("--port", type=port, help="port to listen on (default: the first free one from 7860)")
     add("--correct", type=Path, metavar="DATA", help="correct the label maps of a data set of `python -m train.data "
@@ -183,7 +187,19 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--check", action="store_true", help="try the whole path once, and exit with 0 or with what is missing")
     add("--temp-limit", type=gigabytes, default=LIMIT, metavar="GB",
         help=f"what visitors' files, kept for two hours, may take of the disk (default: {LIMIT:g})")  # fmt: skip
-    return parser.parse_args(argv)
+    arguments = parser.parse_args(argv)
+    if arguments.mcp_files is not None and not arguments.mcp:
+        parser.error("--mcp-files opens a folder to the tools of --mcp. Give that, too.")
+    if arguments.mcp_files is not None and asked_hosts(arguments.host, share=arguments.share) is None:
+        parser.error("--mcp-files would open the folder to whoever reaches the page. Leave out --host and --share.")
+    return arguments
+
+
+def existing_folder(text: str) -> Path:
+    """Resolved, so that it stays the same one."""
+    if not Path(text).is_dir():
+        raise argparse.ArgumentTypeError(f"there is no folder {text!r}")
+    return Path(text).resolve()
 
 
 def gigabytes(text: str) -> float:

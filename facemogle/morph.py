@@ -5,7 +5,7 @@ H, W pixels; t from 0, the first face, to 1, the second.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -30,8 +30,12 @@ class Frame:
     settings: Settings
 
 
-def morph(pipeline: "FaceMoGLEPipeline", first: Settings, second: Settings, frames: int = 8) -> Iterator[Frame]:
+def morph(
+    pipeline: "FaceMoGLEPipeline", first: Settings, second: Settings, frames: int = 8, **arguments: Any
+) -> Iterator[Frame]:
     """Frames evenly apart, as they are made; the first and the last are those two runs, to the last bit.
+
+    arguments: of the pipeline's runs, such as callback_on_step_end.
 
     ValueError where two runs have no way between them. Where the pipeline is interrupted, frames end.
     """
@@ -52,6 +56,7 @@ def morph(pipeline: "FaceMoGLEPipeline", first: Settings, second: Settings, fram
             latents=slerp(noises[0], noises[1], t, dims=(1, 2)),
             prompt_embeds=slerp(texts[0][0], texts[1][0], t, dims=(2,)),
             pooled_prompt_embeds=slerp(texts[0][1], texts[1][1], t, dims=(1,)),
+            **arguments,
         )
         if pipeline.interrupt:
             return

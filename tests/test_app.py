@@ -105,7 +105,8 @@ def test_the_api_is_offered_as_tools(pipeline):
         tools = json.loads(urlopen(f"{url}gradio_api/mcp/schema").read())
     finally:
         page.close()
-    assert {tool["name"].removeprefix("gradio_") for tool in tools} == {"generate", "parse", "gating"}
+    names = {tool["name"].removeprefix("gradio_") for tool in tools}
+    assert names == {"generate", "edit", "parse", "cut_out", "gating", "expert_effects", "morph"}
     (generate,) = (tool for tool in tools if tool["name"].endswith("generate"))
     assert "Paint a face" in generate["description"]
     assert "same seed gives the same face" in generate["inputSchema"]["properties"]["seed"]["description"]

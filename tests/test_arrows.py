@@ -69,7 +69,7 @@ ARROWS = {
     "faces": {"checkpoints", "parsing", "picture_files", "labels"},
     "ui": {
         "class_orders", "data", "editing", "expert_effects", "pipeline", "parsing", "gating", "figures", "label_files",
-        "labels", "masks", "overlap", "picture_files", "presets",
+        "labels", "masks", "morph", "overlap", "picture_files", "picture_formats", "presets", "region_files",
     },
     "cli": {
         "batch", "benchmark", "checkpoints", "class_orders", "data", "evaluation", "expert_effects", "faces", "figures",

@@ -96,7 +96,7 @@ def test_check_says_what_is_well_and_what_is_missing(served, capsys, caplog):
         assert check(page, provider, template_face(size=64)) == 1  # the tiny pipeline has no parser
     said = capsys.readouterr()
     assert said.out.splitlines() == ["well: weights of tiny", "well: a face in two steps"]
-    assert said.err.startswith("failed: its label map, read by the parser: No parser is here")
+    assert said.err.startswith("failed: its label map, read by the parser: Photo: No parser is here")
     assert [record.getMessage().rsplit(",", 1)[0] for record in caplog.records] == ["made: 1 picture(s), 2 steps"]
 
 

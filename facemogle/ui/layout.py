@@ -1,7 +1,8 @@
 """The page: which components there are and which handler serves which event."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from starlette.routing import Route
 
 from facemogle.picture_files import Settings
 from facemogle.ui import handlers, recall, views
-from facemogle.ui.api import add_api, explain_inputs
+from facemogle.ui.api import add_api
+from facemogle.ui.api_fields import explain_inputs
 from facemogle.ui.body_limit import BodyLimit
 from facemogle.ui.connection.component import Connection
 from facemogle.ui.effects import Effects
@@ -356,17 +358,23 @@ def build(
                 left.held.let_go()
 
         page.unload(leave)
-        add_api(provider, paint, parser, panel.parsers if panel else None, concurrency_id=MODEL)
+        photo_parsers = panel.parsers if panel else None
+        add_api(provider, paint, parser, photo_parsers, concurrency_id=MODEL, studies=live)
     explain_inputs(page)
     return make_fair(page, concurrency_id=MODEL)
 
 
-def launch_options(*, hosts: frozenset[str] | None = LOOPBACK, routes: Sequence[Route] = ()) -> dict[str, Any]:
+def launch_options(
+    *, hosts: frozenset[str] | None = LOOPBACK, routes: Sequence[Route] = (), files: Path | None = None
+) -> dict[str, Any]:
     """What Gradio takes at launch: style, with system fonts, since the page asks nothing of the network; and what all
     requests pass: Gradio compresses its own scripts and not the page, which holds all of ours.
 
-    hosts: the names that the page answers to, None: any. routes: of the server, beside the page's own.
+    hosts: the names that the page answers to, None: any. routes: of the server, beside the page's own. files: a folder
+    in which tools may read, for callers on this computer: ValueError where there may be others.
     """
+    if files is not None and hosts is None:
+        raise ValueError("A folder is opened to tools on this computer alone, and the page is to answer to others.")
     theme = gr.themes.Base(
         primary_hue="indigo",
         neutral_hue="slate",
@@ -398,5 +406,16 @@ def launch_options(*, hosts: frozenset[str] | None = LOOPBACK, routes: Sequence[
             ],
             "lifespan": forgetting(HOUR),
             "routes": list(routes),
+            "lifespan": partial(offer_tools, files=files),
         },
     }
+
+
+@asynccontextmanager
+async def offer_tools(app: Any, *, files: Path | None) -> AsyncIterator[None]:
+    """Where the server speaks MCP, with our tools, as long as it lives."""
+    if offered := app.get_blocks().mcp_server_obj:
+        from facemogle.ui.mcp_tools import Tools  # with what MCP alone needs
+
+        Tools(app, offered, files)
+    yield

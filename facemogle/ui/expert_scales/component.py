@@ -34,7 +34,7 @@ class ExpertScales(PageComponent):
         try:
             return None if payload in (None, "") else check_scales(payload)  # "": the page without a value
         except ValueError as error:
-            raise gr.Error(str(error)) from error
+            raise gr.Error(f"{self.label}: {error}") from error
 
     def postprocess(self, value: Mapping[str, float] | None) -> dict[str, float] | None:  # type: ignore[override]
         return _changed(value or {})
