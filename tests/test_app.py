@@ -1,6 +1,5 @@
 """`python app.py`: which checkpoint it takes, and that a bad one leaves the page up."""
 
-import json
 import socket
 import subprocess
 import sys
@@ -14,7 +13,7 @@ import pytest
 import app
 from facemogle.checkpoints import default_settings, load_pipeline
 from facemogle.presets import PRESETS
-from facemogle.ui import handlers, layout
+from facemogle.ui import handlers
 from facemogle.ui.provider import PipelineProvider
 
 
@@ -96,17 +95,3 @@ def _read_when_up(url: str, server: subprocess.Popen, *, seconds: float = 60) ->
         except OSError:  # refused, or cut off while it starts
             time.sleep(0.1)
     return "never up"
-
-
-def test_the_api_is_offered_as_tools(pipeline):
-    page = layout.build(PipelineProvider("tiny", lambda: pipeline), [])
-    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, mcp_server=True, **layout.launch_options())
-    try:
-        tools = json.loads(urlopen(f"{url}gradio_api/mcp/schema").read())
-    finally:
-        page.close()
-    names = {tool["name"].removeprefix("gradio_") for tool in tools}
-    assert names == {"generate", "edit", "parse", "cut_out", "gating", "expert_effects", "morph"}
-    (generate,) = (tool for tool in tools if tool["name"].endswith("generate"))
-    assert "Paint a face" in generate["description"]
-    assert "same seed gives the same face" in generate["inputSchema"]["properties"]["seed"]["description"]

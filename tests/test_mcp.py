@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import io
+import json
 import logging
 import os
 import socket
@@ -215,6 +216,8 @@ def test_what_tools_say_of_themselves(url):
     assert tools["edit"].inputSchema["required"] == ["picture"]
     assert "a path in the folder" in tools["parse"].inputSchema["properties"]["photo"]["description"]
     assert "such as {" in tools["generate"].inputSchema["properties"]["classes"]["description"]  # to the last line
+    schema = json.loads(urlopen(f"{url}gradio_api/mcp/schema").read())  # which the Hub reads of a Space
+    assert [tool["name"] for tool in schema] == list(tools)
 
 
 def test_a_file_is_read_in_the_open_folder_and_nowhere_else(url, folder):
@@ -254,6 +257,7 @@ def test_no_folder_is_open_unless_asked_for_and_on_loopback(folder, capsys):
         assert why in capsys.readouterr().err
 
 
+LONG = "http://a" + "/gradio_api/file=" * 10**5
 WRONG = {
     "Seed must be a whole number from 0 to 9007199254740991, got -1": ("generate", {"seed": -1}),
     "Seed must be a whole number, got 'x'": ("generate", {"seed": "x"}),
@@ -266,6 +270,7 @@ WRONG = {
     "photo: expected a file as text, got int": ("parse", {"photo": 5}),
     "photo: nothing could be fetched from this address": ("parse", {"photo": "http://127.0.0.1:1/a.png"}),
     "photo: nothing could be fetched from this address.": ("parse", {"photo": "http://169.254.169.254/a.png"}),
+    "photo: nothing could be fetched from this address. ": ("parse", {"photo": LONG}),
     "photo: this is no base64, or was cut short": ("parse", {"photo": "data:image/png;base64,AAAAA"}),
     "photo: a data: URL must hold base64": ("parse", {"photo": "data:text/plain,a"}),
     "photo: this is no picture that can be read": ("parse", {"photo": "data:image/png;base64,AAAA"}),

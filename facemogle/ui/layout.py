@@ -1,8 +1,7 @@
 """The page: which components there are and which handler serves which event."""
 
 import json
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -22,13 +21,14 @@ from facemogle.ui.connection.component import Connection
 from facemogle.ui.effects import Effects
 from facemogle.ui.examples import Example, pictures_of
 from facemogle.ui.expert_scales.component import ExpertScales
-from facemogle.ui.fair_queue import Streams, forgetting, make_fair
+from facemogle.ui.fair_queue import Streams, make_fair
 from facemogle.ui.fidelity.view import fidelity_view
 from facemogle.ui.gating_inspector.component import GatingInspector
 from facemogle.ui.guard import LOOPBACK, Guard
 from facemogle.ui.kept_runs.component import KeptRuns
 from facemogle.ui.keys.component import Keys
 from facemogle.ui.label_editor.component import LabelEditor, Region
+from facemogle.ui.lifespan import living
 from facemogle.ui.live import Latest
 from facemogle.ui.photo.handlers import Parsers
 from facemogle.ui.photo.panel import PhotoPanel
@@ -404,18 +404,7 @@ def launch_options(
                 Middleware(Streams),
                 Middleware(GZipMiddleware, compresslevel=6),
             ],
-            "lifespan": forgetting(HOUR),
             "routes": list(routes),
-            "lifespan": partial(offer_tools, files=files),
+            "lifespan": partial(living, keep=HOUR, files=files),
         },
     }
-
-
-@asynccontextmanager
-async def offer_tools(app: Any, *, files: Path | None) -> AsyncIterator[None]:
-    """Where the server speaks MCP, with our tools, as long as it lives."""
-    if offered := app.get_blocks().mcp_server_obj:
-        from facemogle.ui.mcp_tools import Tools  # with what MCP alone needs
-
-        Tools(app, offered, files)
-    yield

@@ -16,6 +16,7 @@ from gradio.utils import get_upload_folder
 from facemogle.picture_formats import open_picture
 
 MAX_BYTES = 32 * 2**20  # of a file
+MAX_ADDRESS = 4096  # characters
 # What a file is called among those of visitors, which nobody guesses: the hash of its content, and its name.
 _NAME = re.compile(r"[0-9a-f]{64}/[^/\\]+")
 _ADDRESS = re.compile(r"/gradio_api/file=.*?(?P<name>[0-9a-f]{64}/[^/\\]+)$")
@@ -60,10 +61,12 @@ def _kept(field: str, name: str) -> Path:
 
 
 async def _at(field: str, address: str) -> Path:
-    ours = _ADDRESS.search(unquote(urlsplit(address).path))
-    if ours and Path(get_upload_folder(), ours["name"]).is_file():
-        return Path(get_upload_folder(), ours["name"])
     try:
+        if len(address) > MAX_ADDRESS:
+            raise ValueError
+        ours = _ADDRESS.search(unquote(urlsplit(address).path))
+        if ours and Path(get_upload_folder(), ours["name"]).is_file():
+            return Path(get_upload_folder(), ours["name"])
         return Path(await async_ssrf_protected_download(address, get_upload_folder()))
     except Exception as error:  # of a dozen kinds, which say of a network what is nobody's business
         raise ValueError(

@@ -144,6 +144,7 @@ def streamed(work: Callable[[Callable], T]) -> Iterator[T | None]:
         left.set()
         running.cancel()  # where it has not begun
         log.info("%s: a study, %.1f s since it was asked", end, time.monotonic() - start)
+        del running  # see run.stream
 
 
 def read_run(field: str, path: str | None, provider: PipelineProvider, steps: int | None) -> Settings:
