@@ -77,7 +77,8 @@ def test_files_that_were_not_sent_are_refused(served):
     http, _ = served
     generate = [PASSWORDS, *list(GENERATE.values())[1:]]
     forged = {"parse": [[None, False], [PASSWORDS, True], [NAN, True]], "generate": [generate],
-              "gating": [[None, 0], [PASSWORDS, 0], [5, NAN]]}  # fmt: skip
+              "gating": [[None, 0], [PASSWORDS, 0], [5, NAN]], "cut_out": [[PASSWORDS]], "edit": [[PASSWORDS, ""]],
+              "expert_effects": [[None], [PASSWORDS]], "morph": [[PASSWORDS, PASSWORDS]]}  # fmt: skip
     for name, calls in forged.items():
         for data in calls:
             assert is_refused(answer := call(http, name, data)), (name, data, answer)

@@ -7,8 +7,10 @@ import json
 import logging
 import os
 import socket
+import threading
 import time
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from urllib.request import urlopen
 
 import httpx
@@ -23,10 +25,11 @@ import app
 from facemogle import figures
 from facemogle.gating import load_gating
 from facemogle.label_files import read_label_map, write_label_map
-from facemogle.picture_files import read_settings
+from facemogle.picture_files import Settings, read_settings, write_picture
 from facemogle.ui import layout
 from facemogle.ui.mcp_files import MAX_BYTES, taken
 from facemogle.ui.provider import PipelineProvider
+from facemogle.ui.studies import streamed
 from tests import recorded
 
 SKIN, HAIR = 1, 13
@@ -293,17 +296,51 @@ def test_what_is_wrong_is_named_and_the_log_is_spared(url, folder, capsys):
     assert "Traceback" not in capsys.readouterr().err
 
 
+def forged(**changes):
+    """A picture that says of itself what is not so."""
+    file, settings = io.BytesIO(), Settings("", None, 0, 1, 3.5, 1.0, 64, 64, None, "tiny")
+    write_picture(file, Image.new("RGB", (64, 64)), replace(settings, **changes))
+    return base64.b64encode(file.getvalue()).decode()
+
+
 def test_studies_are_bounded(url):
-    one, _ = (
-        answer.structuredContent["face"]["file"]
-        for answer in called(url, ("generate", {"steps": 1}), ("generate", {"steps": 2}))
-    )
+    one = forged()
     asked = {
+        "Face: it has 4096x4096 pixels, and here at most 64x64": (
+            "expert_effects",
+            {"face": forged(height=4096, width=4096)},
+        ),
+        "Face: it was made by another checkpoint": ("expert_effects", {"face": forged(checkpoint="/etc")}),
+        "Face: it was made by changing a picture": ("expert_effects", {"face": forged(strength=0.5)}),
+        "Face: it was made with other LoRAs": ("expert_effects", {"face": forged(loras={"/etc/ink": 1.0})}),
+        "Steps: must be a whole number from 1 to 28, got 1000": (
+            "expert_effects",
+            {"face": forged(num_inference_steps=1000)},
+        ),
+        "Second: The two runs have another height": ("morph", {"first": one, "second": forged(height=32)}),
         "Steps: must be a whole number from 1 to 28, got 29": ("expert_effects", {"face": one, "steps": 29}),
         "Frames: must be a whole number from 2 to 12, got 13": ("morph", {"first": one, "second": one, "frames": 13}),
     }
     for begin, answer in zip(asked, called(url, *asked.values()), strict=True):
         assert said(answer).startswith(begin)
+
+
+def test_a_study_ends_within_a_step_of_its_caller(caplog):
+    ended = threading.Event()
+
+    def work(step_done):
+        try:
+            for step in range(1000):
+                step_done(None, step, None, {})
+                time.sleep(0.01)
+        finally:
+            ended.set()
+
+    with caplog.at_level(logging.INFO, "facemogle.runs"):
+        made = streamed(work)
+        assert next(made) is None and not ended.is_set()
+        made.close()
+        assert ended.wait(1) and "cancelled: a study" in caplog.text
 
 
 def test_a_strangers_page_cannot_call_a_tool(url):
