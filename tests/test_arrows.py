@@ -25,6 +25,8 @@ ARROWS = {
     "label_files": {"class_orders", "label_values", "labels", "picture_formats", "plausibility", "whole_files"},
     "picture_files": {"labels", "picture_formats", "whole_files"},
     "region_files": {"picture_formats"},
+    "templates": {"labels"},
+    "sketch": {"labels", "picture_formats", "templates"},
     "overlap": {"labels"},
     "gating": {"labels", "masks", "whole_files"},
     "figures": {"expert_effects", "gating", "labels", "whole_files"},
@@ -69,12 +71,12 @@ ARROWS = {
     "faces": {"checkpoints", "parsing", "picture_files", "labels"},
     "ui": {
         "class_orders", "data", "editing", "expert_effects", "pipeline", "parsing", "gating", "figures", "label_files",
-        "labels", "masks", "overlap", "picture_files", "presets",
+        "labels", "masks", "overlap", "picture_files", "presets", "sketch", "templates",
     },
     "cli": {
         "batch", "benchmark", "checkpoints", "class_orders", "data", "evaluation", "expert_effects", "faces", "figures",
         "folders", "gating", "label_files", "labels", "morph", "parsing", "picture_files", "picture_formats",
-        "pipeline", "presets", "region_files", "threads", "weight_files", "whole_files",
+        "pipeline", "presets", "region_files", "sketch", "threads", "weight_files", "whole_files",
     },
     "__main__": {"cli"},
     "__init__": {"checkpoints", "faces", "pipeline"},

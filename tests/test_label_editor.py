@@ -12,6 +12,7 @@ from PIL import Image
 
 from facemogle.label_files import read_label_map
 from facemogle.labels import NUM_CLASSES, PALETTE, mirror, to_colours
+from facemogle.templates import TEMPLATES, template_face
 from facemogle.ui.label_editor import component
 from facemogle.ui.label_editor.component import (
     MAX_SIDE,
@@ -24,7 +25,6 @@ from facemogle.ui.label_editor.component import (
     save_label_map,
     start_from,
 )
-from facemogle.ui.templates import TEMPLATES, template_face
 
 FOLDER = Path(component.__file__).parent
 

@@ -9,8 +9,8 @@ from PIL import Image
 
 from facemogle.label_files import read_label_map, write_label_map
 from facemogle.labels import CLASS_ID, NUM_CLASSES, to_colours
+from facemogle.templates import template_face
 from facemogle.ui.label_editor.component import MAX_FILE_BYTES
-from facemogle.ui.templates import template_face
 
 
 def test_a_drawn_face_or_a_blank_map_is_a_start(page, app):

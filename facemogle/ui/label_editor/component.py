@@ -17,10 +17,10 @@ from facemogle.editing import GROW
 from facemogle.label_files import read_label_map, write_label_map
 from facemogle.labels import CLASS_ID, LEFT_RIGHT_PAIRS, NAMES, NUM_CLASSES, PALETTE
 from facemogle.masks import resize_nearest
+from facemogle.templates import TEMPLATES, template_face
 from facemogle.ui.component import PageComponent, answered, beside
 from facemogle.ui.failures import plain
 from facemogle.ui.run import Base
-from facemogle.ui.templates import TEMPLATES, template_face
 from facemogle.ui.views import COLOURS, data_url
 
 MAX_SIDE = 1024
