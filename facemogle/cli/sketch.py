@@ -6,7 +6,7 @@ from pathlib import Path
 from facemogle.cli.arguments import add_command, picture_path
 from facemogle.label_files import write_label_map
 from facemogle.labels import NAMES
-from facemogle.sketch import NOTHING_NAME, read_drawing, read_sketch
+from facemogle.sketch import NOTHING_NAME, in_words, read_drawing, read_sketch
 
 _SKETCH_HELP = """\
 dark lines on light paper, drawn in a program or photographed. What an outline encloses is named by its place and size
@@ -50,9 +50,9 @@ def run_sketch(arguments: argparse.Namespace) -> None:
         raise ValueError(f"A label map is a PNG, got --out {arguments.out}. Name it {arguments.out.stem}.png.")
     sketch = read_sketch(read_drawing(arguments.drawing), answers=dict(arguments.set))
     write_label_map(arguments.out, sketch.label_map)
-    print(f"recognised: {', '.join(sketch.recognised) or 'nothing'}")
+    print(f"recognised: {in_words(sketch.recognised) or 'nothing'}")
     if sketch.completed:
-        print(f"from the template {sketch.template}: {', '.join(sketch.completed)}")
+        print(f"from the template {sketch.template}: {in_words(sketch.completed)}")
     for doubt in sketch.doubts:
         print(f"doubtful: {doubt}")
     print(arguments.out)

@@ -3,7 +3,7 @@
 H, W: pixels.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,8 @@ from facemogle.sketch.lines import GAPS, SIDE, grey_of, ink_in, led_on, line_wid
 from facemogle.sketch.naming import Naming, name_regions
 from facemogle.sketch.regions import Regions, find_regions
 
-_SURE = 0.75  # of a region's class, or it is asked
+_SURE = 0.7  # of a region's class, or it is asked
+_TOLD = 4  # doubts in words; all are hatched on the page
 _CANDIDATE = 0.1  # likely classes are named in a doubt
 NOTHING_NAME = "nothing"  # a region that belongs to what is around it
 
@@ -50,6 +51,35 @@ class Sketch:
     doubts: tuple[Doubtful, ...]
     template: str
     completed: tuple[str, ...]
+
+    @property
+    def doubtful(self) -> np.ndarray:
+        """(H, W) bool: the regions that are."""
+        return np.isin(self.region_of, [doubt.region for doubt in self.doubts])
+
+    @property
+    def messages(self) -> tuple[str, ...]:
+        """Sentences on what was recognised, what was added, and what is doubtful."""
+        said = [f"A line drawing: {in_words(self.recognised) or 'nothing'} recognised."]
+        if self.completed:
+            said.append(f"From the template {self.template}: {in_words(self.completed)}.")
+        if self.doubts:
+            asked = [" or ".join(name for name, _ in doubt.candidates) for doubt in self.doubts]
+            more = f", and {len(asked) - _TOLD} more" if len(asked) > _TOLD else ""
+            said.append(f"Doubtful: {'; '.join(asked[:_TOLD])}{more}.".replace("_", " "))
+        return tuple(said)
+
+
+def in_words(names: Sequence[str]) -> str:
+    """Names of classes as a person says them: left_eye and right_eye are eyes."""
+    said = []
+    for name in names:
+        side, _, part = name.partition("_")
+        if side in ("left", "right") and {f"left_{part}", f"right_{part}"} <= set(names):
+            said += [f"{part}s"] * (side == "left")
+        else:
+            said.append(name.replace("_", " "))
+    return ", ".join(said)
 
 
 def read_sketch(picture: np.ndarray, *, answers: Mapping[int, str] | None = None) -> Sketch:

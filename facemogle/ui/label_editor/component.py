@@ -17,6 +17,7 @@ from facemogle.editing import GROW
 from facemogle.label_files import read_label_map, write_label_map
 from facemogle.labels import CLASS_ID, LEFT_RIGHT_PAIRS, NAMES, NUM_CLASSES, PALETTE
 from facemogle.masks import resize_nearest
+from facemogle.sketch import line_drawing_in, read_sketch
 from facemogle.templates import TEMPLATES, template_face
 from facemogle.ui.component import PageComponent, answered, beside
 from facemogle.ui.failures import plain
@@ -208,7 +209,7 @@ def fit(label_map: np.ndarray) -> np.ndarray:
 
 def open_label_map(upload: Any) -> dict[str, Any]:
     """{"name", "file", "order"}, the file in base64 and the order one of ORDER_NAMES -> {"value", "message"} for the
-    page, or {"error"} that names the remedy.
+    page, or {"error"} that names the remedy. A line drawing becomes a map; the page hatches its "doubtful" regions.
     """
     sent = upload if isinstance(upload, dict) else {}
     name, file, order = sent.get("name"), sent.get("file"), sent.get("order")
@@ -218,6 +219,10 @@ def open_label_map(upload: Any) -> dict[str, Any]:
             raise ValueError(f"The file is larger than {size}, or none. Save the map as an indexed PNG.")
         contents = io.BytesIO(base64.b64decode(file, validate=True))
         contents.name = str(name or "The file")[:80]
+        if (drawing := line_drawing_in(contents)) is not None:
+            sketch = read_sketch(drawing)
+            value, doubtful = encode(sketch.label_map), encode(sketch.doubtful) if sketch.doubts else None
+            return {"value": value, "doubtful": doubtful, "message": " ".join(("Opened.", *sketch.messages))}
         reading = read_label_map(contents, classes=class_order(None if order is None else str(order), files=False))
     except Exception as error:
         return {"error": f"Not opened: {plain(error)}"}
