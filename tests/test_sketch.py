@@ -76,9 +76,11 @@ def test_what_is_missing_comes_from_the_nearest_template():
         cv2.ellipse(picture, (x, 180), (26, 14), 0, 200, 340, pen, 3)
         cv2.circle(picture, (x, 190), 6, pen, -1)
     cv2.ellipse(picture, (200, 285), (38, 9), 0, 0, 360, pen, 3)
+    cv2.ellipse(picture, (200, 190), (130, 150), 0, 170, 370, pen, 3)  # hair, left open
     sketch = read_sketch(picture)
-    assert {"skin", "left_eye", "right_eye", "left_brow", "right_brow"} <= set(sketch.recognised)
-    assert {"nose", "neck", "cloth", "left_ear", "right_ear"} <= set(sketch.completed)
+    assert {"skin", "left_eye", "right_eye", "left_brow", "right_brow", "hair"} <= set(sketch.recognised)
+    assert {"nose", "neck", "cloth"} <= set(sketch.completed)
+    assert sketch.label_map[77, 256] == CLASS_ID["hair"] and sketch.label_map[20, 20] == 0
     columns = np.nonzero(sketch.label_map == CLASS_ID["left_eye"])[1]
     assert columns.mean() / SIDE == pytest.approx(248 / 400, abs=0.02)
     assert not set(sketch.recognised) & set(sketch.completed)

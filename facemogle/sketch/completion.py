@@ -45,7 +45,10 @@ def painted(regions: Regions, naming: Naming, width: float) -> np.ndarray:
             label_map[grown & lines] = classes[region]
     label_map = nearest_known(label_map)
     for region in np.flatnonzero(regions.strokes & (naming.classes != NOTHING)):
-        label_map[_thickened(regions, int(region), NAMES[classes[region]], width)] = classes[region]
+        where = _thickened(regions, int(region), NAMES[classes[region]], width)
+        if NAMES[classes[region]] in ("hair", "hat"):  # an outline left open, around the face
+            where &= label_map == CLASS_ID["background"]
+        label_map[where] = classes[region]
     return label_map
 
 
@@ -62,9 +65,9 @@ def _without_nothing(regions: Regions, classes: np.ndarray) -> np.ndarray:
 
 
 def _thickened(regions: Regions, region: int, name: str, width: float) -> np.ndarray:
-    """(H, W) bool: a stroke as a part of a face. Noses and eyes are what the stroke goes around."""
+    """(H, W) bool: a stroke as a part of a face, which may be what the stroke goes around."""
     mask = (regions.region_of == region).astype(np.uint8)
-    if name == "nose" or name.endswith("eye"):
+    if name in ("nose", "left_eye", "right_eye", "hair", "hat"):
         points = np.argwhere(mask)[:, ::-1].astype(np.int32)
         mask = cv2.fillConvexPoly(mask, cv2.convexHull(points), 1)
     half = round((max(_PEN * max(mask.shape), width) - width) / 2)

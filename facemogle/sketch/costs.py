@@ -106,7 +106,7 @@ def single_costs(regions: Regions, frame: Frame, face: int | None) -> np.ndarray
         elif name != "background":
             costs[:, class_id] += (6 if name == "hair" else 8) * inside
         if name not in _STROKES:
-            costs[regions.strokes, class_id] += _WRONG
+            costs[regions.strokes, class_id] += 2.0 if name in ("hair", "hat") else _WRONG  # an outline left open
     background, cloth, neck = CLASS_ID["background"], CLASS_ID["cloth"], CLASS_ID["neck"]
     costs[:, background] += np.where(touches == 0, 2.0, 0) + 8 * inside
     corner = top & (left | right)

@@ -48,7 +48,7 @@ def test_a_map_in_another_class_order_is_told_of_and_mended(page):
     assert np.array_equal(map_in(page), read_label_map(path, classes="face-parsing.pytorch").label_map)
 
 
-def test_a_line_drawing_becomes_a_map_with_its_doubts_hatched(page, tmp_path):
+def test_a_line_drawing_or_the_pencil_makes_a_map_with_doubts_hatched(page, tmp_path):
     path = Path(__file__).parents[2] / "train/mini/drawings/04.png"
     drawing = drawn(read_label_map(path).label_map, 3)
     Image.fromarray(drawing).save(tmp_path / "drawing.png")
@@ -66,6 +66,18 @@ def test_a_line_drawing_becomes_a_map_with_its_doubts_hatched(page, tmp_path):
     write_label_map(tmp_path / "face.png", sketch.label_map)
     open_file(page, tmp_path / "face.png")
     assert hatched.get_attribute("d") == "" and not page.get_by_text("Unsure places").is_visible()
+    press(page, "Clear")
+    page.locator("#label-editor [name=tool][value=pencil]").check(force=True)
+    turn = np.linspace(0, 2 * np.pi, 8)
+    ovals = (0.5, 0.53, 0.22, 0.3), (0.4, 0.5, 0.05, 0.02), (0.6, 0.5, 0.05, 0.02), (0.1, 0.1, 0.05, 0.05)
+    for x, y, wide, high in ovals:
+        stroke(page, *np.stack([x + wide * np.cos(turn), y + high * np.sin(turn)], axis=1).tolist())
+    assert not map_in(page).any()  # lines are no part of the map
+    press(page, "Undo line")
+    press(page, "Make a map of it")
+    page.wait_for_selector("#label-editor >> text=Made a map. A line drawing: skin, eyes recognised.")
+    assert [map_in(page)[256, column] for column in (205, 307)] == [CLASS_ID["right_eye"], CLASS_ID["left_eye"]]
+    assert map_in(page)[51, 51] == 0 and page.get_by_role("button", name="Make a map of it").is_hidden()
 
 
 @pytest.mark.parametrize(("form", "mode"), [("Indexed PNG", "P"), ("Colour PNG", "RGB")])
