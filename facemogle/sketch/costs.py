@@ -16,8 +16,9 @@ from facemogle.sketch.regions import Regions
 NOTHING = NUM_CLASSES  # belongs to what it lies in: a curl, a wrinkle, a highlight
 _UNLIKELY, _WRONG = 4.0, 8.0
 _FRINGE = 0.44  # hair hangs lower than this beside the face: in 95% of the maps to 0.46
-# Where classes lie and how large they are: medians over 1,000 label maps as in CelebAMask-HQ, in shares of the
-# picture; spreads are wider than in these, since hands are less exact. A class may have several forms.
+# Where classes lie and how large they are, in shares of the picture: the first form of each near the medians over 1,000
+# label maps as in CelebAMask-HQ. Second forms (halves, open mouths, single lenses) and spreads are set by hand, these
+# mostly wider than in the maps, since hands are less exact.
 # The columns: how rare (-log of the share of faces that have it), distance of the centre from the middle column and its
 # spread, row and its spread, width, height, and the spread of both's logarithm.
 _FORMS: dict[str, list[tuple[float, ...]]] = {

@@ -71,7 +71,12 @@ def test_a_line_drawing_or_the_pencil_makes_a_map_with_doubts_hatched(page, tmp_
     turn = np.linspace(0, 2 * np.pi, 8)
     ovals = (0.5, 0.53, 0.22, 0.3), (0.4, 0.5, 0.05, 0.02), (0.6, 0.5, 0.05, 0.02), (0.1, 0.1, 0.05, 0.05)
     for x, y, wide, high in ovals:
-        stroke(page, *np.stack([x + wide * np.cos(turn), y + high * np.sin(turn)], axis=1).tolist())
+        first, *others = np.stack([x + wide * np.cos(turn), y + high * np.sin(turn)], axis=1)
+        page.mouse.move(*at(page, *first))
+        page.mouse.down()
+        for place in others:
+            page.mouse.move(*at(page, *place))
+        page.mouse.up()
     assert not map_in(page).any()  # lines are no part of the map
     press(page, "Undo line")
     press(page, "Make a map of it")
