@@ -129,7 +129,8 @@ def _refuse_strangers(match: "_Match") -> None:
             raise NotUnderstoodError(f"has colours that are {_strange_colours(match)}")
         raise NotUnderstoodError(
             f"is a photograph or a drawing, no label map: {match.far:.0%} of its pixels are far from the palette's "
-            "colours. Read a label map from it first: python -m facemogle parse, or drop it on the page."
+            "colours. Read a label map from it first: python -m facemogle parse (sketch, if it is lines on paper), or "
+            "drop it on the page."
         )
     if (counts[match.distance > FAR] > _STRAY * counts.sum()).any():
         raise NotUnderstoodError(f"has colours that are {_strange_colours(match)}")
@@ -250,8 +251,8 @@ def _strange_values(present: np.ndarray, order: ClassOrder) -> str:
         )
     if len(present) > 2 * NUM_CLASSES:
         return (
-            f"has {len(present)} shades of grey: a photograph, no label map. Read a label map from it first: "
-            "python -m facemogle parse, or drop it on the page."
+            f"has {len(present)} shades of grey: a photograph or a drawing, no label map. Read a label map from it "
+            "first: python -m facemogle parse (sketch, if it is lines on paper), or drop it on the page."
         )
     return f"holds values that are no classes: no class{of} has the values {unknown}. {_TABLE} {REMEDY}"
 

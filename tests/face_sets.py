@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from facemogle.data.face_set import OPEN, TAKEN, FaceRecord, FaceSet, PhotoRecord
-from facemogle.ui.templates import template_face
+from facemogle.templates import template_face
 
 SIDE = 96
 

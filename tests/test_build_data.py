@@ -17,7 +17,7 @@ from PIL import Image, ImageFilter
 from facemogle.label_files import read_label_map
 from facemogle.masks import resize_nearest
 from facemogle.parsing.alignment import Face
-from facemogle.ui.templates import template_face
+from facemogle.templates import template_face
 from tests.face_sets import snapshot
 from train import build_data
 from train.build_data import BuildSettings, Mirrored, build, summary, takes_first

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from facemogle.labels import CLASS_ID, PALETTE
+from facemogle.templates import template_face
 from facemogle.ui.fidelity.view import SIDE, difference, fidelity, largest_differences, no_parser
-from facemogle.ui.templates import template_face
 
 BACKGROUND, SKIN, HAIR, HAT = (CLASS_ID[name] for name in ("background", "skin", "hair", "hat"))
 

@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 import app
+from facemogle.templates import template_face
 from facemogle.ui import layout
 from facemogle.ui.check import check
 from facemogle.ui.examples import load_examples
@@ -13,7 +14,6 @@ from facemogle.ui.guard import LOOPBACK
 from facemogle.ui.health import health_route
 from facemogle.ui.provider import PipelineProvider
 from facemogle.ui.temp_folder import TempFolder
-from facemogle.ui.templates import template_face
 
 
 @pytest.fixture

@@ -10,11 +10,11 @@ import pytest
 from PIL import Image
 
 from facemogle.picture_files import Settings, write_picture
+from facemogle.templates import template_face
 from facemogle.ui import handlers
 from facemogle.ui.gating_inspector.component import FORGOTTEN
 from facemogle.ui.kept_runs.component import KeptRuns, decode, encode
 from facemogle.ui.provider import PipelineProvider
-from facemogle.ui.templates import template_face
 from facemogle.ui.visit import MAX_RUNS, Visit
 
 FACE = template_face(size=64)

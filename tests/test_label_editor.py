@@ -5,13 +5,15 @@ import io
 import re
 from pathlib import Path
 
+import cv2
 import gradio as gr
 import numpy as np
 import pytest
 from PIL import Image
 
 from facemogle.label_files import read_label_map
-from facemogle.labels import NUM_CLASSES, PALETTE, mirror, to_colours
+from facemogle.labels import CLASS_ID, NUM_CLASSES, PALETTE, mirror, to_colours
+from facemogle.templates import TEMPLATES, template_face
 from facemogle.ui.label_editor import component
 from facemogle.ui.label_editor.component import (
     MAX_SIDE,
@@ -24,7 +26,6 @@ from facemogle.ui.label_editor.component import (
     save_label_map,
     start_from,
 )
-from facemogle.ui.templates import TEMPLATES, template_face
 
 FOLDER = Path(component.__file__).parent
 
@@ -117,6 +118,22 @@ def test_open_counts_pixels_off_the_palette():
     colours = to_colours(template_face(size=96))
     colours[:3, 0] = 7, 9, 8
     assert "3 pixels (0.0%) are not in the palette" in opened(png(Image.fromarray(colours)))["message"]
+
+
+def test_open_makes_a_map_of_a_line_drawing_and_marks_its_doubts():
+    drawing = np.full((256, 256), 255, np.uint8)
+    cv2.ellipse(drawing, (128, 136), (64, 90), 0, 0, 360, 0, 2)
+    for x in (96, 160):
+        cv2.ellipse(drawing, (x, 122), (12, 6), 0, 0, 360, 0, 2)
+    cv2.ellipse(drawing, (128, 188), (24, 8), 0, 0, 360, 0, 2)
+    answer = opened(png(Image.fromarray(drawing)))
+    assert answer["message"].startswith("Opened. A line drawing: skin, eyes, ")
+    assert "Doubtful: " in answer["message"] and "From the template" in answer["message"]
+    label_map, doubtful = decode(answer["value"]), decode(answer["doubtful"])
+    assert label_map.shape == doubtful.shape == (512, 512)
+    assert label_map[244, 320] == CLASS_ID["left_eye"] and label_map[244, 192] == CLASS_ID["right_eye"]
+    assert doubtful[376, 256] and not doubtful[244, 320]
+    assert "doubtful" not in opened(png(Image.fromarray(template_face(size=96))))
 
 
 def test_open_scales_large_masks_down_and_says_so():

@@ -21,6 +21,7 @@ from facemogle.label_files import write_label_map
 from facemogle.labels import CLASS_ID, NUM_CLASSES
 from facemogle.parsing.alignment import Face
 from facemogle.picture_files import Settings, read_settings, write_picture
+from facemogle.templates import template_face
 from facemogle.ui import handlers
 from facemogle.ui.api import read_face
 from facemogle.ui.label_editor.component import Region, decode, encode
@@ -32,7 +33,6 @@ from facemogle.ui.picture_drop.component import PictureDrop, PictureFile
 from facemogle.ui.picture_strip import SIDE
 from facemogle.ui.provider import PipelineProvider
 from facemogle.ui.run import Base
-from facemogle.ui.templates import template_face
 from facemogle.ui.visit import Visit
 
 data = pytest.importorskip("skimage.data", reason="needs a photo with a face: see requirements-dev.txt")

@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 
 from facemogle.picture_files import Settings, write_picture
+from facemogle.templates import template_face
 from facemogle.ui.picture_drop import component
 from facemogle.ui.picture_drop.component import MAX_FILE_BYTES, PictureDrop, encode, open_picture
-from facemogle.ui.templates import template_face
 
 FOLDER = Path(component.__file__).parent
 SETTINGS = Settings(

@@ -9,12 +9,12 @@ import pytest
 
 from facemogle.labels import CLASS_ID, NAMES
 from facemogle.masks import resize_nearest
+from facemogle.templates import PARTS, add_part, template_face
 from facemogle.ui import api, failures, handlers
 from facemogle.ui.label_editor import component as label_editor
 from facemogle.ui.picture_drop import component as picture_drop
 from facemogle.ui.prompt_notes.component import WORN, named, read
 from facemogle.ui.provider import PipelineProvider
-from facemogle.ui.templates import PARTS, add_part, template_face
 from facemogle.ui.visit import Visit
 from facemogle.weight_files import CheckpointError
 

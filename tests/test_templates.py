@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from facemogle.labels import CLASS_ID, LEFT_RIGHT_PAIRS, NAMES, mirror
-from facemogle.ui.templates import TEMPLATES, template_face
+from facemogle.templates import TEMPLATES, template_face
 
 FRONTAL = [kind for kind, template in TEMPLATES.items() if not template.turn]
 EARS = {"left_ear", "right_ear"}

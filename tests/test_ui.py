@@ -21,6 +21,7 @@ from PIL import Image, ImageChops
 
 from facemogle.label_files import write_label_map
 from facemogle.picture_files import Settings, read_settings
+from facemogle.templates import template_face
 from facemogle.ui import handlers, layout, recall, run, torch_thread, views
 from facemogle.ui.examples import Example, load_examples
 from facemogle.ui.label_editor.component import decode
@@ -30,7 +31,6 @@ from facemogle.ui.photo.held import Held
 from facemogle.ui.provider import PipelineProvider, describe
 from facemogle.ui.run import Base, Step, estimate, picture_size
 from facemogle.ui.suggestions import toggle_phrase
-from facemogle.ui.templates import template_face
 from facemogle.ui.visit import MAX_RUNS, Visit
 
 FACE = template_face(size=64)

@@ -19,6 +19,7 @@ from facemogle.cli.inspect import add_inspect
 from facemogle.cli.morph import add_morph
 from facemogle.cli.parse import add_parse
 from facemogle.cli.reproduce import add_reproduce
+from facemogle.cli.sketch import add_sketch
 from facemogle.threads import spin_shortly
 
 
@@ -48,6 +49,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add_generate(commands)
     add_batch(commands)
     add_parse(commands)
+    add_sketch(commands)
     add_gating(commands)
     add_experts(commands)
     add_morph(commands)

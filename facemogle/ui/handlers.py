@@ -12,9 +12,10 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
+from facemogle import templates
 from facemogle.masks import resize_nearest
 from facemogle.picture_files import MAX_SEED, MAX_STEPS, Settings
-from facemogle.ui import templates, torch_thread, views
+from facemogle.ui import torch_thread, views
 from facemogle.ui.examples import Example
 from facemogle.ui.failures import plain
 from facemogle.ui.fidelity.view import fidelity, no_parser

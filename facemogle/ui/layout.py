@@ -13,6 +13,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import Route
 
 from facemogle.picture_files import Settings
+from facemogle.templates import template_face
 from facemogle.ui import handlers, recall, views
 from facemogle.ui.api import add_api
 from facemogle.ui.api_fields import explain_inputs
@@ -37,7 +38,6 @@ from facemogle.ui.picture_strip import picture_strip, strip
 from facemogle.ui.prompt_notes import component as prompt_notes
 from facemogle.ui.provider import PipelineProvider
 from facemogle.ui.suggestions import suggestion_list, toggle_phrase
-from facemogle.ui.templates import template_face
 from facemogle.ui.turns.component import MODEL, Pace, Turns, turn
 from facemogle.ui.visit import Visit
 

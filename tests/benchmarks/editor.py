@@ -11,8 +11,8 @@ from itertools import pairwise
 import gradio as gr
 from playwright.sync_api import Page, sync_playwright
 
+from facemogle.templates import template_face
 from facemogle.ui.label_editor.component import LabelEditor
-from facemogle.ui.templates import template_face
 
 STROKES, SECONDS = 20, 5
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]

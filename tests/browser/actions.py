@@ -4,8 +4,8 @@ import io
 
 import numpy as np
 
+from facemogle.templates import template_face
 from facemogle.ui.examples import Example
-from facemogle.ui.templates import template_face
 
 FACE = template_face(size=128)
 EXAMPLES = [Example(FACE, "a face"), Example(FACE[::-1].copy(), "a face upside down")]

@@ -4,13 +4,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from actions import choose, generate, map_in, press, stroke
+from actions import at, choose, generate, map_in, press, stroke
 from PIL import Image
+from sketches import drawn
 
 from facemogle.label_files import read_label_map, write_label_map
 from facemogle.labels import CLASS_ID, NUM_CLASSES, to_colours
+from facemogle.sketch import read_sketch
+from facemogle.templates import template_face
 from facemogle.ui.label_editor.component import MAX_FILE_BYTES
-from facemogle.ui.templates import template_face
 
 
 def test_a_drawn_face_or_a_blank_map_is_a_start(page, app):
@@ -44,6 +46,43 @@ def test_a_map_in_another_class_order_is_told_of_and_mended(page):
     page.locator("#label-editor [name=order]").select_option("face-parsing.pytorch")
     page.wait_for_selector("#label-editor >> text=in the order of face-parsing.pytorch.")
     assert np.array_equal(map_in(page), read_label_map(path, classes="face-parsing.pytorch").label_map)
+
+
+def test_a_line_drawing_or_the_pencil_makes_a_map_with_doubts_hatched(page, tmp_path):
+    path = Path(__file__).parents[2] / "train/mini/drawings/04.png"
+    drawing = drawn(read_label_map(path).label_map, 3)
+    Image.fromarray(drawing).save(tmp_path / "drawing.png")
+    assert open_file(page, tmp_path / "drawing.png").startswith("Opened. A line drawing: skin, nose, eyes, brows, ")
+    sketch = read_sketch(drawing)
+    assert np.array_equal(map_in(page), sketch.label_map)
+    hatched = page.locator("#label-editor .unsure")
+    page.wait_for_function("() => document.querySelector('#label-editor path.unsure').getAttribute('d')")
+    row, column = np.argwhere(sketch.doubtful).mean(0) / 512
+    choose(page, "Fill")
+    choose(page, "lower lip")
+    page.mouse.click(*at(page, column, row))  # what is painted over counts as settled
+    page.wait_for_function("() => !document.querySelector('#label-editor path.unsure').getAttribute('d')")
+    assert (map_in(page)[sketch.doubtful] == CLASS_ID["lower_lip"]).all()
+    write_label_map(tmp_path / "face.png", sketch.label_map)
+    open_file(page, tmp_path / "face.png")
+    assert hatched.get_attribute("d") == "" and not page.get_by_text("Unsure places").is_visible()
+    press(page, "Clear")
+    page.locator("#label-editor [name=tool][value=pencil]").check(force=True)
+    turn = np.linspace(0, 2 * np.pi, 8)
+    ovals = (0.5, 0.53, 0.22, 0.3), (0.4, 0.5, 0.05, 0.02), (0.6, 0.5, 0.05, 0.02), (0.1, 0.1, 0.05, 0.05)
+    for x, y, wide, high in ovals:
+        first, *others = np.stack([x + wide * np.cos(turn), y + high * np.sin(turn)], axis=1)
+        page.mouse.move(*at(page, *first))
+        page.mouse.down()
+        for place in others:
+            page.mouse.move(*at(page, *place))
+        page.mouse.up()
+    press(page, "Undo line")
+    press(page, "Make a map of it")
+    page.wait_for_selector("#label-editor >> text=Made a map. A line drawing: skin, eyes recognised.")
+    made = map_in(page)
+    assert [made[256, 205], made[256, 307], made[51, 51]] == [CLASS_ID["right_eye"], CLASS_ID["left_eye"], 0]
+    assert page.get_by_role("button", name="Make a map of it").is_hidden()
 
 
 @pytest.mark.parametrize(("form", "mode"), [("Indexed PNG", "P"), ("Colour PNG", "RGB")])

@@ -10,8 +10,8 @@ from actions import at, choose, map_in, opacity, press, stroke
 from PIL import Image
 
 from facemogle.labels import CLASS_ID
+from facemogle.templates import template_face
 from facemogle.ui.label_editor.component import LabelEditor
-from facemogle.ui.templates import template_face
 from facemogle.ui.views import data_url
 
 

@@ -32,9 +32,9 @@ from facemogle.gating import load_gating
 from facemogle.label_files import read_label_map, write_label_map
 from facemogle.labels import CLASS_ID
 from facemogle.picture_files import Settings, read_settings, write_picture
+from facemogle.templates import template_face
 from facemogle.ui import handlers, layout
 from facemogle.ui.provider import PipelineProvider
-from facemogle.ui.templates import template_face
 
 
 def test_a_stroke_reaches_python_and_gives_a_face_and_its_gating(page, app):

@@ -14,10 +14,10 @@ from PIL import Image
 from facemogle.gating import EXPERTS
 from facemogle.labels import CLASS_ID
 from facemogle.picture_files import Settings, write_picture
+from facemogle.templates import template_face
 from facemogle.ui.expert_scales.component import ExpertScales
 from facemogle.ui.fidelity.view import fidelity, fidelity_view, no_parser
 from facemogle.ui.picture_drop.component import MAX_FILE_BYTES, PictureDrop
-from facemogle.ui.templates import template_face
 
 FACE = template_face(size=128)
 SETTINGS = Settings(

@@ -29,7 +29,7 @@ from facemogle.editing import edit_region
 from facemogle.label_files import write_label_map
 from facemogle.labels import CLASS_ID
 from facemogle.picture_files import read_settings
-from facemogle.ui.templates import template_face
+from facemogle.templates import template_face
 
 data = pytest.importorskip("skimage.data", reason="needs a photo with a face: see requirements-dev.txt")
 ASTRONAUT = data.astronaut()

@@ -23,7 +23,8 @@ SHEET = {  # what is done, by which keys
     },
     "On the map": {
         "Brush, eraser, fill": ["B", "E", "F"],
-        "Lasso, move, pick": ["L", "V", "I"],
+        "Lasso, pencil": ["L", "P"],
+        "Move, pick": ["V", "I"],
         "Class 0 to 9, 10 to 18": ["0…9", "Shift+0…8"],
         "Smaller, larger brush": ["[", "]"],
         "Straight line": ["Shift"],

@@ -17,10 +17,11 @@ from facemogle.editing import GROW
 from facemogle.label_files import read_label_map, write_label_map
 from facemogle.labels import CLASS_ID, LEFT_RIGHT_PAIRS, NAMES, NUM_CLASSES, PALETTE
 from facemogle.masks import resize_nearest
+from facemogle.sketch import line_drawing_in, read_drawing, read_sketch
+from facemogle.templates import TEMPLATES, template_face
 from facemogle.ui.component import PageComponent, answered, beside
 from facemogle.ui.failures import plain
 from facemogle.ui.run import Base
-from facemogle.ui.templates import TEMPLATES, template_face
 from facemogle.ui.views import COLOURS, data_url
 
 MAX_SIDE = 1024
@@ -36,7 +37,7 @@ GROUPS = {
     "Body and background": ("neck", "cloth", "background"),
 }
 # Of one function, in order.
-_SCRIPTS = ("map", "view", "marks", "move", "tools", "history", "palette", "files", "editor")
+_SCRIPTS = ("map", "view", "marks", "move", "pencil", "tools", "history", "palette", "files", "editor")
 
 
 class LabelMapData(TypedDict):
@@ -91,7 +92,7 @@ class LabelEditor(PageComponent):
             elem_id=elem_id,
             render=render,
             **beside(__file__, "editor", scripts=_SCRIPTS),
-            server_functions=[open_label_map, save_label_map, save_colours, start_from],
+            server_functions=[open_label_map, read_lines, save_label_map, save_colours, start_from],
             backdrop=backdrop,
             source=source,
             unsure=unsure,
@@ -208,7 +209,7 @@ def fit(label_map: np.ndarray) -> np.ndarray:
 
 def open_label_map(upload: Any) -> dict[str, Any]:
     """{"name", "file", "order"}, the file in base64 and the order one of ORDER_NAMES -> {"value", "message"} for the
-    page, or {"error"} that names the remedy.
+    page, or {"error"} that names the remedy. A line drawing becomes a map; the page hatches its "doubtful" regions.
     """
     sent = upload if isinstance(upload, dict) else {}
     name, file, order = sent.get("name"), sent.get("file"), sent.get("order")
@@ -218,6 +219,8 @@ def open_label_map(upload: Any) -> dict[str, Any]:
             raise ValueError(f"The file is larger than {size}, or none. Save the map as an indexed PNG.")
         contents = io.BytesIO(base64.b64decode(file, validate=True))
         contents.name = str(name or "The file")[:80]
+        if (drawing := line_drawing_in(contents)) is not None:
+            return _sketched(drawing, "Opened.")
         reading = read_label_map(contents, classes=class_order(None if order is None else str(order), files=False))
     except Exception as error:
         return {"error": f"Not opened: {plain(error)}"}
@@ -226,6 +229,20 @@ def open_label_map(upload: Any) -> dict[str, Any]:
     if max(height, width) > MAX_SIDE:
         message += f" Scaled down to {MAX_SIDE} pixels."
     return {"value": encode(fit(reading.label_map)), "message": " ".join((message, *reading.messages))}
+
+
+@answered
+def read_lines(file: Any) -> dict[str, Any]:
+    """The pencil's lines, a PNG in base64 -> {"value", "doubtful", "message"} for the page."""
+    if not isinstance(file, str) or len(file) > MAX_FILE_BYTES * 4 // 3:
+        raise ValueError("Expected the lines as a PNG in base64.")
+    return _sketched(read_drawing(io.BytesIO(base64.b64decode(file, validate=True))), "Made a map.")
+
+
+def _sketched(drawing: np.ndarray, done: str) -> dict[str, Any]:
+    sketch = read_sketch(drawing)
+    doubtful = encode(sketch.doubtful) if sketch.doubts else None
+    return {"value": encode(sketch.label_map), "doubtful": doubtful, "message": " ".join((done, *sketch.messages))}
 
 
 def save_label_map(data: Any) -> dict[str, str]:

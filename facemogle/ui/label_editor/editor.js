@@ -9,7 +9,7 @@ let holding = false; // the space bar, to pan
 // --- Gestures: capture keeps a stroke that leaves the canvas ------------------------------------------------------
 
 // The region that may change is no class to move or pick.
-const currentTool = () => tools[painting() && ["move", "pick"].includes(controls.tool.value) ? "brush" : controls.tool.value];
+const currentTool = () => tools[painting() && ["move", "pick", "pencil"].includes(controls.tool.value) ? "brush" : controls.tool.value];
 
 function begin(tool, pointer, at, event) {
   say(""); // what was said of the step before
@@ -132,6 +132,7 @@ const keys = {
   e: () => choose("tool", "eraser"),
   f: () => choose("tool", "fill"),
   l: () => choose("tool", "lasso"),
+  p: () => choose("tool", "pencil"),
   i: () => choose("tool", "pick"),
   v: () => choose("tool", "move"),
   m: () => controls.mirror.click(),

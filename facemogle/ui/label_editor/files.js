@@ -23,10 +23,11 @@ async function open(file) {
   if (url) replace(await server.open_label_map(upload));
 }
 
-function replace({ value, message, error }) {
+function replace({ value, message, doubtful, error }) {
   if (error) return say(error, true);
   loaded = value;
   change(() => show(value));
+  doubt(doubtful);
   say(message);
 }
 

@@ -6,6 +6,7 @@ const HATCHED_SIDE = 512; // of the longer side, in the patterns' own units
 
 let source = null; // the label map that belongs to the picture under the map; what follows is for that picture
 let unsure = null, differing = null;
+let marked = null; // the label map that these are of: the source, or one that was read from a drawing
 let region = null; // painted: where the picture may change; null: where the map differs from its source, and around
 let outlined = null; // a class whose border is shown, until another is chosen or something is drawn
 let offer = null; // that, until one of them changes
@@ -40,7 +41,14 @@ function spread(mark, reach) {
 
 function refit() {
   [source, unsure, differing] = [props.source, props.unsure, props.differing].map(fitted);
+  marked = source;
   remark();
+}
+
+// A map was opened, with the regions that are doubtful in it or without.
+function doubt(data) {
+  refit();
+  if (data) [marked, unsure, differing] = [map.slice(), expand(data.runs, map.length), null];
 }
 
 function fitted(text) {
@@ -111,7 +119,7 @@ function stillOpen(name, mark) {
   const control = controls[name], label = control.parentElement;
   label.hidden = !mark;
   if (!mark) return null;
-  const open = mark.map((is, i) => is & Number(map[i] === source[i]));
+  const open = mark.map((is, i) => is & Number(map[i] === marked[i]));
   label.querySelector("output").value = percent((100 * open.reduce((sum, is) => sum + is, 0)) / open.length);
   return control.checked ? open : null;
 }

@@ -59,6 +59,7 @@ const tools = {
       trace([]);
     },
   },
+  pencil,
   pick: picker,
   move: mover,
 };
