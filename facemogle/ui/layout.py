@@ -17,6 +17,7 @@ from facemogle.templates import template_face
 from facemogle.ui import handlers, recall, views
 from facemogle.ui.api import add_api
 from facemogle.ui.api_fields import explain_inputs
+from facemogle.ui.between import Between
 from facemogle.ui.body_limit import BodyLimit
 from facemogle.ui.connection.component import Connection
 from facemogle.ui.effects import Effects
@@ -150,6 +151,7 @@ def build(
                             label="What was there before, and now", format="png", buttons=["fullscreen"],
                             interactive=False, elem_id="comparison",
                         )  # fmt: skip
+                        between = Between() if live else None
                     with gr.Tab("Map check"):
                         fidelity = fidelity_view(elem_id="fidelity")
                     with gr.Tab("Experts"):
@@ -313,6 +315,8 @@ def build(
             partial(handlers.look_again, paint, loras=tuple(provider.loras)), visit, [status, visit],
             concurrency_limit=1, concurrency_id=MODEL, **private,
         )  # fmt: skip
+        if between:
+            between.wire(provider, visit, status, face, fields, concurrency_id=MODEL, private=private)
         effects.wire(paint, tuple(provider.loras), visit, status, face, concurrency_id=MODEL, private=private)
         looking.success(show, shown, views_of_visit, queue=False, **private)
         kept_runs.back(handlers.come_back, [visit, kept_runs], visit, queue=False, **private).then(
