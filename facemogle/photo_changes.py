@@ -59,18 +59,18 @@ def _add(photo: np.ndarray, frame: Frame, change: CropChange) -> None:
     region = resize_nearest(change.region, height, width)
     inner = _sides_within(frame, *photo.shape[:2])
     fade = _fade(height, width, inner)
-    opacity = feathered(region) * fade * (1 - _kept_detail(change, height, width))
-    inside = np.minimum(distance_to(~region), 2)
+    opacity: np.ndarray = feathered(region) * fade * (1 - _kept_detail(change, height, width))
+    inside = np.minimum(distance_to(~region), np.float32(2))
+    difference: np.ndarray = (change.after.astype(np.float32) - change.before) * fade[..., None]
+    before: np.ndarray = change.before.astype(np.float32)
     # Padded by a pixel, which is in no region where the photo goes on beyond the crop.
     difference, opacity, before, inside = (
-        np.pad(each, ((1, 1), (1, 1)) + ((0, 0),) * (each.ndim - 2), mode="edge").astype(np.float32)
-        for each in (
-            (change.after.astype(np.float32) - change.before) * fade[..., None], opacity, change.before, inside,
-        )
-    )  # fmt: skip
-    for side, edge in zip(inner, (np.s_[:1], np.s_[-1:], np.s_[:, :1], np.s_[:, -1:]), strict=True):
+        np.pad(each, ((1, 1), (1, 1)) + ((0, 0),) * (each.ndim - 2), mode="edge")
+        for each in (difference, opacity, before, inside)
+    )
+    for side, edge in zip(inner, (inside[0], inside[-1], inside[:, 0], inside[:, -1]), strict=True):
         if side:
-            inside[edge] = 0
+            edge[:] = 0
     linear = frame.to_photo[:, :2] * (frame.width / width, frame.height / height)
     offset = frame.to_photo[:, 2] - linear @ (1, 1)
     # Scaled down by areas first where the photo has fewer pixels than the run, since a warp only samples points.
