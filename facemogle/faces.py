@@ -50,7 +50,7 @@ def parse_face(
     if device is not None and not isinstance(parser, (str, os.PathLike, type(None))):
         raise ValueError("device is for a parser that is loaded by its name. Move this one there before.")
     settings = _settings_of(image)
-    photo = _read(image)
+    photo = read_picture(image)
     whole = whole or (settings is not None and face is None and square is None)
     frame = _frame(photo, face=face or 0, square=square, whole=whole)
     if parser is None:
@@ -70,7 +70,8 @@ def _settings_of(image: Picture) -> Settings | None:
         return None
 
 
-def _read(image: Picture) -> np.ndarray:
+def read_picture(image: Picture) -> np.ndarray:
+    """(H, W, 3) uint8 RGB, upright, of whatever parse_face takes."""
     if not isinstance(image, np.ndarray):
         return read_photo(image)
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:

@@ -4,11 +4,14 @@ H, W: pixels. All masks are (3, H, W) float32 in 0..1.
 """
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from facemogle.labels import NUM_CLASSES, to_colours
+
+if TYPE_CHECKING:
+    from facemogle.pipeline import FaceMoGLEPipeline
 
 
 def check_label_map(label_map: Any) -> np.ndarray:
@@ -41,6 +44,16 @@ def resize_nearest(label_map: np.ndarray, height: int, width: int) -> np.ndarray
         for new, old in zip((height, width), label_map.shape, strict=True)
     )
     return label_map[rows[:, None], columns]
+
+
+def picture_size(pipeline: "FaceMoGLEPipeline", label_map: np.ndarray | None) -> tuple[int, int]:
+    """(height, width) in the label map's proportions, whole tokens, with the checkpoint's own longer side."""
+    if label_map is None:
+        return pipeline.config.height, pipeline.config.width
+    token = pipeline.pixels_per_token
+    scale = max(pipeline.config.height, pipeline.config.width) / max(label_map.shape) / token
+    height, width = (max(1, round(side * scale)) * token for side in label_map.shape)
+    return height, width
 
 
 def global_mask(label_map: np.ndarray) -> np.ndarray:

@@ -44,6 +44,8 @@ _XMP = """\
  </rdf:RDF>
 </x:xmpmeta>
 <?xpacket end="r"?>"""
+_GENERATED = _XMP.format(source_type="trainedAlgorithmicMedia")
+_COMPOSITE = _XMP.format(source_type="compositeWithTrainedAlgorithmicMedia")
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,8 +113,8 @@ def write_picture(
     fields = vars(settings) | {"label_map": None if settings.label_map is None else _pack(settings.label_map)}
     if settings.loras is None:  # so that versions which know of none read the rest
         del fields["loras"]
-    source_type = "trainedAlgorithmicMedia" if settings.strength is None else "compositeWithTrainedAlgorithmicMedia"
-    xmp, text = _XMP.format(source_type=source_type), json.dumps(fields, allow_nan=False)
+    xmp = _GENERATED if settings.strength is None else _COMPOSITE
+    text = json.dumps(fields, allow_nan=False)
     with whole_file(file) as part:
         if format == "JPEG":
             image.save(part, format="JPEG", xmp=xmp.encode(), extra=_comments(text.encode()))
@@ -121,6 +123,21 @@ def write_picture(
         info.add_itxt(_XMP_KEY, xmp)
         info.add_itxt(_SETTINGS_KEY, text)
         image.save(part, format="PNG", pnginfo=info)
+
+
+def write_photo(file: str | os.PathLike | BinaryIO, photo: np.ndarray) -> None:
+    """Write (H, W, 3) uint8 of a photo that was changed in a part, marked as such, in the format that the name ends in.
+
+    An open file gets a PNG. PNG and lossless WebP keep every pixel; a JPEG is written with little loss. It carries no
+    settings: on the page it is a photo like any other.
+    """
+    name = "" if hasattr(file, "write") else os.fspath(file)
+    lossless = {"lossless": True} if name.lower().endswith(".webp") else {}
+    png = PngImagePlugin.PngInfo()
+    png.add_itxt(_XMP_KEY, _COMPOSITE)
+    options = {"pnginfo": png, "xmp": _COMPOSITE.encode(), "quality": 95, "subsampling": 0, **lossless}
+    with whole_file(file) as part:
+        Image.fromarray(photo).save(part, format=None if name else "PNG", **options)
 
 
 def read_settings(file: str | os.PathLike | BinaryIO) -> Settings | None:

@@ -20,6 +20,7 @@ import torch
 from PIL import Image, ImageChops
 
 from facemogle.label_files import write_label_map
+from facemogle.masks import picture_size
 from facemogle.picture_files import Settings, read_settings
 from facemogle.templates import template_face
 from facemogle.ui import handlers, layout, recall, run, torch_thread, views
@@ -29,7 +30,7 @@ from facemogle.ui.live import Latest
 from facemogle.ui.photo.handlers import OpenPhoto
 from facemogle.ui.photo.held import Held
 from facemogle.ui.provider import PipelineProvider, describe
-from facemogle.ui.run import Base, Step, estimate, picture_size
+from facemogle.ui.run import Base, Step, estimate
 from facemogle.ui.suggestions import toggle_phrase
 from facemogle.ui.visit import MAX_RUNS, Visit
 

@@ -11,6 +11,7 @@ from facemogle.checkpoints import CheckpointError
 from facemogle.cli.arguments import report_failure
 from facemogle.cli.batch import add_batch
 from facemogle.cli.benchmark import add_benchmark
+from facemogle.cli.change import add_change
 from facemogle.cli.evaluate import add_evaluate
 from facemogle.cli.experts import add_experts
 from facemogle.cli.gating import add_gating
@@ -48,6 +49,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     add_generate(commands)
     add_batch(commands)
+    add_change(commands)
     add_parse(commands)
     add_sketch(commands)
     add_gating(commands)

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from facemogle import templates
-from facemogle.masks import resize_nearest
+from facemogle.masks import picture_size, resize_nearest
 from facemogle.picture_files import MAX_SEED, MAX_STEPS, Settings
 from facemogle.ui import torch_thread, views
 from facemogle.ui.examples import Example
@@ -25,7 +25,7 @@ from facemogle.ui.live import Latest
 from facemogle.ui.photo.handlers import OpenPhoto
 from facemogle.ui.picture_strip import strip
 from facemogle.ui.provider import PipelineProvider
-from facemogle.ui.run import Base, Cancelled, Edit, Request, Run, Step, picture_size, stream
+from facemogle.ui.run import Base, Cancelled, Edit, Request, Run, Step, stream
 from facemogle.ui.visit import BLANK_SIDE, Visit, picture_file
 
 MAX_IMAGES = 8

@@ -32,12 +32,15 @@ from facemogle.ui.keys.component import Keys
 from facemogle.ui.label_editor.component import LabelEditor, Region
 from facemogle.ui.lifespan import living
 from facemogle.ui.live import Latest
-from facemogle.ui.photo.handlers import Parsers
+from facemogle.ui.part_picker import handlers as part_handlers
+from facemogle.ui.part_picker.component import PartPicker, to_change
+from facemogle.ui.photo.handlers import OpenPhoto, Parsers
 from facemogle.ui.photo.panel import PhotoPanel
 from facemogle.ui.picture_drop.component import PictureDrop
 from facemogle.ui.picture_strip import picture_strip, strip
 from facemogle.ui.prompt_notes import component as prompt_notes
 from facemogle.ui.provider import PipelineProvider
+from facemogle.ui.run import Base
 from facemogle.ui.suggestions import suggestion_list, toggle_phrase
 from facemogle.ui.turns.component import MODEL, Pace, Turns, turn
 from facemogle.ui.visit import Visit
@@ -70,6 +73,7 @@ BEGIN = f"""(status, seed, keep) => [
   status.includes("running") ? status : {_WAITING},
   keep ? seed : Math.floor(Math.random() * {handlers.DRAWN_SEEDS}),
 ]"""
+BEGIN_CHANGE = f'status => status.includes("running") ? status : {_WAITING}'
 SAY_CANCELLING = f"() => {_CANCELLING}"
 SAY_ENDED = f'status => status === {_WAITING} ? {_REFUSED} : status.includes("running") ? {_CANCELLED} : status'
 
@@ -83,11 +87,15 @@ EXCHANGE = """() => {
   document.querySelector("#exchange").textContent = `Show the ${picture ? "map" : "picture"} large`;
   if (!picture) document.querySelector("#result [role=tab]").click(); // the face is what is seen small
 }"""
-# Gradio makes what is in a tab when the tab is first shown; the experts have to be there for every run.
-OPEN_EXPERTS = """() => {
+# Gradio makes what is in a tab when the tab is first shown; these have to be there for every run.
+OPEN_TABS = """() => {
   const tabs = [...document.querySelectorAll("#result [role=tab]")];
-  tabs.find((tab) => tab.textContent.trim() === "Experts").click();
-  requestAnimationFrame(() => tabs[0].click());
+  const named = (name) => tabs.find((tab) => tab.textContent.trim() === name);
+  const next = ([tab, ...others]) => {
+    tab.click();
+    if (others.length) requestAnimationFrame(() => next(others));
+  };
+  next([named("Experts"), named("Change"), tabs[0]]);
 }"""
 # The page's values, of which the last is to be the region of the map at a place among them.
 TAKE_REGION = """(...values) => {{
@@ -124,6 +132,7 @@ def build(
     with gr.Blocks(title="Face-MoGLE", analytics_enabled=False) as page:
         visit = gr.State(Visit(), time_to_live=HOUR)
         photo, base = gr.State(None, time_to_live=HOUR), gr.State(None, time_to_live=HOUR)
+        picture = gr.State(None, time_to_live=HOUR)  # the picture whose parts may be changed
         made = gr.State(None, time_to_live=HOUR)  # what a run left that just ended
         region = Region()
         Keys(elem_id="keys")
@@ -142,6 +151,8 @@ def build(
                             label="Face", format="png", type="filepath", interactive=False, show_label=False,
                             buttons=["download", "fullscreen"], elem_id="face",
                         )  # fmt: skip
+                    with gr.Tab("Change"):
+                        picker = PartPicker(suggestions or {}, checkpoint=provider.checkpoint, elem_id="picker")
                     with gr.Tab("Before, after"):
                         against = gr.Radio(
                             [handlers.BEFORE, handlers.PHOTO], value=handlers.BEFORE, label="Compare with",
@@ -230,10 +241,15 @@ def build(
                 kept_runs = KeptRuns(provider.checkpoint, elem_id="kept-runs")
 
         fields = [editor, prompt, seed, num_images, steps, guidance, condition_scale, expert_scales]
-        inputs, shown = [*fields, in_place, strength, base, region, *lora_scales], [visit, photo, against]
+        inputs, shown = [*fields, in_place, strength, base, region, *lora_scales], [visit, photo, against, base]
         views_of_visit = [face, variations, comparison, fidelity, inspector, history, editor, base, go_on]
+        views_of_visit += [picture, picker]
         private: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-        show, paint = partial(handlers.show, provider, parser), pace.timed(on_gpu(partial(handlers.generate, provider)))
+        paint = pace.timed(on_gpu(partial(handlers.generate, provider)))
+
+        def show(visit: Visit, photo: OpenPhoto | None, against: str, base: Base | None):
+            views_of_visit = handlers.show(provider, parser, visit, photo, against)
+            return *views_of_visit, *part_handlers.to_be_changed(parser, visit, base)
 
         def pick(visit: Visit, event: gr.EventData):
             return *handlers.pick_example(examples, visit, event.index), views.status(HINT)
@@ -275,7 +291,7 @@ def build(
             latest.stop(request.session_hash)
 
         page.load(partial(handlers.watch_loading, provider), None, checkpoint, concurrency_limit=None, **private)
-        page.load(None, None, None, js=OPEN_EXPERTS, **private)
+        page.load(None, None, None, js=OPEN_TABS, **private)
         filling = recall.wire(page, provider, fields[1:], [steps, guidance], private)
         # What a person sets while the weights load stays.
         gr.on([steps.release, guidance.release], None, None, None, cancels=[filling], **private)
@@ -301,16 +317,31 @@ def build(
         # The page serves listeners in order, so that every other word comes after this one.
         generate.click(None, [status, seed, keep], [status, seed], js=BEGIN, **private)
         generate.click(stop_live, None, None, queue=False, **private)
+        picker.wish(None, status, status, js=BEGIN_CHANGE, **private)
         turns.ask(tell_turn, None, turns, queue=False, **private)
         running = generate.click(
             paint, [visit, *inputs], [face, status, made], concurrency_limit=1, concurrency_id=MODEL,
             js=TAKE_REGION.format(map=1, place=1 + inputs.index(region)), **private,
         )  # fmt: skip
-        running.success(None, None, None, js=SETTLE, **private)
-        running.then(partial(handlers.show_checkpoint, provider), None, checkpoint, queue=False, **private)
-        joined = running.success(handlers.join, [visit, made], [visit, made], queue=False, **private)
-        joined.success(show, shown, views_of_visit, queue=False, **private)
-        joined.success(lambda visit: visit.run, visit, kept_runs, queue=False, **private)
+        changing = picker.wish(
+            partial(part_handlers.change_part, paint),
+            [visit, picker, picture, seed, steps, guidance, condition_scale, expert_scales, strength, *lora_scales],
+            [face, status, made], concurrency_limit=1, concurrency_id=MODEL, **private,
+        )  # fmt: skip
+        for run in (running, changing):
+            run.success(None, None, None, js=SETTLE, **private)
+            run.then(partial(handlers.show_checkpoint, provider), None, checkpoint, queue=False, **private)
+            joined = run.success(handlers.join, [visit, made], [visit, made], queue=False, **private)
+            looked = joined.success(show, shown, views_of_visit, queue=False, **private)
+            if run is changing:
+                looked.success(part_handlers.go_on, visit, [editor, base, go_on], queue=False, **private)
+            joined.success(lambda visit: visit.run, visit, kept_runs, queue=False, **private)
+            run.failure(None, status, status, js=SAY_ENDED, **private)
+            run.failure(handlers.last_face, visit, face, queue=False, **private)
+        picker.undo(part_handlers.undo, visit, [visit, editor, base], queue=False, **private).then(
+            show, shown, views_of_visit, queue=False, **private
+        )
+        picker.save(part_handlers.save_photo, picture, picker, concurrency_limit=1, concurrency_id="photo", **private)
         looking = inspector.again(
             partial(handlers.look_again, paint, loras=tuple(provider.loras)), visit, [status, visit],
             concurrency_limit=1, concurrency_id=MODEL, **private,
@@ -326,10 +357,8 @@ def build(
             show, shown, views_of_visit, queue=False, **private
         )
         # Cancel ends a run as a failure, dispatched once the page takes the next Generate; a click before that is lost.
-        cancel.click(None, None, status, js=SAY_CANCELLING, cancels=[running], **private)
-        running.failure(None, status, status, js=SAY_ENDED, **private)
-        running.failure(handlers.last_face, visit, face, queue=False, **private)
-        against.change(handlers.compare, shown, comparison, queue=False, **private)
+        cancel.click(None, None, status, js=SAY_CANCELLING, cancels=[running, changing], **private)
+        against.change(handlers.compare, shown[:3], comparison, queue=False, **private)
         variations.pick(pick_image, visit, [visit, seed, status], **picking).then(
             show, shown, views_of_visit, queue=False, **private
         )
@@ -352,7 +381,10 @@ def build(
         if panel:
             prompts = {example.prompt for example in examples}
             panel.wire(
-                drop, editor, prompt, in_place, photo=photo, base=base, template_prompts=prompts, private=private
+                drop, editor, prompt, in_place, photo=photo, base=base, template_prompts=prompts, private=private,
+                shown=lambda event: event.success(
+                    lambda base: (base, to_change(base)), base, [picture, picker], queue=False, **private
+                ),
             )  # fmt: skip
 
         def leave(request: gr.Request):

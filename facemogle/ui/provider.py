@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
+from facemogle.masks import picture_size
 from facemogle.presets import PRESETS
 from facemogle.ui import torch_thread
-from facemogle.ui.run import picture_size
 
 if TYPE_CHECKING:
     import numpy as np

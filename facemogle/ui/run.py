@@ -18,8 +18,10 @@ import numpy as np
 from PIL import Image
 
 from facemogle.gating import GatingRecord
+from facemogle.masks import picture_size
 from facemogle.picture_files import MAX_SEED, Settings
 from facemogle.ui import torch_thread
+from facemogle.ui.photo.held import Origin
 
 if TYPE_CHECKING:  # torch takes seconds to import, and the page need not wait for it
     from torch import Tensor
@@ -35,12 +37,14 @@ class Base:
     """A picture that lies under the label map, and the label map that belongs to it, (H, W) class ids.
 
     `unsure` and `differing`, (H, W) bool or None: where the parser that read that map was unsure, and another differs.
+    `origin`: the photo that it is a crop of, if it is one.
     """
 
     picture: Image.Image
     label_map: np.ndarray
     unsure: np.ndarray | None = None
     differing: np.ndarray | None = None
+    origin: Origin | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -213,16 +217,6 @@ def warm_up(pipeline: FaceMoGLEPipeline) -> None:
 
     blank = np.zeros((pipeline.config.height, pipeline.config.width), np.uint8)
     pipeline("", label_map=blank, num_inference_steps=1, generator=torch.Generator().manual_seed(0), record_gating=True)
-
-
-def picture_size(pipeline: FaceMoGLEPipeline, label_map: np.ndarray | None) -> tuple[int, int]:
-    """(height, width) in the label map's proportions, whole tokens, with the checkpoint's own longer side."""
-    if label_map is None:
-        return pipeline.config.height, pipeline.config.width
-    token = pipeline.pixels_per_token
-    scale = max(pipeline.config.height, pipeline.config.width) / max(label_map.shape) / token
-    height, width = (max(1, round(side * scale)) * token for side in label_map.shape)
-    return height, width
 
 
 def estimate(before: Tensor, after: Tensor, sigma: float, next_sigma: float) -> Tensor:

@@ -8,7 +8,11 @@ from gradio.processing_utils import save_bytes_to_cache
 from gradio.utils import get_upload_folder
 from PIL import Image
 
+from facemogle.editing import photo_pixels, regions_between
+from facemogle.masks import resize_nearest
+from facemogle.photo_changes import CropChange
 from facemogle.picture_files import Settings, write_picture
+from facemogle.ui.photo.held import Origin
 from facemogle.ui.run import Base, Run
 
 BLANK_SIDE = 512  # of the map that stands for none
@@ -55,7 +59,37 @@ class Visit:
         if self.face is None or self.settings is None:
             return None
         label_map = self.settings.label_map
-        return Base(self.face, np.zeros((BLANK_SIDE, BLANK_SIDE), np.uint8) if label_map is None else label_map)
+        label_map = np.zeros((BLANK_SIDE, BLANK_SIDE), np.uint8) if label_map is None else label_map
+        return Base(self.face, label_map, self._unsure(), origin=self._origin(label_map))
+
+    def _unsure(self) -> np.ndarray | None:
+        """Where a parser was unsure of the picture that it is a change of, but for what was drawn anew."""
+        edit = self.run and self.run.request.edit
+        if not edit or edit.base.unsure is None or edit.region is None:
+            return None
+        return edit.base.unsure & ~resize_nearest(edit.region, *edit.base.unsure.shape)
+
+    def _origin(self, label_map: np.ndarray) -> Origin | None:
+        """The photo that the picture is a change of a crop of."""
+        edit = self.run and self.run.request.edit
+        if not edit or not edit.base.origin or self.face is None:
+            return None
+        width, height = self.face.size
+        region = edit.region
+        if region is None:
+            (region,) = regions_between([edit.base.label_map], [label_map], height, width)
+        before = photo_pixels(edit.base.picture, height, width)
+        change = CropChange(before, np.asarray(self.face), region, (edit.base.label_map, label_map))
+        return edit.base.origin.changed(change)
+
+    def undone(self) -> "tuple[Visit, Base | None]":
+        """(without the change that made the shown picture, what is to be changed then)."""
+        base = self.run.request.edit.base if self.run and self.run.request.edit else None
+        for number, run in enumerate(self.runs):
+            for image, face in enumerate(run.faces):
+                if base and face is base.picture:
+                    return self.showing(number, image), base
+        return self.put_aside(), base
 
     @property
     def steered(self) -> float | None:

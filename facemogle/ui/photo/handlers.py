@@ -24,7 +24,7 @@ from facemogle.ui.failures import plain
 from facemogle.ui.label_editor.component import laid_under
 from facemogle.ui.photo import crop as photo_crop
 from facemogle.ui.photo.crop import Square
-from facemogle.ui.photo.held import Held
+from facemogle.ui.photo.held import Held, Origin
 from facemogle.ui.picture_drop.component import PictureFile
 from facemogle.ui.picture_strip import SIDE, strip
 from facemogle.ui.run import Base
@@ -234,7 +234,8 @@ def _with_base(photo: OpenPhoto) -> OpenPhoto:
     parse = photo.parse
     assert parse is not None
     differing = None if photo.before is None else disagreement(parse, photo.before)
-    base = Base(Image.fromarray(parse.crop), parse.label_map, parse.unsure, differing)
+    origin = Origin(photo.name, photo.held, parse.frame)
+    base = Base(Image.fromarray(parse.crop), parse.label_map, parse.unsure, differing, origin)
     return replace(photo, base=base)
 
 

@@ -2,8 +2,12 @@
 
 import threading
 import weakref
+from dataclasses import dataclass, replace
 
 import numpy as np
+
+from facemogle.parsing.alignment import Frame
+from facemogle.photo_changes import CropChange, put_back
 
 LIMIT = 600e6  # bytes, of all of them
 
@@ -35,3 +39,20 @@ class Held:
 
     def let_go(self) -> None:
         self._pixels = None
+
+
+@dataclass(frozen=True, eq=False)
+class Origin:
+    """Where a picture on the page comes from: the `frame` of a photo, and what was changed in it since, in turn."""
+
+    name: str
+    held: Held
+    frame: Frame
+    changes: tuple[CropChange, ...] = ()
+
+    def changed(self, change: CropChange) -> "Origin":
+        return replace(self, changes=(*self.changes, change))
+
+    def photo(self) -> np.ndarray:
+        """(H, W, 3) uint8: the whole photo with its changes. ValueError once it was let go."""
+        return put_back(self.held.pixels, self.frame, self.changes)

@@ -46,20 +46,22 @@ class PhotoPanel:
         base: gr.State,
         template_prompts: set[str],
         private: dict[str, Any],
+        shown: Callable[[Any], Any],
     ) -> None:
-        """photo, base: where the visit keeps its OpenPhoto, and the picture under the map."""
+        """photo, base: where the visit keeps its OpenPhoto, and the picture under the map. shown: what follows."""
         parsers = self.parsers
-        shown = [photo, base, self.note, self.faces, self.crop, editor, self.menu, prompt, in_place]
+        changed = [photo, base, self.note, self.faces, self.crop, editor, self.menu, prompt, in_place]
         how = [self.menu, self.clean]
 
         def choose_face(photo, parser: str, clean: bool, event: gr.EventData):
             yield from handlers.choose_face(parsers, photo, event.index, parser, clean)
 
         def serve(event: Callable, handler: Callable, inputs: list) -> None:
-            event(
-                handler, inputs, shown, concurrency_limit=1, concurrency_id="photo", trigger_mode="always_last",
+            happened = event(
+                handler, inputs, changed, concurrency_limit=1, concurrency_id="photo", trigger_mode="always_last",
                 **private,
             )  # fmt: skip
+            shown(happened)
 
         serve(drop.photo, partial(handlers.open_picture, parsers, template_prompts), [drop, *how, prompt])
         serve(self.faces.pick, choose_face, [photo, *how])
