@@ -85,7 +85,7 @@ def peak(module, *arguments):
         arguments = tree_map_only(
             torch.Tensor, lambda each: torch.empty(each.shape, dtype=each.dtype, device="cuda"), arguments
         )
-        with as_on("cuda", torch.float32), Live(values.values()) as live:
+        with as_on("cuda", None), Live(values.values()) as live:
             functional_call(module, values, *arguments)
     return live.peak
 
