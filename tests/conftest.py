@@ -19,6 +19,7 @@ from tests import recorded
 from tests.recorded import REFERENCE
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks at the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """With `-n 2`: one process has the browser, the other the rest, and no file's fixtures are made twice."""
     browser = Path(__file__).parent / "browser"
