@@ -19,12 +19,19 @@ from tests import recorded
 from tests.recorded import REFERENCE
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist looks at the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With `-n 2`: one process has the browser, the other the rest, and no file's fixtures are made twice."""
-    browser = Path(__file__).parent / "browser"
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("browser" if browser in item.path.parents else item.path.name))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """With `-n 2`: one process has the browser, the other the rest, and no file's fixtures are made twice.
+
+    Not by marks of groups, which pytest-xdist 3.8 does not see with pytest 9.2.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "browser" if nodeid.startswith("tests/browser/") else nodeid.split("::")[0]
+
+    return Scheduling(config, log)
 
 
 @pytest.fixture(scope="session")
