@@ -497,7 +497,8 @@ def test_text_on_the_page_is_escaped():
 
 def test_page_builds_and_offers_its_endpoints(provider):
     page = layout.build(provider, [Example(FACE, "a face"), Example(FACE, "another")])
-    assert list(page.get_api_info()["named_endpoints"]) == ["/generate", "/parse", "/gating"]
+    endpoints = ["/generate", "/edit", "/parse", "/cut_out", "/gating", "/expert_effects", "/morph"]
+    assert list(page.get_api_info()["named_endpoints"]) == endpoints
 
 
 def test_data_url_holds_the_picture():

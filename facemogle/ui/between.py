@@ -25,9 +25,7 @@ class Between:
 
     def __init__(self) -> None:
         with gr.Accordion("The way from another face", open=False, elem_id="between"):
-            self.other = gr.Dropdown(
-                [], label="From", info="to the face that is shown", elem_id="between-from", interactive=True
-            )
+            self.other = gr.Radio([], label="From", info="to the face that is shown", elem_id="between-from")
             with gr.Row():
                 self.begin = gr.Button(f"Make {FRAMES} pictures", size="sm", min_width=0, elem_id="between-begin")
                 self.stop = gr.Button("Stop", size="sm", min_width=0, visible=False, elem_id="between-stop")

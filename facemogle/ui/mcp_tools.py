@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import numpy as np
-from PIL import Image
 
 from facemogle.label_files import read_label_map
 from facemogle.labels import NAMES, NUM_CLASSES
 from facemogle.picture_files import read_settings
+from facemogle.picture_formats import open_picture
 from facemogle.ui.failures import OTHERWISE
 from facemogle.ui.mcp_files import taken
 
@@ -216,7 +216,7 @@ def shown(path: Path) -> tuple[bytes, str]:
     """(content, MIME type) of a PNG as it is, or, where it is large, of a smaller JPEG."""
     if path.stat().st_size <= MAX_SHOWN:
         return path.read_bytes(), "image/png"
-    with Image.open(path) as picture:
+    with open_picture(path) as picture:
         small, file = picture.convert("RGB"), io.BytesIO()
     small.thumbnail((SHOWN_SIDE, SHOWN_SIDE))
     small.save(file, "JPEG", quality=90)

@@ -44,7 +44,7 @@ def test_one_click_and_a_word(open_page):
     )
     page.keyboard.type("red")
     page.keyboard.press("Enter")
-    page.wait_for_selector("#picker [name=undo]:not([hidden])", timeout=60_000)
+    page.wait_for_selector("#picker [name=back]:not([hidden])", timeout=60_000)
     assert "Made from prompt and map" in page.locator("#status").inner_text()
 
     # The whole photo comes in its own size, and is its own but for the hair.
@@ -68,4 +68,4 @@ def test_one_click_and_a_word(open_page):
         page.get_by_role("button", name="Undo", exact=True).and_(page.locator("#picker button")).click()
         page.wait_for_function("last => document.querySelector('#picker img').src != last", arg=last)
     page.wait_for_function(f"{HATS} == {hat}")
-    assert np.array_equal(map_in(page), before) and page.locator("#picker [name=undo]").is_hidden()
+    assert np.array_equal(map_in(page), before) and page.locator("#picker [name=back]").is_hidden()

@@ -5,7 +5,7 @@ const { readFileSync } = require("node:fs");
 const { join } = require("node:path");
 
 const UI = join(__dirname, "..", "..", "facemogle", "ui");
-const EDITOR = ["map", "view", "marks", "move", "tools", "history", "palette", "files", "editor"];
+const EDITOR = ["map", "view", "marks", "move", "pencil", "tools", "history", "palette", "files", "editor"];
 const NAMES = Array.from({ length: 19 }, (_, classId) => `class ${classId}`); // of which 3 and 4 are left and right
 
 // Whatever is asked of it is another such thing, unless it was set.

@@ -6,7 +6,7 @@ const canvas = element.querySelector("canvas");
 const name = element.querySelector(".name");
 const names = element.querySelector(".names");
 const phrases = element.querySelector(".phrases");
-const { text, undo, save } = form.elements;
+const { text, back, save } = form.elements;
 const submit = element.querySelector("[type=submit]");
 
 const kindOf = new Uint8Array(256); // of a class id, its number among the kinds
@@ -27,7 +27,7 @@ function receive() {
   else picture.removeAttribute("src");
   for (const each of [picture, canvas]) each.hidden = !map;
   element.querySelector(".empty").hidden = Boolean(map);
-  undo.hidden = !props.undoable;
+  back.hidden = !props.undoable;
   save.hidden = !props.photo;
   element.querySelector(".honest").textContent = props.photo ? props.honest : "";
   const parts = Array.from(props.parts);
@@ -127,7 +127,7 @@ phrases.addEventListener("click", (event) => {
   text.value = button.textContent;
   wish(text.value);
 });
-undo.addEventListener("click", () => trigger("undo"));
+back.addEventListener("click", () => trigger("undo"));
 save.addEventListener("click", () => trigger("save"));
 
 watch("saved", () => {
