@@ -24,7 +24,7 @@ class Between:
     """To be made within a layout: where from, a button that begins, one that stops, the film, and its pictures."""
 
     def __init__(self) -> None:
-        with gr.Accordion("The way from another face", open=False, elem_id="between"):
+        with gr.Accordion("The way from another face", open=False, elem_id="between") as self.panel:
             self.other = gr.Radio([], label="From", info="to the face that is shown", elem_id="between-from")
             with gr.Row():
                 self.begin = gr.Button(f"Make {FRAMES} pictures", size="sm", min_width=0, elem_id="between-begin")
@@ -41,7 +41,6 @@ class Between:
         provider: PipelineProvider,
         visit: gr.State,
         status: gr.HTML,
-        face: gr.Image,
         fields: list[Any],
         *,
         concurrency_id: str,
@@ -49,7 +48,7 @@ class Between:
     ) -> None:
         """fields: those of a request, which a picture that is picked fills."""
         buttons = [self.begin, self.stop]
-        face.change(choices, visit, self.other, queue=False, trigger_mode="always_last", **private)
+        self.panel.expand(choices, visit, self.other, queue=False, **private)
         self.begin.click(partial(_buttons, True), None, buttons, queue=False, **private)
         running = self.begin.click(
             partial(way, provider), [visit, self.other], [status, self.film, self.frames, self.made],

@@ -347,7 +347,7 @@ def build(
             concurrency_limit=1, concurrency_id=MODEL, **private,
         )  # fmt: skip
         if between:
-            between.wire(provider, visit, status, face, fields, concurrency_id=MODEL, private=private)
+            between.wire(provider, visit, status, fields, concurrency_id=MODEL, private=private)
         effects.wire(paint, tuple(provider.loras), visit, status, face, concurrency_id=MODEL, private=private)
         looking.success(show, shown, views_of_visit, queue=False, **private)
         kept_runs.back(handlers.come_back, [visit, kept_runs], visit, queue=False, **private).then(
