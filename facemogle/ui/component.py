@@ -44,8 +44,17 @@ def beside(source: str, name: str, *, scripts: Sequence[str] = ()) -> dict[str, 
         for file in (f"{name}.html", f"{name}.css", *(f"{script}.js" for script in scripts or [name]))
     )
     return {
-        "html_template": template, "css_template": style, "js_on_load": "\n".join(parts), "apply_default_css": False,
-    }  # fmt: skip
+        "html_template": template,
+        "css_template": style,
+        "js_on_load": _lean("\n".join(parts)),
+        "apply_default_css": False,
+    }
+
+
+def _lean(script: str) -> str:
+    """Without indentation and lines of comment, which every visitor would load."""
+    lines = (line.strip() for line in script.splitlines())
+    return "\n".join(line for line in lines if line and not line.startswith("//"))
 
 
 def answered(function: Callable[[Any], dict[str, Any]]) -> Callable[[Any], dict[str, Any]]:
