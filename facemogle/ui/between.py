@@ -9,6 +9,7 @@ import gradio as gr
 from facemogle.figures import save_animation
 from facemogle.picture_files import Settings
 from facemogle.ui import views
+from facemogle.ui.effects import buttons
 from facemogle.ui.failures import plain
 from facemogle.ui.handlers import KEEP, restored, run_title
 from facemogle.ui.picture_strip import picture_strip, strip
@@ -47,27 +48,23 @@ class Between:
         private: dict[str, Any],
     ) -> None:
         """fields: those of a request, which a picture that is picked fills."""
-        buttons = [self.begin, self.stop]
+        both = [self.begin, self.stop]
         self.panel.expand(choices, visit, self.other, queue=False, **private)
-        self.begin.click(partial(_buttons, True), None, buttons, queue=False, **private)
+        self.begin.click(partial(buttons, True), None, both, queue=False, **private)
         running = self.begin.click(
             partial(way, provider), [visit, self.other], [status, self.film, self.frames, self.made],
             concurrency_limit=1, concurrency_id=concurrency_id, **private,
         )  # fmt: skip
-        running.then(partial(_buttons, False), None, buttons, queue=False, **private)
+        running.then(partial(buttons, False), None, both, queue=False, **private)
         stopped = self.stop.click(
             lambda: views.status("Stopped."), None, status, cancels=[running], queue=False, **private
         )
-        stopped.then(partial(_buttons, False), None, buttons, queue=False, **private)
+        stopped.then(partial(buttons, False), None, both, queue=False, **private)
 
         def pick(made: list[Settings] | None, event: gr.EventData) -> tuple:
             return start_at(made, event.index)
 
         self.frames.pick(pick, self.made, [*fields, status], queue=False, **private)
-
-
-def _buttons(running: bool) -> tuple:
-    return gr.update(interactive=not running), gr.update(visible=running)
 
 
 def choices(visit: Visit) -> dict[str, Any]:

@@ -51,21 +51,22 @@ class Effects:
         private: dict[str, Any],
     ) -> None:
         """paint: as `handlers.generate` of a provider, with LoRAs of these names."""
-        buttons = [self.begin, self.stop]
-        self.begin.click(partial(_buttons, True), None, buttons, queue=False, **private)
+        both = [self.begin, self.stop]
+        self.begin.click(partial(buttons, True), None, both, queue=False, **private)
         running = self.begin.click(
             partial(muted_one_by_one, paint, loras), visit, [status, self.tiles],
             concurrency_limit=1, concurrency_id=concurrency_id, **private,
         )  # fmt: skip
-        running.then(partial(_buttons, False), None, buttons, queue=False, **private)
+        running.then(partial(buttons, False), None, both, queue=False, **private)
         stopped = self.stop.click(
             lambda: views.status("Stopped."), None, status, cancels=[running], queue=False, **private
         )
-        stopped.then(partial(_buttons, False), None, buttons, queue=False, **private)
+        stopped.then(partial(buttons, False), None, both, queue=False, **private)
         face.change(lambda: "", None, self.tiles, queue=False, **private)
 
 
-def _buttons(running: bool) -> tuple:
+def buttons(running: bool) -> tuple:
+    """Of what begins a study and what stops it."""
     return gr.update(interactive=not running), gr.update(visible=running)
 
 
