@@ -409,16 +409,16 @@ def counted(
         ours, stock = ours.to(dtype), stock.to(dtype)
         latents = torch.empty(1, grid[0] * grid[1], config.in_channels, dtype=dtype)
         pooled = torch.empty(1, config.pooled_projection_dim, dtype=dtype)
+        text = torch.empty(1, text_tokens, config.joint_attention_dim, dtype=dtype)
         guidance = torch.ones(1) if config.guidance_embeds else None
         ids = {"img_ids": image_ids(*grid).to("meta"), "txt_ids": torch.empty(text_tokens, 3)}
         arguments = {
-            "hidden_states": latents,
-            "encoder_hidden_states": torch.empty(1, text_tokens, config.joint_attention_dim, dtype=dtype),
+            "hidden_states": latents, "encoder_hidden_states": text,
             "pooled_projections": pooled, "timestep": torch.empty(1, dtype=dtype), "guidance": guidance, **ids,
         }  # fmt: skip
         times, picture = torch.empty(steps, dtype=dtype), torch.empty(1, 3, height, width, dtype=dtype)
-        ahead = flops_of(lambda: ours.run_constants(times, guidance, pooled, **ids, num_streams=2))
-        constants = ours.run_constants(times, guidance, pooled, **ids, num_streams=2)
+        ahead = flops_of(lambda: ours.run_constants(times, guidance, text, pooled, **ids, num_streams=2))
+        constants = ours.run_constants(times, guidance, text, pooled, **ids, num_streams=2)
         assert constants is not None
         step = flops_of(lambda: ours(**arguments, condition_hidden_states=latents, constants=constants[0]))
         of_stock = flops_of(lambda: stock(**arguments))

@@ -271,11 +271,11 @@ class FaceMoGLEPipeline(StyleLoraMixin, ExpertEffectsMixin, DiffusionPipeline):
 
         times = timesteps.to(latents.dtype) / 1000
 
-        def constants_for(pooled: Tensor) -> list[StepConstants] | None:
-            return self.transformer.run_constants(times, guidance, pooled, img_ids, txt_ids, num_streams=2)
+        def constants_for(text: tuple[Tensor, Tensor]) -> list[StepConstants] | None:
+            return self.transformer.run_constants(times, guidance, *text, img_ids, txt_ids, num_streams=2)
 
         texts = [(prompt_embeds, pooled_prompt_embeds), *([] if without_prompt is None else [without_prompt])]
-        constants = [constants_for(pooled) for _, pooled in texts]
+        constants = [constants_for(text) for text in texts]
         step = self._step
         if self.step_graphs is not None:
             step = self.step_graphs.of(step, [*self.transformer.step_modules(), *self.mogle.modules()])
@@ -285,7 +285,6 @@ class FaceMoGLEPipeline(StyleLoraMixin, ExpertEffectsMixin, DiffusionPipeline):
             for i, t in enumerate(timesteps):
                 if self.interrupt:
                     break
-                texts[0] = prompt_embeds, pooled_prompt_embeds  # which a callback may have replaced
                 velocity, gating_weights = step(
                     latents,
                     t.expand(len(latents)),
@@ -305,7 +304,10 @@ class FaceMoGLEPipeline(StyleLoraMixin, ExpertEffectsMixin, DiffusionPipeline):
                     tensors = {"latents": latents, "prompt_embeds": prompt_embeds}
                     chosen = {name: tensors[name] for name in callback_on_step_end_tensor_inputs}
                     tensors |= callback_on_step_end(self, i, t, chosen) or {}
-                    latents, prompt_embeds = tensors["latents"], tensors["prompt_embeds"]
+                    latents = tensors["latents"]
+                    if (replaced := tensors["prompt_embeds"]) is not prompt_embeds:
+                        prompt_embeds, texts[0] = replaced, (replaced, pooled_prompt_embeds)
+                        constants[0] = constants_for(texts[0])
                 progress_bar.update()
 
         # 4. Decode.

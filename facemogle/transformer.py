@@ -258,6 +258,7 @@ class FaceMoGLESingleTransformerBlock(FluxSingleTransformerBlock):
 class StepConstants:
     """What a step of a run does not compute from its latents: `FaceMoGLETransformer2DModel.run_constants`."""
 
+    text: Tensor  # (B, T, D), embedded
     temb: Tensor  # (B, S, D)
     rotary: tuple[Tensor, Tensor]
     modulations: list[Tensor | Modulation]  # what each block takes as its `temb`
@@ -270,7 +271,7 @@ class StepConstants:
             each[:, :1] if isinstance(each, Tensor) else tuple(part[:, :1] for part in each)
             for each in self.modulations
         ]
-        return StepConstants(self.temb[:, :1], (cos[:num_rows], sin[:num_rows]), modulations)
+        return StepConstants(self.text, self.temb[:, :1], (cos[:num_rows], sin[:num_rows]), modulations)
 
 
 register_dataclass(StepConstants)
@@ -354,12 +355,13 @@ class FaceMoGLETransformer2DModel(FluxTransformer2DModel):
             hidden_states = torch.cat([hidden_states, condition_hidden_states], dim=1)
         num_condition_rows = num_tokens * (num_streams - 1)
         hidden_states = self.x_embedder(hidden_states, num_condition_rows)
-        encoder_hidden_states = self.context_embedder(encoder_hidden_states)
 
         if constants is None:
+            text = self.context_embedder(encoder_hidden_states)
             temb = self.modulation_embedding(timestep, guidance, pooled_projections, hidden_states.dtype, num_streams)
             rotary = self.pos_embed(torch.cat([txt_ids, *[img_ids] * num_streams]))
-            constants = StepConstants(temb, rotary, [temb] * len(self.blocks()))
+            constants = StepConstants(text, temb, rotary, [temb] * len(self.blocks()))
+        encoder_hidden_states = constants.text
         attention_kwargs = dict(joint_attention_kwargs or {})
         num_rows = num_text_tokens + hidden_states.shape[1]
         num_remembered = 0
@@ -400,6 +402,7 @@ class FaceMoGLETransformer2DModel(FluxTransformer2DModel):
         self,
         timesteps: Tensor,
         guidance: Tensor | None,
+        encoder_hidden_states: Tensor,
         pooled_projections: Tensor,
         img_ids: Tensor,
         txt_ids: Tensor,
@@ -408,7 +411,7 @@ class FaceMoGLETransformer2DModel(FluxTransformer2DModel):
     ) -> list[StepConstants] | None:
         """What every step of a run would compute alike, or from its time alone: computed for all steps in one pass.
 
-        Timesteps (steps,) in 0..1; guidance (B,), pooled text (B, P); the other arguments as in `forward`. None where
+        Timesteps (steps,) in 0..1; guidance (B,), text (B, T, .), pooled (B, P); the others as in `forward`. None where
         a hook watches or moves layers, which their use past their own forward would go round; one that moves a
         modulation's linear layer, which is called as ever, does no harm.
         """
@@ -422,10 +425,11 @@ class FaceMoGLETransformer2DModel(FluxTransformer2DModel):
             dtype,
             num_streams,
         )
+        text = self.context_embedder(encoder_hidden_states)
         rotary = self.pos_embed(torch.cat([txt_ids, *[img_ids] * num_streams]))
         by_block = [tuple(part.contiguous().split(batch) for part in block.modulation(temb)) for block in self.blocks()]
         return [
-            StepConstants(each, rotary, [tuple(part[step] for part in parts) for parts in by_block])
+            StepConstants(text, each, rotary, [tuple(part[step] for part in parts) for parts in by_block])
             for step, each in enumerate(temb.split(batch))
         ]
 

@@ -32,12 +32,13 @@ def test_the_same_step_once_more_is_the_same(scale, ahead, transformer, adapter,
     random = {"generator": seed(0)}
     latents, condition = (torch.randn(2, 16, config.in_channels, **random) for _ in range(2))
     pooled, ids = torch.randn(2, config.pooled_projection_dim, **random), (image_ids(4, 4), torch.zeros(6, 3))
+    text = torch.randn(2, 6, config.joint_attention_dim, **random)
     guidance, time = torch.full([2], 3.5), torch.full([2], 0.7)
     constants = None
     if ahead:
-        (constants,) = transformer.run_constants(time[:1], guidance, pooled, *ids, num_streams=2)
+        (constants,) = transformer.run_constants(time[:1], guidance, text, pooled, *ids, num_streams=2)
     arguments = {
-        "hidden_states": latents, "encoder_hidden_states": torch.randn(2, 6, config.joint_attention_dim, **random),
+        "hidden_states": latents, "encoder_hidden_states": text,
         "pooled_projections": pooled, "timestep": time, "img_ids": ids[0], "txt_ids": ids[1], "guidance": guidance,
         "condition_scale": scale, "constants": constants, "return_dict": False,
     }  # fmt: skip

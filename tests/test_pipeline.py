@@ -216,6 +216,31 @@ def test_callback_sees_and_replaces(generate, pipeline):
     ]
 
 
+def test_a_prompt_replaced_after_the_first_step_counts_from_the_second(generate, pipeline, monkeypatch):
+    """Though what depends on it alone is computed once for all steps, if nobody replaces it."""
+    calls = []
+    embed = type(pipeline.transformer.context_embedder).forward
+
+    def counting(self, rows):
+        calls.append(self is pipeline.transformer.context_embedder)
+        return embed(self, rows)
+
+    monkeypatch.setattr(type(pipeline.transformer.context_embedder), "forward", counting)
+    plain = generate()
+    assert sum(calls) == 1
+
+    other = pipeline.encode_prompt(["another"], max_sequence_length=16)[0]
+
+    def replace(called_by, step, timestep, callback_kwargs):
+        return {"prompt_embeds": other} if step == 0 else {}
+
+    options = {"callback_on_step_end": replace, "callback_on_step_end_tensor_inputs": ["latents", "prompt_embeds"]}
+    replaced = generate(**options)
+    assert not close(replaced, plain)
+    monkeypatch.setattr(type(pipeline.transformer), "run_constants", lambda *args, **kwargs: None)
+    torch.testing.assert_close(generate(**options), replaced, atol=5e-5, rtol=0)
+
+
 def test_callback_may_return_nothing(generate):
     assert torch.equal(generate(callback_on_step_end=lambda *args: None), generate())
 

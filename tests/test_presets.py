@@ -102,9 +102,9 @@ def passing(flux):
         "timestep": torch.empty(1, **half), "guidance": torch.empty(1, device="meta"), "img_ids": ids[0],
         "txt_ids": ids[1], "hidden_states": latents, "condition_hidden_states": latents,
     }  # fmt: skip
-    pooled, guidance = arguments["pooled_projections"], arguments["guidance"]
+    own = [arguments[name] for name in ("guidance", "encoder_hidden_states", "pooled_projections")]
     with torch.no_grad():
-        ahead = flux.transformer.run_constants(torch.empty(28, **half), guidance, pooled, *ids, num_streams=2)
+        ahead = flux.transformer.run_constants(torch.empty(28, **half), *own, *ids, num_streams=2)
     constants = sum(part.nbytes for step in ahead for parts in step.modulations for part in parts)
     return SimpleNamespace(
         step=peak(small.transformer, (), arguments),
@@ -183,8 +183,11 @@ def test_offloading_changes_nothing(name, dtype, load, picture, monkeypatch):
     assert describe(placed) == f"{describe(plain).partition(', preset')[0]}, preset {name} ({preset.summary})"
     if "blocks" not in preset.offloaded:  # what is computed ahead still is
         ids = torch.zeros(16, 3), torch.zeros(16, 3)
-        pooled = torch.zeros(1, placed.transformer.config.pooled_projection_dim, dtype=dtype)
-        assert placed.transformer.run_constants(torch.ones(2, dtype=dtype), torch.ones(1), pooled, *ids, num_streams=2)
+        config = placed.transformer.config
+        text = torch.zeros(1, 16, config.joint_attention_dim, dtype=dtype)
+        pooled = torch.zeros(1, config.pooled_projection_dim, dtype=dtype)
+        times = torch.ones(2, dtype=dtype)
+        assert placed.transformer.run_constants(times, torch.ones(1), text, pooled, *ids, num_streams=2)
 
 
 @pytest.mark.parametrize("kind", ["int8", "nf4"])

@@ -179,12 +179,13 @@ def test_a_step_launches_little_more_than_stock_flux():
             torch.empty(1, 768, dtype=dtype),
             torch.ones(1),
         )
+        text = torch.empty(1, 512, 4096, dtype=dtype)
         ids = {"img_ids": torch.empty(1024, 3), "txt_ids": torch.empty(512, 3)}
         arguments = {
-            "hidden_states": latents, "encoder_hidden_states": torch.empty(1, 512, 4096, dtype=dtype),
+            "hidden_states": latents, "encoder_hidden_states": text,
             "pooled_projections": pooled, "timestep": torch.empty(1, dtype=dtype), "guidance": guidance, **ids,
         }  # fmt: skip
-        constants = ours.run_constants(torch.empty(28, dtype=dtype), guidance, pooled, **ids, num_streams=2)
+        constants = ours.run_constants(torch.empty(28, dtype=dtype), guidance, text, pooled, **ids, num_streams=2)
         with Operators() as of_stock:
             stock(**arguments)
         arguments |= {"condition_hidden_states": latents, "constants": constants[0]}
