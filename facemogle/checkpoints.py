@@ -420,7 +420,7 @@ def _read_preview_vae(vae_config: Any, dtype: "torch.dtype") -> Any:
         return None
     try:
         return read_model(AutoencoderTiny, find_folder(TINY_FLUX, download=False), dtype).eval()
-    except CheckpointError:  # previews come from the VAE then
+    except CheckpointError:  # previews are less sharp then
         return None
 
 

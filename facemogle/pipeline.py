@@ -17,6 +17,7 @@ from diffusers import AutoencoderKL, AutoencoderTiny, DiffusionPipeline, FlowMat
 from diffusers.image_processor import VaeImageProcessor
 from diffusers.pipelines.flux.pipeline_flux import calculate_shift
 from diffusers.utils.torch_utils import randn_tensor
+from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -28,6 +29,7 @@ from facemogle.editing import PhotoEdit
 from facemogle.expert_effects import ExpertEffectsMixin
 from facemogle.gating import EXPERTS, GatingRecord
 from facemogle.labels import NUM_CLASSES
+from facemogle.latent_colours import CHART_SIZE, LatentColours
 from facemogle.lora_files import read_lora
 from facemogle.mask_encoding import MaskEncoder, images_at_once
 from facemogle.masks import check_label_map, resize_nearest
@@ -108,6 +110,7 @@ class FaceMoGLEPipeline(StyleLoraMixin, ExpertEffectsMixin, DiffusionPipeline):
         self.step_cache: StepCache | None = None
         self.condition_refresh = 1  # the condition rows are computed in every so manieth step
         self.preview_vae: AutoencoderTiny | None = None  # of the same latents, normalised
+        self._latent_colours: LatentColours | None = None  # fitted when first asked for
         self.preset: str | None = None  # of presets.PRESETS, by which it was placed on its device
 
     @property
@@ -475,9 +478,21 @@ class FaceMoGLEPipeline(StyleLoraMixin, ExpertEffectsMixin, DiffusionPipeline):
         normalised = (latents - self.vae.config.shift_factor) * self.vae.config.scaling_factor
         return tokens_of(normalised)
 
-    def preview_latents(self, latents: Tensor, height: int, width: int) -> Any:
-        """`decode_latents` for a glance: by the small decoder where there is one."""
-        return self.decode_latents(latents, height, width, vae=self.preview_vae)
+    def _unpack(self, latents: Tensor, height: int, width: int) -> Tensor:
+        """(B, h * w, 4c) of an image of that size -> (B, c, 2h, 2w), normalised as before."""
+        grid = height // self.pixels_per_token, width // self.pixels_per_token
+        return F.pixel_shuffle(latents.mT.unflatten(2, grid), 2)
+
+    @torch.no_grad()
+    def preview_latents(self, latents: Tensor, height: int, width: int) -> list[Image.Image]:
+        """Packed latents (B, N, C) -> images for a glance: by the small decoder, or by a linear map of the latents."""
+        if self.preview_vae is not None:
+            return self.decode_latents(latents, height, width, vae=self.preview_vae)
+        if self._latent_colours is None:
+            size = CHART_SIZE, CHART_SIZE
+            self._latent_colours = LatentColours(lambda chart: self._unpack(self.encode_images(chart), *size))
+        pictures = self._latent_colours(self._unpack(latents, height, width))
+        return self.image_processor.postprocess(pictures, "pil", do_denormalize=[False] * len(pictures))
 
     @torch.no_grad()
     def decode_latents(
@@ -491,9 +506,7 @@ class FaceMoGLEPipeline(StyleLoraMixin, ExpertEffectsMixin, DiffusionPipeline):
     ) -> Any:
         """Packed latents (B, N, C) -> images, by the pipeline's VAE or another one of the same latents."""
         vae = vae or self.vae
-        grid = height // self.pixels_per_token, width // self.pixels_per_token
-        latents = F.pixel_shuffle(latents.mT.unflatten(2, grid), 2)
-        latents = latents / vae.config.scaling_factor + vae.config.shift_factor
+        latents = self._unpack(latents, height, width) / vae.config.scaling_factor + vae.config.shift_factor
         images = vae.decode(latents.to(self._execution_device, vae.dtype), return_dict=False)[0]
         return self.image_processor.postprocess(images, output_type=output_type)
 

@@ -49,9 +49,11 @@ ARROWS = {
         "checkpoints", "editing", "faces", "masks", "parsing", "parts", "photo_changes", "pipeline",
     },
     "mask_encoding": {"labels"},
+    "latent_colours": set(),
     "pipeline": {
-        "condition_memory", "editing", "expert_effects", "gating", "labels", "lora_files", "mask_encoding", "masks",
-        "mogle", "step_caches", "step_graph", "style_loras", "transformer", "whole_files", "words",
+        "condition_memory", "editing", "expert_effects", "gating", "labels", "latent_colours", "lora_files",
+        "mask_encoding", "masks", "mogle", "step_caches", "step_graph", "style_loras", "transformer", "whole_files",
+        "words",
     },
     "setting_ranges": set(),
     "weight_files": {"setting_ranges"},

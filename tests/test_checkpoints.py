@@ -104,7 +104,7 @@ def test_previews_come_from_a_small_decoder_on_the_disk(tiny_decoder, pipeline, 
     _cut(tmp_path / "tiny" / "diffusion_pytorch_model.safetensors")
     loaded = load_pipeline(BASE, adapter=ADAPTER, mogle=MOGLE, device="cpu")
     assert loaded.preview_vae is None
-    assert np.array_equal(np.asarray(loaded.preview_latents(latents, 64, 64)[0]), np.asarray(pictures[0]))
+    assert [preview.size for preview in loaded.preview_latents(latents, 64, 64)] == [(64, 64)] * 2
 
 
 def test_no_small_decoder_for_other_latents(tiny_decoder):

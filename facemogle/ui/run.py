@@ -29,7 +29,6 @@ if TYPE_CHECKING:  # torch takes seconds to import, and the page need not wait f
     from facemogle.pipeline import FaceMoGLEPipeline
 
 log = logging.getLogger("facemogle.runs")
-PREVIEW_SHARE = 0.1  # of a run's time goes into previews, at most
 
 
 @dataclass(frozen=True, eq=False)
@@ -226,7 +225,7 @@ def estimate(before: Tensor, after: Tensor, sigma: float, next_sigma: float) -> 
 
 
 class _Reporter:
-    """callback_on_step_end of one run: stops it if cancelled, else reports the step, with a preview if one is cheap."""
+    """callback_on_step_end of one run: stops it if cancelled, else reports the step, with a preview."""
 
     def __init__(self, events: queue.SimpleQueue, cancelled: threading.Event, request: Request, size: tuple[int, int]):
         self.events = events
@@ -235,7 +234,7 @@ class _Reporter:
         self.previews = request.previews
         self.size = size
         self.start = time.monotonic()
-        self.first_done = self.preview_seconds = 0.0
+        self.first_done = 0.0
         self.before: Tensor | None = None
 
     def __call__(self, pipeline: FaceMoGLEPipeline, step: int, timestep: Tensor, tensors: dict) -> dict:
@@ -253,14 +252,11 @@ class _Reporter:
         return {}
 
     def _preview(self, pipeline: FaceMoGLEPipeline, step: int, latents: Tensor) -> Image.Image | None:
-        start = self._elapsed()
-        if self.before is None or self.preview_seconds > PREVIEW_SHARE * start:
+        if self.before is None:
             return None
         sigma, next_sigma = pipeline.scheduler.sigmas[step : step + 2].tolist()
         first = estimate(self.before[:1], latents[:1], sigma, next_sigma)
-        picture = pipeline.preview_latents(first, *self.size)[0]
-        self.preview_seconds += self._elapsed() - start
-        return picture
+        return pipeline.preview_latents(first, *self.size)[0]
 
     def _elapsed(self) -> float:
         return time.monotonic() - self.start

@@ -15,7 +15,7 @@ axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs
 OPTIONS = {"rules": {"label-content-name-mismatch": {"enabled": True}}}
 
 
-# What only passes by, as a list that fades in, has no contrast that a person reads at; what turns for ever stays as it is.
+# What is still fading in has no contrast that a person reads at; what turns for ever stays as it is.
 SETTLED = """async () => {
     for (let frame = 0; frame < 2; frame += 1) await new Promise(requestAnimationFrame);
     await Promise.all(document.getAnimations()
