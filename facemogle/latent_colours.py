@@ -1,6 +1,6 @@
 """Pictures of latents for a glance, without a decoder: the pixels of a latent's patch are a linear function of it.
 
-How much of a picture that is depends on the VAE: of mini's 98% of the variance; in FLUX's, colours and rough shapes.
+How much of a picture that is depends on the VAE: of mini's, 98% of the variance.
 """
 
 from collections.abc import Callable
@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-CHART_SIZE = 256  # pixels a side: a thousand patches, of which a latent's few channels are told
+CHART_SIZE = 256  # pixels a side: a thousand patches, for some dozen channels
 
 
 def colour_chart(size: int = CHART_SIZE) -> Tensor:
