@@ -29,7 +29,7 @@ def visit(pipeline, label_map, seed):
 
 def test_the_way_begins_and_ends_with_the_two_faces(pipeline, visit, seed):
     provider = SimpleNamespace(get=lambda: pipeline, loras={})
-    assert choices(visit) == choices(visit) | {"choices": [("a woman, seed 3", 0)], "value": 0}
+    assert choices(visit) == choices(visit) | {"choices": [("seed 3, a woman, map 1", 0)], "value": 0}
     updates = list(way(provider, visit, 0))
     *_, (status, film, strip, settings) = updates
     assert "The way is there" in status and strip is KEEP and len(settings) == FRAMES

@@ -35,7 +35,7 @@ def inspected(steps: int = 3, images: int = 1, grid: tuple[int, int] = (4, 6), *
     label_map = np.ones((64, 96), np.uint8)
     label_map[:, 40:] = 13
     face = Image.new("RGB", (96, 64), (200, 90, 60))
-    return Inspected("seed 7, a woman", record, image, face, label_map, {"seed": "seed 7"}, "a woman", 7)
+    return Inspected("seed 7, a woman", record, image, face, label_map, prompt="a woman", seed=7)
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from facemogle import cli
 from facemogle.checkpoints import CheckpointError, load_pipeline, lora_scales
 from facemogle.picture_files import Settings, read_settings, write_picture
 from facemogle.ui import handlers, layout
+from facemogle.ui.names import in_words
 from facemogle.ui.provider import PipelineProvider
 from facemogle.ui.visit import Visit
 
@@ -157,7 +158,7 @@ def test_the_page_scales_its_loras_for_each_run(provider):
     faces = [np.asarray(each.face) for each in (started, off, run_of(provider, 1.0, 3.0), run_of(provider))]
     assert (faces[0] != faces[1]).any() and (faces[0] == faces[2]).all() and (faces[0] == faces[3]).all()
     assert handlers.lora_values(provider.loras, off.settings) == [0, 0]
-    assert handlers.in_words(started.settings)["loras"] == "ink ×1, oil ×3"
+    assert in_words(started.settings)["loras"] == "ink ×1, oil ×3"
     paint = partial(handlers.generate, provider)
     *_, (_, again) = handlers.look_again(paint, off, tuple(provider.loras))
     assert (np.asarray(again.face) == faces[1]).all()

@@ -24,7 +24,10 @@ from facemogle.masks import picture_size
 from facemogle.picture_files import Settings, read_settings
 from facemogle.templates import template_face
 from facemogle.ui import handlers, layout, recall, run, torch_thread, views
+from facemogle.ui.between import choices
 from facemogle.ui.examples import Example, load_examples
+from facemogle.ui.kept_runs.component import decode as decode_run
+from facemogle.ui.kept_runs.component import encode as encode_run
 from facemogle.ui.label_editor.component import decode
 from facemogle.ui.live import Latest
 from facemogle.ui.photo.handlers import OpenPhoto
@@ -306,7 +309,7 @@ def test_what_was_made_is_shown_without_the_model(provider, pipeline, monkeypatc
     assert face == handlers.last_face(second)
     assert [title in variations for title in ("seed 5", "seed 6", "seed 7")] == [True, True, False]
     assert comparison == (first.face, second.face)
-    assert (inspected.title, inspected.image) == ("seed 5, no prompt", 0)
+    assert (inspected.title, inspected.image) == ("no prompt, seed 5", 0)
     assert inspected.gating.weights.shape == (4, 2, 20, 4, 4)
     assert history.count("<img") == 2
     assert editor["backdrop"].startswith("data:image/webp") and "value" not in editor
@@ -316,7 +319,7 @@ def test_what_was_made_is_shown_without_the_model(provider, pipeline, monkeypatc
     assert go_on["visible"] is False  # what is drawn whole is under the map already
 
     other = handlers.pick_image(second, 1)
-    assert handlers.show(provider, None, other)[4].title == "seed 6, no prompt"
+    assert handlers.show(provider, None, other)[4].title == "no prompt, seed 6"
     assert read_settings(handlers.show(provider, None, other)[0]).seed == 6
     back, *restored = handlers.pick_run(other, 0)
     assert back.face is first.face
@@ -501,6 +504,25 @@ def test_page_builds_and_offers_its_endpoints(provider):
 
 def test_data_url_holds_the_picture():
     assert views.data_url(Image.new("RGB", (4, 4)), format="PNG").startswith("data:image/png;base64,iVBOR")
+
+
+def test_runs_are_named_by_what_differs_wherever_they_are_named(provider):
+    visit = visit_of(provider, steps=1)
+    assert visit.names == {visit.run.key(): "a face, seed 3"}  # one that differs from nothing
+    shared = {"steps": 1, "scale": {"hair": 0.0}}
+    visit = visit_of(provider, **shared, visit=visit)
+    *_, inspected, history, _, _, _ = handlers.show(provider, None, visit)
+    (told,) = choices(visit)["choices"]
+    assert told[0] == "not steered" and "not steered" in history and "hair ×0" in history and "seed" not in history
+    steered = inspected.names[inspected.key], inspected.names[visit.runs[0].key()]
+    assert steered == ("hair ×0", "not steered") and inspected.title == "a face, seed 3, hair ×0"
+    visit = visit_of(provider, None, "red hair", 8, **shared, num_images=2, visit=visit)
+    assert list(visit.names.values()) == [
+        "not steered, seed 3, a face, map 1", "hair ×0, seed 3, a face, map 1",
+        "hair ×0, seed 8, red hair, no map", "hair ×0, seed 9, red hair, no map",
+    ]  # fmt: skip
+    back = handlers.come_back(Visit(), tuple(decode_run(encode_run(each)) for each in visit.runs))
+    assert list(back.names.values()) == list(visit.names.values())  # as the browser keeps them, too
 
 
 def test_factors_that_hardly_move_the_picture_are_told(provider):

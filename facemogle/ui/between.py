@@ -11,7 +11,7 @@ from facemogle.picture_files import Settings
 from facemogle.ui import views
 from facemogle.ui.effects import buttons
 from facemogle.ui.failures import plain
-from facemogle.ui.handlers import KEEP, restored, run_title
+from facemogle.ui.handlers import KEEP, restored
 from facemogle.ui.picture_strip import picture_strip, strip
 from facemogle.ui.provider import PipelineProvider
 from facemogle.ui.studies import saved, streamed
@@ -69,7 +69,8 @@ class Between:
 
 def choices(visit: Visit) -> dict[str, Any]:
     """The visit's other runs, the newest chosen -> of the dropdown."""
-    others = [(run_title(run), place) for place, run in enumerate(visit.runs) if place != visit.shown]
+    names = visit.names
+    others = [(names[run.key()], place) for place, run in enumerate(visit.runs) if place != visit.shown]
     return gr.update(choices=others, value=others[-1][1] if others else None)
 
 

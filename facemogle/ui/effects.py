@@ -14,7 +14,8 @@ from facemogle.figures import effect_tiles
 from facemogle.gating import EXPERTS
 from facemogle.picture_files import Settings
 from facemogle.ui import views
-from facemogle.ui.handlers import KEEP, fields_of, lora_values, run_title
+from facemogle.ui.handlers import KEEP, fields_of, lora_values
+from facemogle.ui.names import title_of
 from facemogle.ui.visit import Visit
 
 STEPS = 8  # of each picture, at most
@@ -114,7 +115,7 @@ def muted_one_by_one(
         count, total = len(effects.experts), len(names)
         said = f"Without {name.replace('_', ' ')}: {count} of {total} experts."
         fresh = count % TOLD_EVERY == 0 or count == total
-        yield views.status(said, share=count / total), tiles(effects, settings, run_title(run)) if fresh else KEEP
+        yield views.status(said, share=count / total), tiles(effects, settings, title_of(settings)) if fresh else KEEP
     yield (
         views.status(f"Each of {total} experts was muted once, in {steps} steps: see under Steer the experts."),
         KEEP,

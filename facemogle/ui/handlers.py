@@ -5,7 +5,6 @@ import secrets
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import replace
-from pathlib import PurePath
 from typing import Any
 
 import gradio as gr
@@ -22,6 +21,7 @@ from facemogle.ui.fidelity.view import fidelity, no_parser
 from facemogle.ui.gating_inspector.component import FORGOTTEN, Inspected
 from facemogle.ui.label_editor.component import encode, laid_under
 from facemogle.ui.live import Latest
+from facemogle.ui.names import lora_title, title_of
 from facemogle.ui.photo.handlers import OpenPhoto
 from facemogle.ui.picture_strip import strip
 from facemogle.ui.provider import PipelineProvider
@@ -253,8 +253,8 @@ def show(
     against: str = BEFORE,
 ) -> tuple:
     """(face, variations, comparison, fidelity, inspected, history, editor, base, go_on) of what the visit shows."""
-    run, settings = visit.run, visit.settings
-    history = strip("This visit", [(each.faces[0], run_title(each)) for each in visit.runs], chosen=visit.shown)
+    run, settings, names = visit.run, visit.settings, visit.names
+    history = strip("This visit", [(each.faces[0], names[each.key()]) for each in visit.runs], chosen=visit.shown)
     if run is None or settings is None or visit.face is None or visit.base is None:
         return None, "", None, "", None, history, KEEP, KEEP, gr.update(visible=False)
     titles = [f"seed {each.seed}" for each in run.settings]
@@ -266,19 +266,12 @@ def show(
         (read,) = torch_thread.call(load_parser().parse, [np.asarray(visit.face)])
         followed = fidelity(visit.face, settings.label_map, read)
     comparison = compare(visit, photo, against)
-    title = f"{titles[visit.image]}, {settings.prompt or 'no prompt'}"
     inspected: Inspected | str = FORGOTTEN
     if run.gating is not None:
         inspected = Inspected(
-            title,
-            run.gating,
-            visit.image,
-            visit.face,
-            settings.label_map,
-            in_words(settings),
-            settings.prompt,
-            settings.seed,
-        )
+            title_of(settings), run.gating, visit.image, visit.face, settings.label_map,
+            run.key(visit.image), names, settings.prompt, settings.seed,
+        )  # fmt: skip
     editor, next_change = laid_under(visit.base), gr.update(visible=run.request.edit is not None)
     face = picture_file(run, visit.image)
     return face, variations, comparison, followed, inspected, history, editor, visit.base, next_change
@@ -296,30 +289,6 @@ def compare(visit: Visit, photo: OpenPhoto | None, against: str) -> tuple[Image.
 def go_on(visit: Visit) -> tuple:
     """The face that is shown is what is changed next -> (editor, base)."""
     return (KEEP, KEEP) if visit.drawn is None else (laid_under(visit.drawn), visit.drawn)
-
-
-def run_title(run: Run) -> str:
-    return f"{run.request.prompt or 'no prompt'}, seed {run.request.seed}"
-
-
-def in_words(settings: Settings) -> dict[str, str]:
-    """What may tell a picture from another one: kind -> words."""
-    factors = [f"{name.replace('_', ' ')} ×{factor:g}" for name, factor in (settings.expert_scale or {}).items()]
-    words = {
-        "factors": ", ".join(factors) or "not steered",
-        "seed": f"seed {settings.seed}",
-        "prompt": settings.prompt or "no prompt",
-        "steps": f"{settings.num_inference_steps} steps",
-        "guidance": f"guidance {settings.guidance_scale:g}",
-        "condition": f"condition scale {settings.condition_scale:g}",
-    }
-    if settings.loras:
-        words["loras"] = ", ".join(f"{lora_title(name)} ×{scale:g}" for name, scale in settings.loras.items())
-    return words if settings.strength is None else words | {"strength": f"strength {settings.strength:g}"}
-
-
-def lora_title(name: str) -> str:
-    return PurePath(name).stem
 
 
 def come_back(visit: Visit, runs: tuple[Run, ...]) -> Visit:

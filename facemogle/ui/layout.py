@@ -32,6 +32,7 @@ from facemogle.ui.keys.component import Keys
 from facemogle.ui.label_editor.component import LabelEditor, Region
 from facemogle.ui.lifespan import living
 from facemogle.ui.live import Latest
+from facemogle.ui.names import lora_title
 from facemogle.ui.part_picker import handlers as part_handlers
 from facemogle.ui.part_picker.component import PartPicker, to_change
 from facemogle.ui.photo.handlers import OpenPhoto, Parsers
@@ -227,7 +228,7 @@ def build(
                             lora_scales = [
                                 gr.Slider(
                                     min(handlers.LORA[0], scale), max(handlers.LORA[1], scale), scale, step=0.05,
-                                    label=f"LoRA {handlers.lora_title(name)}", info="How much this style counts",
+                                    label=f"LoRA {lora_title(name)}", info="How much this style counts",
                                     elem_id=f"lora-{place}",
                                 )
                                 for place, (name, scale) in enumerate(provider.loras.items())

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import logging
 import queue
+import secrets
 import threading
 import time
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from traceback import clear_frames
 from typing import TYPE_CHECKING
 
@@ -101,6 +103,11 @@ class Run:
     timesteps: np.ndarray | None
     seconds: float
     notes: tuple[str, ...]
+    id: str = field(default_factory=partial(secrets.token_hex, 8))  # no other run's
+
+    def key(self, image: int = 0) -> str:
+        """Of one of its pictures: no other picture has it."""
+        return f"{self.id} {image}"
 
     @property
     def gating(self) -> GatingRecord | None:

@@ -12,6 +12,7 @@ from facemogle.editing import photo_pixels, regions_between
 from facemogle.masks import resize_nearest
 from facemogle.photo_changes import CropChange
 from facemogle.picture_files import Settings, write_picture
+from facemogle.ui.names import names_of
 from facemogle.ui.photo.held import Origin
 from facemogle.ui.run import Base, Run
 
@@ -38,6 +39,12 @@ class Visit:
     @property
     def settings(self) -> Settings | None:
         return self.run.settings[self.image] if self.run else None
+
+    @property
+    def names(self) -> dict[str, str]:
+        """Of all pictures of all runs, by their keys: what tells each from the others."""
+        pictures = {run.key(image): settings for run in self.runs for image, settings in enumerate(run.settings)}
+        return dict(zip(pictures, names_of(list(pictures.values())), strict=True))
 
     @property
     def before(self) -> Image.Image | None:

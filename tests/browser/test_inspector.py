@@ -19,7 +19,7 @@ HAIR = EXPERTS.index("hair")
 NAMES = [name.replace("_", " ") for name in EXPERTS]
 
 
-def run(seed: int, *, steps: int = 5, grid: tuple[int, int] = (6, 8), has_map: bool = True) -> Inspected:
+def run(seed: int, *, steps: int = 5, grid: tuple[int, int] = (6, 8), has_map: bool = True, **named) -> Inspected:
     """Weights that are exact in half precision but for their last bits; skin left, hair right, background between."""
     scores = np.exp(np.random.default_rng(seed).normal(size=(steps, 1, 20, *grid)))
     weights = (scores / scores.sum(2, keepdims=True)).astype(np.float16)
@@ -28,12 +28,12 @@ def run(seed: int, *, steps: int = 5, grid: tuple[int, int] = (6, 8), has_map: b
     label_map[:, 50:] = 13
     record = GatingRecord(weights, np.linspace(1000, 200, steps))
     face = Image.new("RGB", (80, 60), (180, 120, 40 * seed % 256))
-    return Inspected(f"seed {seed}, <b>a woman</b>", record, 0, face, label_map if has_map else None)
+    return Inspected(f"seed {seed}, <b>a woman</b>", record, 0, face, label_map if has_map else None, **named)
 
 
 RUNS = {
-    "first": run(1),
-    "second": run(2, steps=9, grid=(8, 8)),
+    "first": run(1, key="one"),
+    "second": run(2, steps=9, grid=(8, 8), names={"one": "hair ×0"}),
     "text": run(3, has_map=False),
     "brief": run(4, steps=1),
 }
@@ -285,7 +285,7 @@ def test_how_local_experts_are_over_the_steps(page):
 def test_two_runs_side_by_side_share_their_scales(page):
     receive(page, "first", "second")
     assert page.locator("#inspector .run").count() == 1
-    page.locator("#inspector select").select_option(label=f"1: {RUNS['first'].title}")
+    page.locator("#inspector select").select_option(label="1: hair ×0")
     settle(page)
     assert texts(page, ".title", 0) == [RUNS["second"].title] and texts(page, ".title", 1) == [RUNS["first"].title]
     go_to(page, 2)  # timestep 800 of 1000, 900 .. 200, as is step 1 of the other

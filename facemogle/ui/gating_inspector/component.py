@@ -47,9 +47,9 @@ _one_export = threading.Lock()  # a film of a large run takes 100 MB
 class Inspected:
     """One picture of a run, and what its experts said.
 
-    `title` names the run, such as "seed 7, a woman with red hair"; `image` is which image of the record it is;
-    `label_map` (H, W) class ids, or None for a run without. `settings`: kind -> words, such as "seed" -> "seed 7";
-    runs are told apart by those that differ.
+    `title` names the run, such as "a woman with red hair, seed 7"; `image` is which image of the record it is;
+    `label_map` (H, W) class ids, or None for a run without. `names` tell it from the others of its visit: the `key` of
+    each -> its name, such as "hair ×0".
     """
 
     title: str
@@ -57,7 +57,8 @@ class Inspected:
     image: int
     face: Image.Image
     label_map: np.ndarray | None
-    settings: Mapping[str, str] = field(default_factory=dict)
+    key: str = ""
+    names: Mapping[str, str] = field(default_factory=dict)
     prompt: str | None = None
     seed: int | None = None
 
@@ -77,7 +78,8 @@ class InspectedData(TypedDict):
     thumb: str
     label_map: LabelMapData | None
     locality: list[list[list[float | None]]] | None
-    settings: dict[str, str]
+    key: str
+    names: dict[str, str]
     prompt: str | None
     seed: int | None
 
@@ -130,7 +132,8 @@ def to_data(inspected: Inspected) -> InspectedData:
         "thumb": _small(inspected.face.convert("RGB"), THUMB_SIDE),
         "label_map": None if label_map is None else encode(_fit(label_map)),
         "locality": shares,
-        "settings": dict(inspected.settings),
+        "key": inspected.key,
+        "names": dict(inspected.names),
         "prompt": None if inspected.prompt is None else inspected.prompt[:MAX_PROMPT],
         "seed": inspected.seed,
     }
@@ -157,7 +160,7 @@ def from_data(data: Any) -> Inspected:
     if not (seed is None or (type(seed) is int and 0 <= seed <= MAX_SEED)):
         raise ValueError(f"seed must be a whole number from 0 to {MAX_SEED}.")
     label_map = None if label_map is None else decode(label_map)
-    return Inspected(title, GatingRecord(weights[:, None], timesteps), 0, face, label_map, {}, prompt, seed)
+    return Inspected(title, GatingRecord(weights[:, None], timesteps), 0, face, label_map, prompt=prompt, seed=seed)
 
 
 def export_gating(request: Any) -> dict[str, str]:

@@ -201,7 +201,7 @@ async function save(column, kind) {
       return say("Saved as curves.svg.");
     }
     say("Drawing the file …");
-    const { locality, thumb, ...data } = run.data;
+    const { locality, thumb, names, ...data } = run.data;
     const answer = await server.export_gating({ data, kind, step, tops: scalesOf(shown).tops });
     if (answer.error) return say(`Not saved: ${answer.error}`, true);
     download(bytesOf(answer.file), answer.name);
@@ -242,8 +242,8 @@ function show(part) {
 function arrange() {
   stop();
   const [newest, ...earlier] = runs, other = earlier.find(({ number }) => number === Number(controls.other.value));
-  const nameOfRun = namesOf(runs);
-  const choices = earlier.map((run) => new Option(`${run.number}: ${nameOfRun(run)}`, run.number));
+  const { names } = newest.data;
+  const choices = earlier.map(({ number, data, title }) => new Option(`${number}: ${names[data.key] ?? title}`, number));
   controls.other.replaceChildren(new Option("nothing", ""), ...choices);
   controls.other.value = other?.number ?? "";
   controls.other.parentElement.hidden = !earlier.length;

@@ -109,16 +109,6 @@ function topLead(run, first) {
   return run.topLeads[first];
 }
 
-// Runs are named by what differs between them, and by their title where nothing does.
-function namesOf(runs) {
-  const maps = Array.from(new Set(runs.map(({ data }) => JSON.stringify(data.label_map))));
-  const wordsOf = ({ data }) =>
-    Object.keys(data.settings).length ? { ...data.settings, map: `map ${maps.indexOf(JSON.stringify(data.label_map)) + 1}` } : {};
-  const kinds = Array.from(new Set(runs.flatMap((run) => Object.keys(wordsOf(run)))));
-  const differing = kinds.filter((kind) => new Set(runs.map((run) => wordsOf(run)[kind])).size > 1);
-  return (run) => differing.map((kind) => wordsOf(run)[kind]).filter(Boolean).join(", ") || run.title;
-}
-
 // Runs may take other steps: the one whose noise is nearest.
 function stepLike({ timesteps }, timestep) {
   const far = timesteps.map((other) => Math.abs(other - timestep));
