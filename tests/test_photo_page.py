@@ -11,10 +11,12 @@ import zlib
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import gradio as gr
 import numpy as np
 import pytest
 from PIL import Image
+from sketches import drawn
 
 from facemogle.editing import edit_region
 from facemogle.label_files import write_label_map
@@ -152,6 +154,19 @@ def test_a_label_map_is_opened_as_one(colours, tmp_path):
     shown = opened(PictureFile("map.png", (tmp_path / "map.png").read_bytes()))
     assert np.array_equal(shown.editor, FACE) and "is a label map" in shown.note
     assert shown.photo is shown.base is KEEP
+
+
+def test_a_line_drawing_is_sent_to_the_editor_whether_a_face_is_found_in_it_or_not():
+    oval = cv2.ellipse(np.full((300, 300, 3), 255, np.uint8), (150, 150), (80, 110), 0, 0, 360, (30, 30, 30), 3)
+    for picture, face in ((drawn(template_face("hat")), True), (oval, False)):
+        shown = opened(file_of(picture))
+        assert "looks like a line drawing: Open in the editor" in shown.note and "failed" not in shown.note
+        assert "value" not in shown.editor and shown.base is None and shown.crop["open"] is True
+        assert ("choose its face" in shown.note) == ("Face 1" in shown.faces) == face == bool(shown.photo.faces)
+        read = merged(photos.take_square(PARSERS, shown.photo, Square(10, 10, 200), "plain", True))
+        assert read.base is not None and "value" in read.editor  # a photo all the same
+    washed_out = 255 - (255 - ASTRONAUT) // 4
+    assert "One face was found" in opened(file_of(washed_out)).note
 
 
 def test_a_photo_is_no_label_map():

@@ -19,6 +19,7 @@ from facemogle.parsing.alignment import Face, Frame, find_faces, frame_face, fra
 from facemogle.parsing.cleanup import swap_sides
 from facemogle.parsing.parse import FaceParse, FaceParser, disagreement, parse_frame
 from facemogle.parsing.photos import read_photo
+from facemogle.sketch import is_line_drawing
 from facemogle.ui import torch_thread
 from facemogle.ui.failures import plain
 from facemogle.ui.label_editor.component import laid_under
@@ -115,26 +116,33 @@ def open_picture(
 ) -> Iterator[Shown]:
     """A file that carries no settings of ours: a label map, or else a photo, whose largest face is read.
 
+    A line drawing is no photo, though a face may be found in it: the note says who reads it, and the map stays.
     `template_prompts` go with maps to start from, and tell nothing of the photo: such a prompt is taken away.
     """
-    reading = label_map_in(file)
+    pixels = within(read_photo(file.opened()), KEPT_SIDE)
+    drawing = is_line_drawing(pixels)
+    reading = None if drawing else label_map_in(file)  # of few greys, a drawing could be one
     if reading is not None:
         text = " ".join((f"{file.name} is a label map, and is opened as one.", *reading.messages))
         yield Shown(note=note(text), editor=reading.label_map)
         return
     yield Shown(note=note(f"Looking for faces in {file.name} …"))
-    pixels = within(read_photo(file.opened()), KEPT_SIDE)
     photo = OpenPhoto(file.name, Held(pixels), tuple(torch_thread.call(find_faces, pixels)))
     yield Shown(prompt="" if prompt in template_prompts else KEEP)
-    if photo.faces:
-        yield from _read(parsers, _framed(photo, 0), parser, clean)
-    else:
+    text = (
+        f"No face was found in {photo.name}, nor on its side. Drag a square around one below, or press Read the "
+        "picture as it is. If it is a label map, Open in the editor takes it."
+    )
+    if drawing:
         text = (
-            f"No face was found in {photo.name}, nor on its side. Drag a square around one below, or press Read the "
-            "picture as it is. If it is a label map, Open in the editor takes it."
+            f"{photo.name} looks like a line drawing: Open in the editor makes a label map of it. To take it as a "
+            f"photo all the same, {'choose its face or ' * bool(photo.faces)}drag a square below."
         )
-        crop = photo_crop.over(pixels, open=True)
-        yield Shown(photo, None, note(text), "", crop, laid_under(None), in_place=False)
+    elif photo.faces:
+        yield from _read(parsers, _framed(photo, 0), parser, clean)
+        return
+    crop = photo_crop.over(pixels, open=True)
+    yield Shown(photo, None, note(text), _faces_of(photo), crop, laid_under(None), in_place=False)
 
 
 @explained
@@ -244,12 +252,17 @@ def _shown(photo: OpenPhoto, text: str) -> Shown:
     parse, frame, base = photo.parse, photo.frame, photo.base
     assert parse is not None and frame is not None and base is not None
     editor = laid_under(base) | {"value": parse.label_map}
-    title = "Faces in the photo" if len(photo.faces) > 1 else "The face in the photo"
-    pictures = [(thumbnail_of(photo.pixels, face), f"Face {n}") for n, face in enumerate(photo.faces, start=1)]
     return Shown(
-        photo, base, note(text, swapped=parse.eyes_swapped), strip(title, pictures, chosen=photo.face),
+        photo, base, note(text, swapped=parse.eyes_swapped), _faces_of(photo),
         photo_crop.over(photo.pixels, square_of(frame)), editor,
     )  # fmt: skip
+
+
+def _faces_of(photo: OpenPhoto) -> str:
+    """HTML of the faces to choose from."""
+    title = "Faces in the photo" if len(photo.faces) > 1 else "The face in the photo"
+    pictures = [(thumbnail_of(photo.pixels, face), f"Face {n}") for n, face in enumerate(photo.faces, start=1)]
+    return strip(title, pictures, chosen=photo.face)
 
 
 def label_map_in(file: PictureFile) -> Reading | None:
