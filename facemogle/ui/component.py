@@ -27,6 +27,12 @@ class PageComponent(gr.HTML, metaclass=WithoutStub):
     Unless one says otherwise, there is nothing to show programs as an example of its value.
     """
 
+    def __getattr__(self, name: str) -> Any:
+        """Events, but for its own properties: Gradio takes any name that the script quotes for an event."""
+        if name in self.__dict__.get("props", ()):
+            raise AttributeError(f"{name} is a property of the page's {type(self).__name__}: see its props.")
+        return super().__getattr__(name)
+
     def example_payload(self) -> Any:
         return None
 

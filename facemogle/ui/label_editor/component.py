@@ -85,7 +85,6 @@ class LabelEditor(PageComponent):
         elem_id: str | None = None,
         render: bool = True,
     ):
-        self.backdrop, self.source, self.unsure, self.differing = backdrop, source, unsure, differing
         super().__init__(
             value,
             label=label,

@@ -57,15 +57,6 @@ class PartPicker(PageComponent):
         elem_id: str | None = None,
         render: bool = True,
     ):
-        self.suggestions, self.checkpoint = suggestions, checkpoint
-        self.picture, self.map, self.parts, self.photo, self.undoable, self.saved = (
-            picture,
-            map,
-            parts,
-            photo,
-            undoable,
-            saved,
-        )
         super().__init__(
             label="Change this part",
             elem_id=elem_id,

@@ -43,7 +43,6 @@ class PhotoCrop(PageComponent):
         elem_id: str | None = None,
         render: bool = True,
     ):
-        self.picture, self.height, self.width, self.square, self.open = picture, height, width, square, open
         super().__init__(
             label=label,
             elem_id=elem_id,
