@@ -11,7 +11,7 @@ from facemogle.faces import Picture, parse_face, read_picture
 from facemogle.masks import picture_size
 from facemogle.parsing.parse import FaceParse, FaceParser
 from facemogle.parts import PartChange, change_of, prompt_for
-from facemogle.photo_changes import CropChange, goes_on, put_back
+from facemogle.photo_changes import FADES, CropChange, goes_on, put_back
 
 if TYPE_CHECKING:
     from facemogle.pipeline import FaceMoGLEPipeline
@@ -89,6 +89,6 @@ def change_part(
     maps = parse.label_map, change.label_map
     made = CropChange(photo_pixels(parse.crop, height, width), after, change.region, maps)
     notes = parse.notes
-    if goes_on(photo, parse.frame, change.region):
-        notes += (f"The {part} goes on beyond the crop of the face, and the change fades out there: {_LARGER}.",)
+    if goes_on(photo.shape[:2], parse.frame, change.region):
+        notes += (f"The {part} {FADES}: {_LARGER}.",)
     return ChangedPhoto(put_back(photo, parse.frame, [made]), parse, change, after, notes)

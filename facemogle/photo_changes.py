@@ -16,6 +16,7 @@ from facemogle.parsing.alignment import Frame
 
 FADE = 4 * FEATHER  # of the crop's shorter side: where the photo goes on beyond it, a change ends before its border
 TEXTURED = ("skin", "hair", "neck", "cloth")
+FADES = "goes on beyond the crop of the face, and the change fades out there"  # said of what `goes_on`
 EDGE = 0.01  # of the shorter side
 STRIP = 512  # rows of the photo at a time, so that large ones do not fill the memory
 
@@ -46,12 +47,10 @@ def put_back(photo: np.ndarray, frame: Frame, changes: Iterable[CropChange]) -> 
     return changed
 
 
-def goes_on(photo: np.ndarray, frame: Frame, region: np.ndarray) -> bool:
-    """Whether a region (., .) of what `frame` shows of the photo ends at its border, beyond which the photo goes on."""
+def goes_on(size: tuple[int, int], frame: Frame, region: np.ndarray) -> bool:
+    """Whether a region (., .) of what `frame` shows of a photo of size (H, W) ends at its border, and the photo not."""
     edges = region[0], region[-1], region[:, 0], region[:, -1]
-    return any(
-        bool(edge.any()) for side, edge in zip(_sides_within(frame, *photo.shape[:2]), edges, strict=True) if side
-    )
+    return any(bool(edge.any()) for side, edge in zip(_sides_within(frame, *size), edges, strict=True) if side)
 
 
 def _add(photo: np.ndarray, frame: Frame, change: CropChange) -> None:

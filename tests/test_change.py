@@ -74,8 +74,9 @@ def test_a_change_ends_softly():
             shown = within(TILTED, region, PHOTO.shape)
             inner = cv2.erode(shown.astype(np.uint8), np.ones((2 * depth + 1,) * 2)).astype(bool)
             assert across_border(photo, inner) < 1.5 * across_border(PHOTO, inner)
-    assert goes_on(PHOTO, TILTED, region) and not goes_on(PHOTO, TILTED, disc(64, (30, 30), 20))
-    assert not goes_on(PHOTO, frame_whole(PHOTO), region)
+    size = PHOTO.shape[:2]
+    assert goes_on(size, TILTED, region) and not goes_on(size, TILTED, disc(64, (30, 30), 20))
+    assert not goes_on(size, frame_whole(PHOTO), region)
 
 
 def test_hair_that_stays_hair_keeps_the_photos_detail():

@@ -79,11 +79,14 @@ def test_a_part_is_changed_and_the_next_change_goes_on_from_there(paint, base):
     hat = changed(paint, hair, drawn, Wish("glasses", "round"))
     again, shown = handlers.to_be_changed(None, hat, None)
     assert CLASS_ID["eyeglasses"] in again.label_map and shown["undoable"] and shown["photo"]
-    assert len(again.origin.changes) == 2 and np.array_equal(base.origin.photo(), PHOTO)
+    assert len(again.origin.changes) == 2 and again.origin.fades is drawn.origin.fades is False
+    assert np.array_equal(base.origin.photo(), PHOTO)
     photos = [PHOTO, drawn.origin.photo(), again.origin.photo()]
     differ = [(one != other).any(-1) for one, other in pairwise(photos)]
     assert all(photo.shape == PHOTO.shape for photo in photos) and all(each.any() for each in differ)
     assert not differ[0][:40].any() and not differ[0][:, :80].any()  # beyond the crop
+    _, shown = handlers.to_be_changed(None, changed(paint, hat, again, Wish("background", "blue")), None)
+    assert "goes on beyond the crop of the face, and the change fades out there" in shown["fading"]
     editor, under, go_on = handlers.go_on(hat)
     assert np.array_equal(editor["value"], hat.settings.label_map) and under.picture is hat.face
     assert not go_on["visible"]

@@ -46,6 +46,7 @@ def test_one_click_and_a_word(open_page):
     page.keyboard.press("Enter")
     page.wait_for_selector("#picker [name=back]:not([hidden])", timeout=60_000)
     assert "Made from prompt and map" in page.locator("#status").inner_text()
+    assert "the change fades out there" in page.locator("#picker .honest").inner_text()  # by the crop's border
 
     # The whole photo comes in its own size, and is its own but for the hair.
     with page.expect_download() as saved:
@@ -69,3 +70,4 @@ def test_one_click_and_a_word(open_page):
         page.wait_for_function("last => document.querySelector('#picker img').src != last", arg=last)
     page.wait_for_function(f"{HATS} == {hat}")
     assert np.array_equal(map_in(page), before) and page.locator("#picker [name=back]").is_hidden()
+    assert "fades out" not in page.locator("#picker .honest").inner_text()

@@ -8,6 +8,7 @@ import gradio as gr
 
 from facemogle.labels import CLASS_ID
 from facemogle.parts import PARTS, classes_of, parts_of
+from facemogle.photo_changes import FADES
 from facemogle.ui.component import PageComponent, beside
 from facemogle.ui.label_editor.component import encode, fit
 from facemogle.ui.run import Base
@@ -26,6 +27,7 @@ ON_PHOTOS = {
     "mini": "mini draws portraits of its own kind: in a photo, what changes looks drawn. flux, with a GPU, is made for "
     "photographs.",
 }
+FADING = f"What you changed {FADES}: Crop by hand, next to the photo, takes a larger square."
 
 
 class Wish(NamedTuple):
@@ -52,6 +54,7 @@ class PartPicker(PageComponent):
         map: str = "",
         parts: Sequence[str] = (),
         photo: bool = False,
+        fading: str = "",
         undoable: bool = False,
         saved: str = "",
         elem_id: str | None = None,
@@ -77,6 +80,7 @@ class PartPicker(PageComponent):
             map=map,
             parts=parts,
             photo=photo,
+            fading=fading,
             undoable=undoable,
             saved=saved,
         )
@@ -108,14 +112,14 @@ class PartPicker(PageComponent):
 def to_change(base: Base | None, *, undoable: bool = False) -> dict[str, Any]:
     """The update that shows a picture to change; without one, the place says how to get one."""
     if base is None:
-        return gr.update(picture="", map="", parts=[], photo=False, undoable=False, saved="")
+        return gr.update(picture="", map="", parts=[], photo=False, fading="", undoable=False, saved="")
     label_map = fit(base.label_map)
-    photo = base.origin is not None
     return gr.update(
         picture=data_url(base.picture, format="WEBP"),
         map=json.dumps(encode(label_map)),
         parts=parts_of(label_map),
-        photo=photo,
+        photo=base.origin is not None,
+        fading=FADING if base.origin and base.origin.fades else "",
         undoable=undoable,
         saved="",
     )

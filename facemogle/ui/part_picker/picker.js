@@ -29,7 +29,7 @@ function receive() {
   element.querySelector(".empty").hidden = Boolean(map);
   back.hidden = !props.undoable;
   save.hidden = !props.photo;
-  element.querySelector(".honest").textContent = props.photo ? props.honest : "";
+  element.querySelector(".honest").textContent = props.photo ? `${props.honest} ${props.fading}` : "";
   const parts = Array.from(props.parts);
   names.replaceChildren(...parts.map((part) => {
     const button = document.createElement("button");
@@ -137,5 +137,5 @@ watch("saved", () => {
   Object.assign(link, { href: address, download: file });
   link.click();
 });
-for (const each of ["picture", "map", "parts", "photo", "undoable"]) watch(each, receive);
+for (const each of ["picture", "map", "parts", "photo", "fading", "undoable"]) watch(each, receive);
 receive();

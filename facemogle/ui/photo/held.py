@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from facemogle.parsing.alignment import Frame
-from facemogle.photo_changes import CropChange, put_back
+from facemogle.photo_changes import CropChange, goes_on, put_back
 
 LIMIT = 600e6  # bytes, of all of them
 
@@ -20,6 +20,7 @@ class Held:
 
     def __init__(self, pixels: np.ndarray, *, limit: float = LIMIT):
         self._pixels: np.ndarray | None = pixels
+        self.size = pixels.shape[0], pixels.shape[1]
         with self._lock:
             held = [each for each in (reference() for reference in self._open) if each and each._pixels is not None]
             taken = pixels.nbytes + sum(each.pixels.nbytes for each in held)
@@ -52,6 +53,11 @@ class Origin:
 
     def changed(self, change: CropChange) -> "Origin":
         return replace(self, changes=(*self.changes, change))
+
+    @property
+    def fades(self) -> bool:
+        """Whether a change ends at the frame's border, beyond which the photo goes on."""
+        return any(goes_on(self.held.size, self.frame, change.region) for change in self.changes)
 
     def photo(self) -> np.ndarray:
         """(H, W, 3) uint8: the whole photo with its changes. ValueError once it was let go."""
