@@ -77,6 +77,10 @@ def test_a_line_drawing_or_the_pencil_makes_a_map_with_doubts_hatched(page, tmp_
         for place in others:
             page.mouse.move(*at(page, *place))
         page.mouse.up()
+    drawn_lines = page.locator("#label-editor path.line").first.get_attribute("d")
+    page.reload()
+    page.wait_for_selector(".checkpoint.ready")
+    assert page.locator("#label-editor path.line").first.get_attribute("d") == drawn_lines
     press(page, "Undo line")
     press(page, "Make a map of it")
     page.wait_for_selector("#label-editor >> text=Made a map. A line drawing: skin, eyes recognised.")

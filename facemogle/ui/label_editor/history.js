@@ -89,6 +89,8 @@ function beginAnew(name) {
 }
 
 function bringBack(draft) {
+  lines = keptLines();
+  drawLines();
   if (draft && !past.length) change(() => show(draft));
   if (draft && past.length) say("Your last drawing is back. Reset shows the map that was loaded.");
 }

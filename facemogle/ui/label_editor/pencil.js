@@ -1,32 +1,47 @@
-// The pencil: lines over the map, which Python makes a map of. They are no part of the map or its history.
+// The pencil: lines over the map, which Python makes a map of. They are no part of the map or its history, and outlast
+// its size; the browser keeps them as it keeps the map.
 
 const PEN = 4, SHEET = 512; // pixels: of a line, and of the drawing's longer side
 
-let lines = []; // each the places that it goes through, in map pixels
+let lines = []; // each the places that it goes through, in shares of the map's sides
 
-const mirrored = (points) => points.map(({ x, y }) => ({ x: width - x, y }));
+const share = (value, side) => Math.round((1e4 * value) / side) / 1e4;
+const placeOf = ({ x, y }) => ({ x: share(x, width), y: share(y, height) });
+const mirrored = (points) => points.map(({ x, y }) => ({ x: 1 - x, y }));
+const linesName = () => `${drawing}-lines`;
 
 function drawLines() {
-  draw(".line", lines.map((points) => `M${points.map(({ x, y }) => `${x} ${y}`).join("L")}`).join(""));
+  draw(".line", lines.map((points) => `M${points.map(({ x, y }) => `${x * width} ${y * height}`).join("L")}`).join(""));
   controls.sketched.parentElement.hidden = !lines.length;
 }
 
-function dropLines(kept = []) {
-  lines = kept;
+function setLines(newLines) {
+  lines = newLines;
   drawLines();
+  setTimeout(keep, 0, lines, linesName());
+}
+
+function keptLines() {
+  try {
+    const found = JSON.parse(localStorage.getItem(linesName()));
+    const whole = (points) => points.length && points.every(({ x, y }) => Number.isFinite(x) && Number.isFinite(y));
+    return found.every(whole) ? found : [];
+  } catch {
+    return [];
+  }
 }
 
 const pencil = {
   cursor: "crosshair",
   down(at) {
-    dropLines([...lines, [at, at]]);
+    setLines([...lines, [placeOf(at), placeOf(at)]]);
   },
   move(at) {
-    lines.at(-1).push(at);
+    lines.at(-1).push(placeOf(at));
     drawLines();
   },
   up() {
-    if (controls.mirror.checked) dropLines([...lines, mirrored(lines.at(-1))]);
+    setLines(controls.mirror.checked ? [...lines, mirrored(lines.at(-1))] : lines);
   },
 };
 
@@ -39,7 +54,7 @@ function sheetOf(lines) {
   Object.assign(pen, { lineWidth: PEN, lineCap: "round", lineJoin: "round" });
   for (const points of lines) {
     pen.beginPath();
-    for (const { x, y } of points) pen.lineTo(x * scale, y * scale);
+    for (const { x, y } of points) pen.lineTo(x * paper.width, y * paper.height);
     pen.stroke();
   }
   return paper.toDataURL("image/png").split(",")[1];
@@ -49,9 +64,9 @@ async function makeMap() {
   say("Reading the drawing …");
   const answer = await server.read_lines(sheetOf(lines));
   replace(answer);
-  if (!answer.error) dropLines();
+  if (!answer.error) setLines([]);
 }
 
 controls.sketched.addEventListener("click", () => makeMap().catch(lost));
-controls.unline.addEventListener("click", () => dropLines(lines.slice(0, -1)));
-controls.unlined.addEventListener("click", () => dropLines());
+controls.unline.addEventListener("click", () => setLines(lines.slice(0, -1)));
+controls.unlined.addEventListener("click", () => setLines([]));

@@ -19,7 +19,7 @@ const diameter = () => Number(controls.size.value);
 function resized() {
   stage.style.setProperty("--proportion", width / height);
   outline.ownerSVGElement.setAttribute("viewBox", `0 0 ${width} ${height}`);
-  dropLines();
+  drawLines();
   look(1, 0, 0);
 }
 
