@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+import gradio as gr
 import numpy as np
 import pytest
 from PIL import Image
@@ -7,7 +8,7 @@ from PIL import Image
 from facemogle.gating import EXPERTS
 from facemogle.picture_files import Settings
 from facemogle.ui import views
-from facemogle.ui.effects import STEPS, muted_one_by_one
+from facemogle.ui.effects import STEPS, Effects, muted_one_by_one
 from facemogle.ui.handlers import KEEP, read_request
 from facemogle.ui.run import Run
 from facemogle.ui.visit import Visit
@@ -76,3 +77,11 @@ def test_what_cannot_be_muted_is_said(paint, asked):
         ((status, tiles),) = muted_one_by_one(paint, (), visit)
         assert words in status and "failed" in status and tiles is KEEP
     assert not asked
+
+
+def test_another_face_takes_the_tiles_away_without_the_server(paint):
+    with gr.Blocks() as page:
+        effects, face = Effects(), gr.Image()
+        effects.wire(paint, (), gr.State(), gr.HTML(), face, concurrency_id="model", private={})
+    (changed,) = [listener for listener in page.fns.values() if (face._id, "change") in listener.targets]
+    assert changed.fn is None and changed.outputs == [effects.tiles]

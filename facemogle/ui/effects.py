@@ -63,7 +63,7 @@ class Effects:
             lambda: views.status("Stopped."), None, status, cancels=[running], queue=False, **private
         )
         stopped.then(partial(buttons, False), None, both, queue=False, **private)
-        face.change(lambda: "", None, self.tiles, queue=False, **private)
+        face.change(None, None, self.tiles, js='() => ""', **private)  # the server may be away
 
 
 def buttons(running: bool) -> tuple:
