@@ -11,10 +11,10 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity
 from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 
-from facemogle.evaluation.metric import Features, Measured, Metric, Network, NetworkFile, Study
+from facemogle.evaluation.metric import Metric, Network, NetworkFile
 from facemogle.evaluation.networks import read_weights, transformers_model
 from facemogle.evaluation.pictures import clip_224
-from facemogle.evaluation.studies import captioned, mean_of
+from facemogle.evaluation.studies import mean_score
 from facemogle.weight_files import explained, read_json
 
 _HOME = "openai/clip-vit-base-patch16"
@@ -58,12 +58,4 @@ CLIP_B_16 = Network(
 )
 
 
-def measure_text(study: Study, features: Features) -> Measured:
-    pictures = captioned(study)
-    scores = features(CLIP_B_16, [(picture.path, caption) for picture, caption in pictures])
-    reals = [(picture.real, caption) for picture, caption in pictures if picture.real is not None]
-    real = float(features(CLIP_B_16, reals).mean(dtype=float)) if reals else None
-    return mean_of([picture for picture, _ in pictures], scores, real=real)
-
-
-TEXT = Metric("text", "Text", "higher", frozenset({"caption"}), (CLIP_B_16,), measure_text)
+TEXT = Metric("text", "Text", "higher", frozenset({"caption"}), (CLIP_B_16,), mean_score(CLIP_B_16))

@@ -8,10 +8,10 @@ from torch.nn.functional import normalize
 from transformers import CLIPConfig, CLIPVisionModelWithProjection
 
 from facemogle.evaluation.distances import gaussian_mmd
-from facemogle.evaluation.metric import Features, Measured, Metric, Network, NetworkFile, Study
+from facemogle.evaluation.metric import Metric, Network, NetworkFile
 from facemogle.evaluation.networks import read_weights, transformers_model
 from facemogle.evaluation.pictures import cmmd_336
-from facemogle.evaluation.studies import real_paths, result_paths
+from facemogle.evaluation.studies import set_distance
 from facemogle.weight_files import read_json
 
 
@@ -38,8 +38,4 @@ CLIP_L_336 = Network(
 )
 
 
-def measure_cmmd(study: Study, features: Features) -> Measured:
-    return Measured(gaussian_mmd(features(CLIP_L_336, result_paths(study)), features(CLIP_L_336, real_paths(study))))
-
-
-CMMD = Metric("cmmd", "CMMD", "lower", frozenset({"real"}), (CLIP_L_336,), measure_cmmd)
+CMMD = Metric("cmmd", "CMMD", "lower", frozenset({"real"}), (CLIP_L_336,), set_distance(CLIP_L_336, gaussian_mmd))

@@ -4,7 +4,6 @@ A picture's score is the probability that it is made. JPEG alone moves NPR's muc
 """
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +12,11 @@ from torch import Tensor, nn
 from torchvision.models.resnet import Bottleneck, ResNet
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
-from facemogle.evaluation.metric import Features, Measured, Metric, Network, NetworkFile, Study
+from facemogle.evaluation.metric import Metric, Network, NetworkFile
 from facemogle.evaluation.networks import fill, read_weights, require_package, transformers_model
 from facemogle.evaluation.pictures import npr_256, wavelet_224
 from facemogle.evaluation.roc import area_under_curve, average_precision, equal_error_rate
-from facemogle.evaluation.studies import real_paths, result_paths
+from facemogle.evaluation.studies import set_distance
 from facemogle.weight_files import CheckpointError
 
 
@@ -117,17 +116,6 @@ WAVELET_CLIP = Network(
 )
 
 
-def measure_detector(
-    study: Study,
-    features: Features,
-    *,
-    network: Network,
-    statistic: Callable[[np.ndarray, np.ndarray], float],
-) -> Measured:
-    made, real = features(network, result_paths(study)), features(network, real_paths(study))
-    return Measured(statistic(made, real))
-
-
 def _metrics(network: Network, title: str) -> tuple[Metric, ...]:
     statistics = {"AUC": area_under_curve, "EER": equal_error_rate, "AP": average_precision}
     return tuple(
@@ -137,7 +125,7 @@ def _metrics(network: Network, title: str) -> tuple[Metric, ...]:
             better="neither",
             needs=frozenset({"real"}),
             networks=(network,),
-            measure=partial(measure_detector, network=network, statistic=statistic),
+            measure=set_distance(network, statistic),
         )
         for name, statistic in statistics.items()
     )

@@ -10,10 +10,10 @@ from torch import Tensor
 from transformers import Dinov2Config, Dinov2Model
 
 from facemogle.evaluation.distances import frechet_distance
-from facemogle.evaluation.metric import Features, Measured, Metric, Network, NetworkFile, Study
+from facemogle.evaluation.metric import Metric, Network, NetworkFile
 from facemogle.evaluation.networks import read_weights, resized_positions, transformers_model
 from facemogle.evaluation.pictures import dinov2_224
-from facemogle.evaluation.studies import real_paths, result_paths
+from facemogle.evaluation.studies import set_distance
 from facemogle.weight_files import read_json
 
 _SIDE = 224
@@ -42,8 +42,6 @@ DINOV2 = Network(
 )
 
 
-def measure_fd_dinov2(study: Study, features: Features) -> Measured:
-    return Measured(frechet_distance(features(DINOV2, result_paths(study)), features(DINOV2, real_paths(study))))
-
-
-FD_DINOV2 = Metric("fd_dinov2", "FD-DINOv2", "lower", frozenset({"real"}), (DINOV2,), measure_fd_dinov2)
+FD_DINOV2 = Metric(
+    "fd_dinov2", "FD-DINOv2", "lower", frozenset({"real"}), (DINOV2,), set_distance(DINOV2, frechet_distance)
+)

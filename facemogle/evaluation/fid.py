@@ -3,14 +3,15 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from facemogle.evaluation.distances import frechet_distance, kernel_distance
-from facemogle.evaluation.metric import Features, Measured, Metric, Network, NetworkFile, Study
+from facemogle.evaluation.metric import Metric, Network, NetworkFile
 from facemogle.evaluation.networks import read_torchscript
 from facemogle.evaluation.pictures import clean_299
-from facemogle.evaluation.studies import real_paths, result_paths
+from facemogle.evaluation.studies import set_distance
 
 _FILE = NetworkFile(
     "https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/metrics/inception-2015-12-05.pt",
@@ -39,15 +40,10 @@ INCEPTION = Network(
 )
 
 
-def measure_fid(study: Study, features: Features) -> Measured:
-    return Measured(frechet_distance(features(INCEPTION, result_paths(study)), features(INCEPTION, real_paths(study))))
-
-
-def measure_kid(study: Study, features: Features) -> Measured:
+def thousandfold_kid(made: np.ndarray, real: np.ndarray) -> float:
     """x 1000, as the paper gives it."""
-    value, _ = kernel_distance(features(INCEPTION, result_paths(study)), features(INCEPTION, real_paths(study)))
-    return Measured(1000 * value)
+    return 1000 * kernel_distance(made, real)[0]
 
 
-FID = Metric("fid", "FID", "lower", frozenset({"real"}), (INCEPTION,), measure_fid)
-KID = Metric("kid", "KID x 1000", "lower", frozenset({"real"}), (INCEPTION,), measure_kid)
+FID = Metric("fid", "FID", "lower", frozenset({"real"}), (INCEPTION,), set_distance(INCEPTION, frechet_distance))
+KID = Metric("kid", "KID x 1000", "lower", frozenset({"real"}), (INCEPTION,), set_distance(INCEPTION, thousandfold_kid))

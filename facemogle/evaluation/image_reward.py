@@ -10,10 +10,10 @@ from pathlib import Path
 from torch import Tensor, nn
 from transformers import BertTokenizer, BlipTextConfig, BlipTextModel, BlipVisionConfig, BlipVisionModel
 
-from facemogle.evaluation.metric import Features, Measured, Metric, Network, NetworkFile, Study
+from facemogle.evaluation.metric import Metric, Network, NetworkFile
 from facemogle.evaluation.networks import fill, read_weights, transformers_model
 from facemogle.evaluation.pictures import clip_224
-from facemogle.evaluation.studies import captioned, mean_of
+from facemogle.evaluation.studies import mean_score
 
 _MEAN, _STD = 0.16717362830052426, 1.0333394966054072  # of rewards, so that they come out around 0
 _TOKENS = 35
@@ -126,12 +126,4 @@ IMAGE_REWARD = Network(
 )
 
 
-def measure_image_reward(study: Study, features: Features) -> Measured:
-    pictures = captioned(study)
-    rewards = features(IMAGE_REWARD, [(picture.path, caption) for picture, caption in pictures])
-    reals = [(picture.real, caption) for picture, caption in pictures if picture.real is not None]
-    real = float(features(IMAGE_REWARD, reals).mean(dtype=float)) if reals else None
-    return mean_of([picture for picture, _ in pictures], rewards, real=real)
-
-
-IR = Metric("ir", "IR", "higher", frozenset({"caption"}), (IMAGE_REWARD,), measure_image_reward)
+IR = Metric("ir", "IR", "higher", frozenset({"caption"}), (IMAGE_REWARD,), mean_score(IMAGE_REWARD))

@@ -110,6 +110,9 @@ class Measured:
     real: float | None = None  # the same of the real pictures, where that has a meaning: what could be reached
 
 
+Measure: TypeAlias = Callable[[Study, Features], Measured]
+
+
 @dataclass(frozen=True)
 class Metric:
     """needs: without one of these for at least one picture it is left out, with a line that says so."""
@@ -119,4 +122,4 @@ class Metric:
     better: Literal["lower", "higher", "neither"]
     needs: frozenset[Literal["real", "caption", "label_map", "seeds"]]
     networks: tuple[Network, ...]
-    measure: Callable[[Study, Features], Measured]
+    measure: Measure
