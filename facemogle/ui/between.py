@@ -9,7 +9,7 @@ import gradio as gr
 from facemogle.figures import save_animation
 from facemogle.picture_files import Settings
 from facemogle.ui import views
-from facemogle.ui.effects import buttons
+from facemogle.ui.begin_stop import BeginStop
 from facemogle.ui.failures import plain
 from facemogle.ui.handlers import KEEP, restored
 from facemogle.ui.picture_strip import picture_strip, strip
@@ -22,14 +22,12 @@ HOUR = 3600
 
 
 class Between:
-    """To be made within a layout: where from, a button that begins, one that stops, the film, and its pictures."""
+    """To be made within a layout: where from, what begins and stops it, the film, and its pictures."""
 
     def __init__(self) -> None:
         with gr.Accordion("The way from another face", open=False, elem_id="between") as self.panel:
             self.other = gr.Radio([], label="From", info="to the face that is shown", elem_id="between-from")
-            with gr.Row():
-                self.begin = gr.Button(f"Make {FRAMES} pictures", size="sm", min_width=0, elem_id="between-begin")
-                self.stop = gr.Button("Stop", size="sm", min_width=0, visible=False, elem_id="between-stop")
+            self.making = BeginStop(f"Make {FRAMES} pictures", elem_id="way")
             self.film = gr.Image(
                 label="The way", type="filepath", interactive=False, show_label=False, visible=False,
                 buttons=["download"], elem_id="between-film",
@@ -48,18 +46,11 @@ class Between:
         private: dict[str, Any],
     ) -> None:
         """fields: those of a request, which a picture that is picked fills."""
-        both = [self.begin, self.stop]
         self.panel.expand(choices, visit, self.other, queue=False, **private)
-        self.begin.click(partial(buttons, True), None, both, queue=False, **private)
-        running = self.begin.click(
+        self.making.wire(
             partial(way, provider), [visit, self.other], [status, self.film, self.frames, self.made],
-            concurrency_limit=1, concurrency_id=concurrency_id, **private,
+            concurrency_id=concurrency_id, private=private,
         )  # fmt: skip
-        running.then(partial(buttons, False), None, both, queue=False, **private)
-        stopped = self.stop.click(
-            lambda: views.status("Stopped."), None, status, cancels=[running], queue=False, **private
-        )
-        stopped.then(partial(buttons, False), None, both, queue=False, **private)
 
         def pick(made: list[Settings] | None, event: gr.EventData) -> tuple:
             return start_at(made, event.index)

@@ -14,6 +14,7 @@ from facemogle.figures import effect_tiles
 from facemogle.gating import EXPERTS
 from facemogle.picture_files import Settings
 from facemogle.ui import views
+from facemogle.ui.begin_stop import BeginStop
 from facemogle.ui.handlers import KEEP, fields_of, lora_values
 from facemogle.ui.names import title_of
 from facemogle.ui.visit import Visit
@@ -32,12 +33,10 @@ b { display: block; font-weight: 600; }
 
 
 class Effects:
-    """A button that begins, one that stops, and the tiles. To be made within a layout."""
+    """What begins and stops it, and the tiles. To be made within a layout."""
 
     def __init__(self) -> None:
-        with gr.Row(elem_id="without"):
-            self.begin = gr.Button("What does each expert do?", size="sm", min_width=0, elem_id="without-begin")
-            self.stop = gr.Button("Stop", size="sm", min_width=0, visible=False, elem_id="without-stop")
+        self.making = BeginStop("What does each expert do?", elem_id="without")
         self.tiles = gr.HTML("", css_template=_CSS, apply_default_css=False, elem_id="without-tiles")
 
     def wire(
@@ -52,23 +51,11 @@ class Effects:
         private: dict[str, Any],
     ) -> None:
         """paint: as `handlers.generate` of a provider, with LoRAs of these names."""
-        both = [self.begin, self.stop]
-        self.begin.click(partial(buttons, True), None, both, queue=False, **private)
-        running = self.begin.click(
-            partial(muted_one_by_one, paint, loras), visit, [status, self.tiles],
-            concurrency_limit=1, concurrency_id=concurrency_id, **private,
+        self.making.wire(
+            partial(muted_one_by_one, paint, loras), [visit], [status, self.tiles],
+            concurrency_id=concurrency_id, private=private,
         )  # fmt: skip
-        running.then(partial(buttons, False), None, both, queue=False, **private)
-        stopped = self.stop.click(
-            lambda: views.status("Stopped."), None, status, cancels=[running], queue=False, **private
-        )
-        stopped.then(partial(buttons, False), None, both, queue=False, **private)
         face.change(None, None, self.tiles, js='() => ""', **private)  # the server may be away
-
-
-def buttons(running: bool) -> tuple:
-    """Of what begins a study and what stops it."""
-    return gr.update(interactive=not running), gr.update(visible=running)
 
 
 def muted_one_by_one(

@@ -1,0 +1,40 @@
+"""A button that begins what takes a while, and one that stops it while it runs."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import gradio as gr
+
+from facemogle.ui import views
+
+
+class BeginStop:
+    """To be made within a layout, in a row of its own. Its buttons are `elem_id`-begin and `elem_id`-stop."""
+
+    def __init__(self, text: str, *, elem_id: str) -> None:
+        with gr.Row(elem_id=elem_id):
+            self.begin = gr.Button(text, size="sm", min_width=0, elem_id=f"{elem_id}-begin")
+            self.stop = gr.Button("Stop", size="sm", min_width=0, visible=False, elem_id=f"{elem_id}-stop")
+
+    def wire(
+        self,
+        work: Callable[..., Any],
+        inputs: Sequence[Any],
+        outputs: Sequence[Any],
+        *,
+        concurrency_id: str,
+        private: dict[str, Any],
+    ) -> None:
+        """work: what begins; the first of the outputs is the status."""
+        buttons: dict[str, Any] = {"inputs": None, "outputs": [self.begin, self.stop], "queue": False, **private}
+        self.begin.click(partial(_buttons, True), **buttons)
+        running = self.begin.click(work, inputs, outputs, concurrency_limit=1, concurrency_id=concurrency_id, **private)
+        running.then(partial(_buttons, False), **buttons)
+        said = partial(views.status, "Stopped.")
+        stopped = self.stop.click(said, None, outputs[0], cancels=[running], queue=False, **private)
+        stopped.then(partial(_buttons, False), **buttons)
+
+
+def _buttons(running: bool) -> tuple:
+    return gr.update(interactive=not running), gr.update(visible=running)
