@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from functools import cache, partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio is imported
 
@@ -20,6 +21,7 @@ import gradio as gr
 import spaces  # before torch, on which it acts where there is a ZeroGPU
 
 from facemogle.checkpoints import (
+    CheckpointError,
     available,
     default_parser,
     default_settings,
@@ -56,8 +58,13 @@ from facemogle.ui.photo.handlers import Parsers
 from facemogle.ui.provider import PipelineProvider
 from facemogle.ui.run import warm_up
 
+if TYPE_CHECKING:
+    from facemogle.pipeline import FaceMoGLEPipeline
+
 EXAMPLES = Path(__file__).parent / "assets" / "examples"
 ON_ZERO_GPU = bool(os.environ.get("SPACES_ZERO_GPU"))
+
+logger = logging.getLogger(__name__)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -120,7 +127,8 @@ def build(arguments: argparse.Namespace) -> tuple[gr.Blocks, PipelineProvider]:
     provider = PipelineProvider(
         describe_parts(name, **parts, loras=loras),
         partial(
-            load_pipeline,
+            load_with_blocks,
+            arguments.blocks,
             name,
             preset=preset,
             step_cache=arguments.step_cache,
@@ -149,6 +157,19 @@ def build(arguments: argparse.Namespace) -> tuple[gr.Blocks, PipelineProvider]:
     return page, provider
 
 
+def load_with_blocks(blocks: str | None, *place, **options) -> "FaceMoGLEPipeline":
+    """As load_pipeline, and with compiled blocks from a folder or the Hub; without where they are not for it."""
+    pipeline = load_pipeline(*place, **options)
+    if blocks:
+        from facemogle.compiled_blocks import load_compiled_blocks
+
+        try:
+            load_compiled_blocks(pipeline.transformer, blocks)
+        except CheckpointError as error:
+            logger.warning(f"Blocks run from Python: {error}")
+    return pipeline
+
+
 def asked_hosts(host: str | None, *, share: bool) -> frozenset[str] | None:
     """The names that the page answers to; None, any, where it is to be reached from elsewhere."""
     host = host or os.environ.get("GRADIO_SERVER_NAME") or "127.0.0.1"
@@ -172,6 +193,9 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--preset", choices=PRESETS, help=PRESET_HELP)
     add("--step-cache", choices=STEP_CACHE_CHOICES, help=STEP_CACHE_HELP)
     add("--condition-refresh", type=int, choices=range(1, 51), default=1, metavar="K", help=CONDITION_REFRESH_HELP)
+    what = "a folder, or a Hub id, of `python -m facemogle compile`, which is as trusted as a program: blocks that are "
+    what += "compiled already (default: FACEMOGLE_BLOCKS)"
+    add("--blocks", default=os.environ.get("FACEMOGLE_BLOCKS"), metavar="FOLDER", help=what)
     add("--adapter", metavar="FILE", help="LoRA weights in place of the checkpoint's")
     add("--mogle", metavar="FILE", help="MoGLE weights in place of the checkpoint's")
     what = "a LoRA of the base, such as a style, in any naming, with its scale behind a colon; may be repeated"

@@ -73,7 +73,7 @@ class ConditionLinear(nn.Linear):
             return output
         others, condition = output.split([rows.shape[1] - num_condition_rows, num_condition_rows], dim=1)
         low_rank = F.linear(rows[:, -num_condition_rows:], self.adapter_A.to(rows.dtype))
-        adapter_B = self.adapter_B.to(low_rank.dtype).T.expand(len(rows), -1, -1)
+        adapter_B = self.adapter_B.to(low_rank.dtype).T.expand(rows.shape[0], -1, -1)
         if torch.is_grad_enabled():
             # Never written in place: a view that autograd watches costs a copy of all gradients in the backward pass.
             adapted = torch.baddbmm(condition, low_rank, adapter_B, alpha=self.adapter_scale)

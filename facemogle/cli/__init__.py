@@ -12,6 +12,7 @@ from facemogle.cli.arguments import report_failure
 from facemogle.cli.batch import add_batch
 from facemogle.cli.benchmark import add_benchmark
 from facemogle.cli.change import add_change
+from facemogle.cli.compile import add_compile
 from facemogle.cli.evaluate import add_evaluate
 from facemogle.cli.experts import add_experts
 from facemogle.cli.gating import add_gating
@@ -59,4 +60,5 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add_benchmark(commands)
     add_evaluate(commands)
     add_reproduce(commands)
+    add_compile(commands)
     return parser.parse_args(argv)
