@@ -12,10 +12,12 @@ import logging
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from inspect import getsourcefile
 from pathlib import Path
 from typing import Any
 from zipfile import is_zipfile
 
+import diffusers
 import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram, export
@@ -23,11 +25,12 @@ from torch.export import Dim, ExportedProgram, export
 from facemogle.pipeline import FaceMoGLEPipeline
 from facemogle.transformer import ConditionLinear, FaceMoGLETransformer2DModel
 from facemogle.weight_files import CheckpointError, hub_place, read_json
-from facemogle.whole_files import whole_file
+from facemogle.whole_files import sha256_of, whole_file
 
 PACKAGE, CONFIG = "package.pt2", "config.json"
 MAX_IMAGES, MAX_TOKENS = 8, 4096  # of 1024x1024 pixels in FLUX: within 32-bit indices
 STREAMS = 2  # a run has condition rows, also without a label map
+ALIGNED = 16  # bytes, which kernels for GPUs rely on
 ALLOWED = {torch.float32: 1e-4}  # difference of the compiled block in norms of the plain one's output
 ALLOWED_HALF = 2e-2
 
@@ -62,21 +65,26 @@ def compile_blocks(pipeline: FaceMoGLEPipeline, folder: Path) -> Iterator[str]:
         classes[name] = {"tensors": tensors, **_described(block, list(constants))}
         seconds = time.monotonic() - start
         yield f"{name}: {seconds:.0f} s, {len(package) / 1e6:.1f} MB, {error:.1e} from what Python makes of it"
+    made_for = _bound_to(pipeline.transformer.device)
     with whole_file(folder / CONFIG) as part:
-        part.write_text(json.dumps(_place(pipeline.transformer.device) | {"blocks": classes}) + "\n")
+        part.write_text(json.dumps(made_for | {"limits": [MAX_IMAGES, MAX_TOKENS], "blocks": classes}) + "\n")
 
 
-def load_compiled_blocks(transformer: FaceMoGLETransformer2DModel, source: str) -> None:
+def load_compiled_blocks(transformer: FaceMoGLETransformer2DModel, source: str) -> "Aside":
     """Let a transformer's blocks run as `compile_blocks` made them, from a folder or the Hub (owner/name), wherever a
-    call fits. The packages are programs: as trusted as their author. CheckpointError: they are not for this model."""
+    call fits. The packages are programs: as trusted as their author.
+
+    Returns what is noted where one does not fit. CheckpointError: they are not for this model, device or torch.
+    """
     aoti = _spaces_aoti()
     folder, kinds = _folder(source), blocks_by_class(transformer)
     try:
         config = read_json(folder / CONFIG)
-        classes = config["blocks"]
-        _require_fit(transformer, classes, {name: config[name] for name in ("torch", "device")}, source)
+        _require_fit(transformer, config, source)
+        limits = tuple(map(int, config["limits"]))
+        classes = {name: config["blocks"][name] for name in kinds}
         tensors = {
-            name: [(getattr(torch, dtype), shape) for dtype, shape in classes[name]["tensors"]] for name in kinds
+            name: [(getattr(torch, dtype), shape) for dtype, shape in each["tensors"]] for name, each in classes.items()
         }
     except (KeyError, TypeError, ValueError, AttributeError, OSError) as error:
         raise CheckpointError(
@@ -85,15 +93,15 @@ def load_compiled_blocks(transformer: FaceMoGLETransformer2DModel, source: str) 
     for name in kinds:
         if not is_zipfile(folder / name / PACKAGE):
             raise CheckpointError(f"{folder / name / PACKAGE} is missing or cut short. Fetch it again.")
-    shared = _Shared(source)
+    aside = Aside(source)
     for name, blocks in kinds.items():
         model = aoti.LazyAOTIModel(folder / name / PACKAGE)  # opened in the process that first calls it
         for block in blocks:
             plain = block.forward
             aoti.aoti_patch(block, model)
-            block.forward = CompiledForward(
-                block, plain, block.forward, tensors[name], classes[name]["weights"], shared
-            )
+            made_for = tensors[name], classes[name]["weights"], limits
+            block.forward = CompiledForward(block, plain, block.forward, *made_for, aside)
+    return aside
 
 
 def blocks_by_class(transformer: FaceMoGLETransformer2DModel) -> dict[str, list[nn.Module]]:
@@ -104,8 +112,8 @@ def blocks_by_class(transformer: FaceMoGLETransformer2DModel) -> dict[str, list[
 
 
 @dataclass
-class _Shared:
-    """Of all blocks of a transformer: why they do without their packages, each reason told once."""
+class Aside:
+    """Why blocks of a transformer ran without their packages: each reason is told once."""
 
     source: str
     broken: str = ""
@@ -124,15 +132,23 @@ class CompiledForward:
     """
 
     def __init__(
-        self, block, plain, compiled, tensors: list[tuple[torch.dtype, list]], weights: Iterable[str], shared: _Shared
+        self,
+        block: Any,
+        plain: Any,
+        compiled: Any,
+        tensors: list[tuple[torch.dtype, list[Any]]],
+        weights: Iterable[str],
+        limits: tuple[int, ...],
+        aside: Aside,
     ):
-        self.plain, self.compiled, self.tensors, self.shared = plain, compiled, tensors, shared
+        self.plain, self.compiled, self.tensors, self.limits, self.aside = plain, compiled, tensors, limits, aside
         self.weights = [(block.get_parameter(name), compiled.weights[name]) for name in weights]
-        held = [(vars(block.attn), "processor", block.attn.processor)]
+        self.held = [(vars(block.attn), "processor", block.attn.processor)]
         for module in block.modules():
-            held += [(module._modules, name, child) for name, child in module._modules.items()]
-            held += [(module._parameters, name, each) for name, each in module._parameters.items()]
-        self.held = held
+            self.held += [(module._modules, name, child) for name, child in module._modules.items()]
+            self.held += [(module._parameters, name, each) for name, each in module._parameters.items()]
+            if isinstance(module, ConditionLinear):
+                self.held.append((vars(module), "adapter_scale", module.adapter_scale))
 
     def __call__(
         self, hidden_states, encoder_hidden_states, temb, image_rotary_emb=None, joint_attention_kwargs=None
@@ -144,15 +160,15 @@ class CompiledForward:
                 return self.compiled(*call)
             except Exception as error:  # of another driver, C library, a damaged file: the block itself may still run
                 why = f"they failed: {(str(error).strip() or type(error).__name__).splitlines()[0]}"
-                self.shared.broken = why
-        self.shared.say(why)
+                self.aside.broken = why
+        self.aside.say(why)
         return self.plain(*call)
 
     def why_not(self, call: Call) -> str:
         """What keeps the package from this call; empty: nothing."""
         hidden_states, text, modulation, rotary, options = call
-        if self.shared.broken:
-            return self.shared.broken
+        if self.aside.broken:
+            return self.aside.broken
         if torch.is_grad_enabled():
             return "gradients are recorded"
         if options:
@@ -161,9 +177,9 @@ class CompiledForward:
             return "the modulation is left to the blocks, as where hooks or a step cache watch their layers"
         if not self._as_loaded():
             return "the blocks' layers or weights are others than they were loaded for, such as by a LoRA"
-        images, rows, *_ = hidden_states.shape
-        if images > MAX_IMAGES or rows % STREAMS or not 2 <= rows // STREAMS <= MAX_TOKENS:
-            return f"a run has {images} images of {rows / STREAMS:g} tokens, over {MAX_IMAGES} or {MAX_TOKENS}"
+        (images, rows, _), (max_images, max_tokens) = hidden_states.shape, self.limits
+        if images > max_images or rows % STREAMS or not 2 <= rows // STREAMS <= max_tokens:
+            return f"a run has {images} images of {rows / STREAMS:g} tokens, over {max_images} or {max_tokens}"
         sizes = {"images": images, "rows": rows, "positions": rows + text.shape[1]}
         expected = [(dtype, tuple(sizes.get(size, size) for size in shape)) for dtype, shape in self.tensors]
         tensors = (hidden_states, text, *modulation, *rotary)
@@ -172,7 +188,9 @@ class CompiledForward:
             wrong, right = next(pair for pair in zip(found, expected, strict=False) if pair[0] != pair[1])
             return f"a run has {_words(*wrong)} where they take {_words(*right)}"
         device = self.weights[0][0].device
-        if not all(each.device == device and each.is_contiguous() for each in tensors):
+        if not all(
+            each.device == device and each.is_contiguous() and each.data_ptr() % ALIGNED == 0 for each in tensors
+        ):
             return "a run has tensors in another layout, or on another device"
         return ""
 
@@ -201,13 +219,14 @@ def _folder(source: str) -> Path:
     return place.fetch_folder([CONFIG, f"*/{PACKAGE}"], download=True)
 
 
-def _place(device: torch.device) -> dict[str, str]:
-    """What a package's machine code is bound to."""
+def _bound_to(device: torch.device) -> dict[str, str]:
+    """What a package comes from, and runs on."""
     if device.type == "cuda":
         kind = "cuda {}.{}".format(*torch.cuda.get_device_capability(device))
     else:
         kind = f"{device.type} {torch.backends.cpu.get_cpu_capability()}"
-    return {"torch": str(torch.__version__), "device": kind}
+    code = sha256_of(Path(str(getsourcefile(ConditionLinear))))[:12]
+    return {"torch": str(torch.__version__), "diffusers": diffusers.__version__, "transformer.py": code, "device": kind}
 
 
 def _kind(tensor: Tensor, *sizes: str) -> Kind:
@@ -231,19 +250,19 @@ def _described(block: nn.Module, names: list[str]) -> dict[str, Any]:
     return {"weights": weights, "adapter_scales": scales}
 
 
-def _require_fit(transformer: FaceMoGLETransformer2DModel, classes: Any, place: dict[str, str], source: str) -> None:
-    here = _place(transformer.device)
-    for what in here:
-        if place[what] != here[what]:
+def _require_fit(transformer: FaceMoGLETransformer2DModel, config: dict[str, Any], source: str) -> None:
+    for what, here in _bound_to(transformer.device).items():
+        if config[what] != here:
             raise CheckpointError(
-                f"The blocks of {source} were compiled for {what} {place[what]}; here it is {here[what]}. Compile them "
-                "again."
+                f"The blocks of {source} were compiled for {what} {config[what]}; here is {here}. Compile them again."
             )
+    if (index := transformer.device.index) is not None and index != torch.cuda.current_device():
+        raise CheckpointError(f"Compiled blocks run on torch's current GPU alone, which {transformer.device} is not.")
     for name, blocks in blocks_by_class(transformer).items():
         for block in blocks:
             if block._compiled_call_impl is not None:
                 raise CheckpointError("The preset compiles the blocks itself. Take another one, such as quality.")
-            made_for = {part: classes[name][part] for part in ("weights", "adapter_scales")}
+            made_for = {part: config["blocks"][name][part] for part in ("weights", "adapter_scales")}
             try:
                 fits = _described(block, list(made_for["weights"])) == made_for
             except AttributeError:

@@ -17,7 +17,7 @@ from spaces.zero.torch import patching
 
 import app
 from facemogle import cli, compiled_blocks
-from facemogle.compiled_blocks import MAX_IMAGES, CompiledForward, load_compiled_blocks
+from facemogle.compiled_blocks import MAX_IMAGES, load_compiled_blocks
 from facemogle.weight_files import CheckpointError
 from tests import recorded
 
@@ -60,7 +60,7 @@ def plain():
 @pytest.fixture
 def compiled(folder):
     pipeline = tiny()
-    load_compiled_blocks(pipeline.transformer, str(folder))
+    pipeline.aside = load_compiled_blocks(pipeline.transformer, str(folder))
     return pipeline
 
 
@@ -69,10 +69,7 @@ def stepped_aside(plain, compiled, caplog):
     """A run of the compiled pipeline equals the plain one's -> why blocks did without their packages."""
 
     def stepped_aside(**options):
-        forwards = [block.forward for block in compiled.transformer.blocks()]
-        for forward in forwards:
-            if isinstance(forward, CompiledForward):
-                forward.shared.said.clear()
+        compiled.aside.said.clear()
         caplog.clear()
         torch.testing.assert_close(run(compiled, **options), run(plain, **options), rtol=0, atol=5e-5)
         return [record.getMessage() for record in caplog.records if record.name == "facemogle.compiled_blocks"]
@@ -170,16 +167,14 @@ def test_other_weights_run_from_python(change, compiled, caplog):
 def test_weights_that_zerogpu_brings_to_the_gpu_later(folder, plain, caplog, monkeypatch):
     """spaces' own stand-ins for tensors on a GPU; in place of the copies that a worker then makes there, clones."""
     pipeline = tiny()
-    place = compiled_blocks._place(pipeline.transformer.device)
+    place = compiled_blocks._bound_to(pipeline.transformer.device)
     monkeypatch.setattr(patching, "cuda_aliases", type(patching.cuda_aliases)())
     patching.patch()
     try:
         pipeline.transformer.to("cuda")
-        with pytest.raises(
-            CheckpointError, match=r"compiled for device cpu \w+; here it is cuda 9.0. Compile them again"
-        ):
+        with pytest.raises(CheckpointError, match=r"compiled for device cpu \w+; here is cuda 9.0. Compile them again"):
             load_compiled_blocks(pipeline.transformer, str(folder))
-        monkeypatch.setattr(compiled_blocks, "_place", lambda _: place)
+        monkeypatch.setattr(compiled_blocks, "_bound_to", lambda _: place)
         load_compiled_blocks(pipeline.transformer, str(folder))
     finally:
         patching.unpatch()
@@ -213,10 +208,12 @@ def test_from_the_hub(folder, plain, caplog, monkeypatch):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda config: config.update(torch="2.0"), "compiled for torch 2.0; here it is"),
-        (lambda config: config.update(device="cuda 12.0"), "compiled for device cuda 12.0; here it is cpu"),
+        (lambda config: config.update(torch="2.0"), "compiled for torch 2.0; here is"),
+        (lambda config: config.update({"transformer.py": "0"}), "compiled for transformer.py 0; here is"),
+        (lambda config: config.update(device="cuda 12.0"), "compiled for device cuda 12.0; here is cpu"),
         (lambda config: config["blocks"].popitem(), "not that of blocks by"),
         (lambda config: config.pop("torch"), "not that of blocks by"),
+        (lambda config: config.pop("limits"), "not that of blocks by"),
         (lambda config: config.update(blocks=[]), "not that of blocks by"),
         (lambda config: single(config)["tensors"].append("x"), "not that of blocks by"),
         (lambda config: single(config)["weights"]["proj_out.adapter_A"][1].reverse(), "another adapter"),

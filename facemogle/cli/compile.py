@@ -23,7 +23,7 @@ to the Hub, and name it where app.py runs: --blocks, or the variable FACEMOGLE_B
 examples:
   python -m facemogle compile --checkpoint flux --out blocks
   python -m facemogle compile --checkpoint mini --device cpu --out blocks
-  hf upload owner/name blocks
+  hf upload owner/name blocks --exclude .lock
 """
 _ADAPTER_HELP = "the LoRA of the condition tokens that it will run with, where not the checkpoint's: its rank matters"
 
@@ -38,7 +38,8 @@ def add_compile(commands) -> None:
 
 
 def run_compile(arguments: argparse.Namespace) -> None:
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it asks for torchvision, which nothing here needs
+    for library in ("TRANSFORMERS", "DIFFUSERS"):  # which speak of what concerns nobody here
+        os.environ.setdefault(f"{library}_VERBOSITY", "error")
     from facemogle.compiled_blocks import compile_blocks
 
     with own_folder(arguments.out):
