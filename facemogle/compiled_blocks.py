@@ -202,6 +202,8 @@ class CompiledForward:
 
 
 def _spaces_aoti() -> Any:
+    if torch.version.cuda is None:  # which spaces reads on import
+        raise CheckpointError("Compiled blocks take a PyTorch that is built for CUDA, as spaces does.")
     try:
         from spaces.zero.torch import aoti
 

@@ -16,6 +16,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from accelerate.state import AcceleratorState
 from facemogle import load_pipeline
 from facemogle.benchmark import describe_device
 from facemogle.checkpoints import CheckpointError
+from facemogle.compiled_blocks import compile_blocks, load_compiled_blocks
 from facemogle.pipeline import FaceMoGLEPipeline
 from facemogle.presets import PRESETS, STEP_CACHES, check_preset, place
 from facemogle.random_flux import FLUX_PARTS, Architecture, random_pipeline
@@ -246,6 +248,19 @@ def placing_checks(device: torch.device) -> Iterator[tuple[str, Work]]:
         switch(pipeline)
         return near(picture(pipeline), quality("random", make), FURTHEST["whole"])
 
+    def ahead_of_time() -> str:
+        if device.type != "cuda":
+            raise LeftOut("it is for GPUs; the tests compile on a CPU")
+        pipeline = make()
+        pipeline.register_to_config(max_sequence_length=16)
+        with TemporaryDirectory() as folder:
+            lines = list(compile_blocks(pipeline, Path(folder)))
+            aside = load_compiled_blocks(pipeline.transformer, folder)
+            latents = picture(pipeline)
+        assert not aside.said, aside.said
+        return "; ".join([*lines, near(latents, quality("random", make), FURTHEST["whole"])])
+
+    yield f"blocks compiled ahead of time, {width}", ahead_of_time
     for name in PRESETS:
         if name != "cpu" or device.type == "cpu":
             yield f"preset {name}, {width}", partial(preset, name)

@@ -13,13 +13,17 @@ import spaces
 import torch
 from diffusers import FirstBlockCacheConfig
 from huggingface_hub.errors import EntryNotFoundError
-from spaces.zero.torch import patching
+
+if torch.version.cuda is None:
+    pytest.skip("spaces compiles with builds of PyTorch for CUDA alone", allow_module_level=True)
 
 import app
 from facemogle import cli, compiled_blocks
 from facemogle.compiled_blocks import MAX_IMAGES, load_compiled_blocks
 from facemogle.weight_files import CheckpointError
 from tests import recorded
+
+patching = pytest.importorskip("spaces.zero.torch.patching")
 
 
 def tiny():
@@ -276,8 +280,11 @@ def test_flux_is_compiled_without_its_weights(monkeypatch):
         assert hidden_states.shape == (2, 2 * 1024, 128) and text.shape == (2, 512, 128)
 
 
-def test_what_cannot_be_compiled(plain, tmp_path):
-    plain.transformer.enable_cache(FirstBlockCacheConfig(1e-9))
+def test_what_cannot_be_compiled(tmp_path, capsys, monkeypatch):
+    watched = tiny()
+    watched.transformer.enable_cache(FirstBlockCacheConfig(1e-9))
     with pytest.raises(ValueError, match="without hooks, offloading, step caches"):
-        next(compiled_blocks.compile_blocks(plain, tmp_path))
-    plain.transformer.disable_cache()
+        next(compiled_blocks.compile_blocks(watched, tmp_path))
+    monkeypatch.setattr("torch.version.cuda", None)
+    assert cli.main(["compile", "--checkpoint=mini", "--device=cpu", f"--out={tmp_path}"]) == 2
+    assert "take a PyTorch that is built for CUDA" in capsys.readouterr().err
