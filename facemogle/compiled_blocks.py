@@ -141,7 +141,11 @@ class CompiledForward:
     ):
         self.plain, self.compiled, self.tensors, self.limits, self.aside = plain, compiled, tensors, limits, aside
         self.weights = [(block.get_parameter(name), compiled.weights[name]) for name in weights]
-        self.held = [(vars(block.attn), "processor", block.attn.processor)]
+        processor = vars(block.attn.processor)
+        self.held = [
+            (vars(block.attn), "processor", block.attn.processor),
+            (processor, "_attention_backend", processor.get("_attention_backend")),
+        ]
         for module in block.modules():
             self.held += [(module._modules, name, child) for name, child in module._modules.items()]
             self.held += [(module._parameters, name, each) for name, each in module._parameters.items()]

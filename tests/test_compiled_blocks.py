@@ -12,6 +12,7 @@ import pytest
 import spaces
 import torch
 from diffusers import FirstBlockCacheConfig
+from diffusers.models.attention_dispatch import AttentionBackendName
 from huggingface_hub.errors import EntryNotFoundError
 
 if torch.version.cuda is None:
@@ -24,6 +25,8 @@ from facemogle.weight_files import CheckpointError
 from tests import recorded
 
 patching = pytest.importorskip("spaces.zero.torch.patching")
+
+OTHERS = "layers or weights are others than they were loaded for"
 
 
 def tiny():
@@ -133,13 +136,15 @@ def test_calls_of_another_kind_run_from_python(compiled, plain, stepped_aside):
     only("hooks or a step cache")
     hook.remove()
     assert not stepped_aside()
+    processor = compiled.transformer.transformer_blocks[0].attn.processor
+    processor._attention_backend = AttentionBackendName.NATIVE  # as set_attention_backend does, with a global beside it
+    only(OTHERS)
+    del processor._attention_backend
+    assert not stepped_aside()
 
     forward = compiled.transformer.blocks()[0].forward
     call = (torch.zeros(1, 2, 64), torch.zeros(1, 16, 64), (), (), {})
     assert forward.why_not(call) == "gradients are recorded"
-
-
-OTHERS = "layers or weights are others than they were loaded for"
 
 
 def test_a_lora_runs_from_python(compiled, plain, stepped_aside, seed):
