@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from facemogle.labels import CLASS_ID, NUM_CLASSES, mirror
+from facemogle.sketch.completion import nearest_known
 from train.mini.augment import (
     OPERATIONS,
     augment,
     drop_classes,
     ellipse_of,
-    fill_unknown,
     jitter_borders,
     to_blobs,
     to_marks,
@@ -116,7 +116,7 @@ def test_plain_maps_pass():
 
 def test_gaps_take_the_nearest_class():
     row = np.array([[1, 255, 255, 255, 2], [1, 255, 255, 255, 2]], np.uint8)
-    filled = fill_unknown(row)
+    filled = nearest_known(row)
     assert filled[:, [1, 3]].tolist() == [[1, 2], [1, 2]] and set(filled[:, 2]) <= {1, 2}
 
 

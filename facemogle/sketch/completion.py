@@ -76,6 +76,7 @@ def _thickened(regions: Regions, region: int, name: str, width: float) -> np.nda
 
 
 def nearest_known(label_map: np.ndarray) -> np.ndarray:
+    """(H, W) class ids, 255 where none is known -> the same, there with the class of the nearest known pixel."""
     unknown = label_map == _UNLINED
     if not unknown.any() or unknown.all():
         return np.where(unknown, 0, label_map).astype(np.uint8)

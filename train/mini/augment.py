@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from facemogle.labels import CLASS_ID, NAMES
+from facemogle.sketch.completion import nearest_known
 
 # What the operations do, in pixels of a 256 px map.
 SCALE = 256
@@ -34,7 +35,7 @@ OPTIONAL = (
     MOUTH, ("eyeglasses",), ("earring",), ("necklace",), ("neck",),
 )  # fmt: skip
 SURROUNDINGS = {"background", "skin", "hair", "hat", "neck", "cloth", *MOUTH}
-UNKNOWN = 255
+UNKNOWN = 255  # to `nearest_known`
 
 
 def augment(label_map: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -63,7 +64,7 @@ def drop_classes(label_map: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     gone = np.isin(label_map, [CLASS_ID[name] for name in dropped])
     # Eyes must not grow into the lenses around them, so only large regions and what is left of the mouth fill the gap.
     sources = np.isin(label_map, [CLASS_ID[name] for name in SURROUNDINGS])
-    filled = fill_unknown(np.where(sources & ~gone, label_map, np.uint8(UNKNOWN)))
+    filled = nearest_known(np.where(sources & ~gone, label_map, np.uint8(UNKNOWN)))
     return np.where(gone, filled, label_map)
 
 
@@ -75,7 +76,7 @@ def to_marks(label_map: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     radius = round(rng.integers(*DOT_RADIUS) * len(label_map) / SCALE)
     marks = label_map.copy()
     if eyes and dots:
-        marks = fill_unknown(np.where(np.isin(marks, eyes), np.uint8(UNKNOWN), marks))
+        marks = nearest_known(np.where(np.isin(marks, eyes), np.uint8(UNKNOWN), marks))
         for class_id in eyes:
             row, column = np.argwhere(label_map == class_id).mean(0).round().astype(int).tolist()
             cv2.circle(marks, (column, row), radius, class_id, -1)
@@ -147,20 +148,7 @@ def repaint(label_map: np.ndarray, reshape: Callable[[np.ndarray, str], np.ndarr
         class_id = CLASS_ID[name]
         if class_id in present:
             canvas[reshape((label_map == class_id).astype(np.uint8), name) > 0] = class_id
-    return fill_unknown(canvas)
-
-
-def fill_unknown(label_map: np.ndarray) -> np.ndarray:
-    """Unknown pixels take the class of the nearest known one."""
-    unknown = label_map == UNKNOWN
-    if not unknown.any() or unknown.all():
-        return np.where(unknown, 0, label_map).astype(np.uint8)
-    nearest = cv2.distanceTransformWithLabels(
-        unknown.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
-    )[1]
-    class_of = np.zeros(nearest.max() + 1, np.uint8)
-    class_of[nearest[~unknown]] = label_map[~unknown]
-    return class_of[nearest]
+    return nearest_known(canvas)
 
 
 def ellipse_of(mask: np.ndarray) -> np.ndarray:
