@@ -27,7 +27,7 @@ ELSEWHERE = ("folder", "start_from", "device")  # nobody's business, or told as 
 LICENSE_NOTE = """\
 The weights in this folder are licensed under Apache-2.0, as the code that made them.
 They were trained from scratch on procedural portraits alone (`train/mini/portraits`): no photograph, no dataset and no
-other weights took part. The faces they draw are of nobody.
+other weights took part.
 """
 
 
@@ -54,7 +54,7 @@ def export(model: Mini, vae: PixelShuffleAutoencoderKL, config: MiniConfig, log:
     pipeline.to(dtype=torch.bfloat16).save_pretrained(part, max_shard_size="9MB")
     forget_origin(part)
     read_synonyms(part)
-    (part / "LICENSE.md").write_text(LICENSE_NOTE)
+    (part / "LICENSE.md").write_text(LICENSE_NOTE + "The faces they draw are of nobody.\n")
     (part / SUGGESTIONS_FILE).write_text(json.dumps(SUGGESTIONS, indent=1) + "\n")
     write_record(training_record(config, log), part)
     shutil.rmtree(destination, ignore_errors=True)

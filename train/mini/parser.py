@@ -2,28 +2,25 @@
 
 import math
 import shutil
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
+from torch.optim.swa_utils import update_bn
 
-from facemogle.labels import NUM_CLASSES, mirror
-from facemogle.parsing.mini import MiniParser
+from facemogle.labels import NUM_CLASSES
+from facemogle.parsing.mini import MIRRORED, MiniParser
 from train.mini.calibration import calibrate_confidence
 from train.mini.config import MiniConfig, Phase
+from train.mini.export import LICENSE_NOTE
 from train.mini.latent_code import to_tensor
 from train.mini.loop import Draw
 from train.mini.model import autocast
 from train.mini.pool import Pool
 
-LICENSE_NOTE = """\
-The weights in this folder are licensed under Apache-2.0, as the code that made them.
-They were trained from scratch on procedural portraits alone (`train/mini/portraits`): no photograph, no dataset and no
-other weights took part.
-"""
 # Half-widths of what a portrait goes through, so that the parser copes with pictures other than the renderer's.
 ZOOM, SHIFT = 0.15, 0.06  # as shares of the picture
 CONTRAST, BRIGHTNESS, SATURATION, HUE = 0.25, 0.15, 0.4, 0.25  # hue in radians
@@ -46,7 +43,7 @@ def draw_batch(images: Tensor, label_maps: Tensor, generator: torch.Generator) -
 @cache  # a copy to the device would be waited for in every step
 def mirrored_classes(device: torch.device) -> Tensor:
     """(19,): the class that each becomes in a mirror."""
-    return torch.from_numpy(mirror(np.arange(NUM_CLASSES, dtype=np.uint8)[None])[0, ::-1].copy()).to(device)
+    return torch.tensor(MIRRORED, dtype=torch.uint8, device=device)
 
 
 def moved(pictures: Tensor, label_maps: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -125,23 +122,11 @@ class ParserLesson:
 
     def export(self, folder: Path) -> None:
         """Write a folder that `load_parser` reads, in half precision, which halves it."""
-        calibrate(self.parser, self.pool, torch.Generator(self.config.device).manual_seed(self.config.seed))
-        calibrate_confidence(self.parser)
+        generator = torch.Generator(self.config.device).manual_seed(self.config.seed)
+        phase = replace(self.config.phase("parser"), batch=16)
+        # The averaged weights' batch statistics differ from those gathered while training.
+        update_bn((self.draw(generator, phase)["pictures"] for _ in range(40)), self.parser)
+        calibrate_confidence(self.parser.eval())
         shutil.rmtree(folder, ignore_errors=True)
         self.parser.to("cpu", memory_format=torch.contiguous_format).half().save_pretrained(folder)
         (folder / "LICENSE.md").write_text(LICENSE_NOTE)
-
-
-@torch.no_grad()
-def calibrate(parser: MiniParser, pool: Pool, generator: torch.Generator, *, batches: int = 40) -> None:
-    """Batch statistics for the averaged weights, which differ from those gathered while training."""
-    for module in parser.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.reset_running_stats()
-            module.momentum = None  # a plain average
-    parser.train()
-    for _ in range(batches):
-        rows = torch.randint(len(pool), (16,), generator=generator, device=generator.device)
-        pictures, _ = draw_batch(pool["images"][rows], pool["label_maps"][rows], generator)
-        parser(pictures.contiguous(memory_format=torch.channels_last))
-    parser.eval()
