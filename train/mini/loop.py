@@ -5,14 +5,15 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from facemogle.whole_files import whole_file
 from train.mini.config import MiniConfig, Phase
 from train.mini.log import Log
 from train.mini.recorded import WARM_UP, CudaRecorder, Draw, RecordedStep
+from train.saving import SaveError, load, save
 
 LOG_EVERY = 50
 KEPT_EVERY = 4 * LOG_EVERY  # steps, after which an average is kept to fall back on
@@ -28,33 +29,28 @@ class Learner:
     """Parameters with their optimiser and their average; a step asks the device nothing."""
 
     def __init__(self, modules: dict[str, nn.Module], phase: Phase, rates: dict[str, float]):
-        named = {
-            f"{name}.{key}": (parameter, rates.get(name, 1.0))
+        self.phase, self.step, self.rate = phase, 0, phase.learning_rate
+        groups: list[dict[str, Any]] = [
+            {
+                "params": [parameter for parameter in module.parameters() if parameter.requires_grad],
+                "factor": rates.get(name, 1.0),
+            }
             for name, module in modules.items()
-            for key, parameter in module.named_parameters()
-            if parameter.requires_grad
-        }
-        self.names, self.phase, self.step, self.rate = list(named), phase, 0, phase.learning_rate
-        self.parameters: list[Tensor] = [parameter for parameter, _ in named.values()]
-        self.factors = sorted({factor for _, factor in named.values()})
+        ]
+        self.parameters: list[Tensor] = [parameter for group in groups for parameter in group["params"]]
         device = self.parameters[0].device
+        for group in groups:
+            group["lr"] = torch.zeros((), device=device)
         self.optimizer = torch.optim.AdamW(
-            [
-                {
-                    "params": [parameter for parameter, own in named.values() if own == factor],
-                    "lr": torch.zeros((), device=device),
-                }
-                for factor in self.factors
-            ],
-            weight_decay=0.01, betas=(0.9, 0.99), fused=True, capturable=device.type == "cuda",
-        )  # fmt: skip
+            groups, weight_decay=0.01, betas=(0.9, 0.99), fused=True, capturable=device.type == "cuda"
+        )
         self.average = [parameter.detach().clone() for parameter in self.parameters]
         self.kept = [value.clone() for value in self.average]
 
     def set_rate(self, share: float) -> None:
         rate = self.rate * schedule(self.step, share, self.phase.warmup)
-        for group, factor in zip(self.optimizer.param_groups, self.factors, strict=True):
-            group["lr"].fill_(rate * factor)
+        for group in self.optimizer.param_groups:
+            group["lr"].fill_(rate * group["factor"])
 
     def descend(self, loss: Tensor) -> None:
         """One step; none, if a gradient is not finite."""
@@ -93,22 +89,19 @@ class Learner:
 
     def state(self) -> dict:
         return {
-            "parameters": dict(zip(self.names, (each.detach() for each in self.parameters), strict=True)),
-            "average": dict(zip(self.names, self.average, strict=True)),
-            "optimizer": self.optimizer.state_dict(),
+            "parameters": [parameter.detach() for parameter in self.parameters],
+            "average": self.average,
+            "optimizer": self.optimizer.state_dict()["state"],
             "step": self.step,
             "rate": self.rate,
         }
 
     @torch.no_grad()
     def load(self, state: dict) -> None:
-        for name, parameter, average in zip(self.names, self.parameters, self.average, strict=True):
-            parameter.copy_(state["parameters"][name])
-            average.copy_(state["average"][name])
-        rates = [group["lr"] for group in self.optimizer.param_groups]
-        self.optimizer.load_state_dict(state["optimizer"])
-        for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
-            group["lr"] = rate
+        torch._foreach_copy_(self.parameters, state["parameters"])
+        torch._foreach_copy_(self.average, state["average"])
+        # The groups are its own: their rates lie on the device.
+        self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": state["optimizer"]})
         self.step, self.rate = state["step"], state["rate"]
         self.keep()
 
@@ -144,7 +137,7 @@ def learn(
     generator, seed = torch.Generator(device), (config.seed + 1) * 1_000_003
     spent, rescues, first = 0.0, 0, math.nan
     if checkpoint is not None and checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True, map_location="cpu")
+        state = load(checkpoint)
         learner.load(state)
         spent, seconds = state["spent"], state["seconds"]
 
@@ -158,15 +151,6 @@ def learn(
     sums: dict[str, Tensor] = {}
     started = saved = logged = time.monotonic()
     logged_step = learner.step
-
-    def save() -> None:
-        assert checkpoint is not None
-        state = learner.state() | {"seconds": seconds, "spent": spent + now - started}
-        try:
-            with whole_file(checkpoint) as part, open(part, "wb") as file:
-                torch.save(state, file)
-        except OSError as error:  # the phase goes on: its weights may find room at its end
-            log.say(str(error))
 
     while True:
         now = time.monotonic()
@@ -194,7 +178,10 @@ def learn(
         if over:
             break
         if checkpoint is not None and now - saved > config.checkpoint_seconds:
-            save()
+            try:
+                save(learner.state() | {"seconds": seconds, "spent": spent + now - started}, checkpoint)
+            except SaveError as error:  # the phase goes on: its weights may find room at its end
+                log.say(str(error))
             saved = now
         refill(phase.batch)
         learner.set_rate(share)

@@ -19,7 +19,7 @@ from diffusers import attention_backend
 from torch import Tensor, nn
 
 from facemogle.checkpoints import load_pipeline
-from facemogle.whole_files import whole_file
+from train import saving
 from train.mini import model as models
 from train.mini.config import PHASES, MiniConfig, Phase
 from train.mini.export import export
@@ -126,13 +126,12 @@ class Run:
 
     def save(self) -> None:
         weights = {"model": self.model.state_dict(), "vae": self.vae.state_dict()}
-        state = weights | {"done": self.done, "steps": self.model.steps, "settings": self.config.settings()}
-        with whole_file(self.file) as part, open(part, "wb") as file:
-            torch.save(state, file)
+        rest = {"done": self.done, "steps": self.model.steps, "settings": self.config.settings()}
+        saving.save(weights | rest, self.file)
 
     def load(self) -> None:
-        """ValueError if they are of other settings."""
-        state = torch.load(self.file, weights_only=True, map_location="cpu")
+        """ValueError if they are of other settings, or damaged."""
+        state = saving.load(self.file)
         if changed := [name for name, value in self.config.settings().items() if state["settings"].get(name) != value]:
             raise ValueError(
                 f"{self.file} was trained with other settings ({', '.join(changed)}). "
