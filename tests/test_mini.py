@@ -276,7 +276,7 @@ def test_from_nothing_guidance_changes_nothing_at_first(config, run_of):
     run = run_of(config)
     draw, batch = drawn(run, 2)
     nn.init.normal_(run.model.transformer.proj_out.weight, std=0.3)
-    text = run.model.text(draw["clip"], draw["t5"])
+    text = run.model.encoders(draw["clip"], draw["t5"])
     one, six = (
         run.model(*text, batch.condition, batch.noisy, draw["timestep"], torch.full((2,), scale))[0]
         for scale in (1.0, 6.0)
@@ -382,7 +382,7 @@ def test_the_devices_loss_is_flow_matching_of_the_pipelines_transformer(config, 
     run = run_of(config)
     nn.init.normal_(run.model.transformer.proj_out.weight, std=0.1)
     draw, batch = drawn(run, 3)
-    embeds, pooled = run.model.text(draw["clip"], draw["t5"])
+    embeds, pooled = run.model.encoders(draw["clip"], draw["t5"])
     velocity, weights = run.model(embeds, pooled, batch.condition, batch.noisy, draw["timestep"], draw["guidance"])
     ours = losses(velocity, weights, batch.target, draw["guidance"], batch, config)["square"]
     grid = program.models.image_ids(4, 4)
@@ -476,7 +476,7 @@ def test_guidance_goes_on_from_no_prompt_to_the_prompt(lesson):
     told, untold = guided(lesson, 1.0), guided(lesson, 0.0)
     assert (told - untold)[0].abs().max() > 1e-3 and (told - untold)[1].abs().max() < 1e-4
     teacher, draw, code = lesson
-    text, batch = teacher.model.text(draw["clip"], draw["t5"]), prepare(draw, code)
+    text, batch = teacher.model.encoders(draw["clip"], draw["t5"]), prepare(draw, code)
     one = torch.ones(2)
     plain, _ = teacher.model(*text, batch.condition, draw["noise"], torch.full((2,), 0.9), one)
     torch.testing.assert_close(told, plain)
@@ -538,7 +538,7 @@ def test_one_step_is_taught_where_two_lead(lesson):
     for start in (0, 4, 6):
         draw |= {"timestep": torch.full((2,), sigmas[start]), "guidance": torch.tensor([1.0, 4.0])}
         batch = prepare(draw, code)
-        text, latents = teacher.model.text(draw["clip"], draw["t5"]), batch.noisy
+        text, latents = teacher.model.encoders(draw["clip"], draw["t5"]), batch.noisy
         for sigma, after in ((sigmas[start], sigmas[start + 1]), (sigmas[start + 1], sigmas[start + 2])):
             time = torch.full((2,), sigma)
             with torch.no_grad():
@@ -564,7 +564,9 @@ def test_what_a_teacher_says_is_learned(config, run_of, name, teach):
     learn(name, lesson, run.config, seconds=1e9, log=run.log)
     inputs = batch.condition, batch.noisy, draw["timestep"], draw["guidance"]
     with torch.no_grad():
-        before, after = (each(*each.text(draw["clip"], draw["t5"]), *inputs)[0] for each in (teacher.model, run.model))
+        before, after = (
+            each(*each.encoders(draw["clip"], draw["t5"]), *inputs)[0] for each in (teacher.model, run.model)
+        )
     wanted = teach(teacher, draw, batch)
     assert (after - wanted).square().mean() < 0.5 * (before - wanted).square().mean()
 

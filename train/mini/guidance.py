@@ -33,8 +33,8 @@ class Teacher:
         model, config, timestep = self.model, self.config, draw["timestep"]
         one = torch.ones_like(timestep)
         blended, _ = model.mogle(batch.condition, batch.noisy, timestep)
-        text = model.text(draw["clip"], draw["t5"])
-        embeds, pooled = model.text(*self.spoiler.empty)
+        text = model.encoders(draw["clip"], draw["t5"])
+        embeds, pooled = model.encoders(*self.spoiler.empty)
         nothing = embeds.repeat(len(one), 1, 1), pooled.repeat(len(one), 1)
         told = model.velocity(*text, blended, batch.noisy, timestep, one)
         untold = model.velocity(*nothing, blended, batch.noisy, timestep, one)
@@ -57,7 +57,7 @@ class Teacher:
         place = model.place_of(draw["timestep"])
         length = place.clamp(max=2 / model.steps)
         start, middle, end = (model.sigma_at(place - part * length) for part in (0, 0.5, 1))
-        text = model.text(draw["clip"], draw["t5"])
+        text = model.encoders(draw["clip"], draw["t5"])
         first, _ = model(*text, batch.condition, batch.noisy, start, draw["guidance"])
         by_first, by_second, both = ((b - a)[:, None, None] for a, b in ((start, middle), (middle, end), (start, end)))
         halfway = batch.noisy + by_first * first

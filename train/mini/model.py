@@ -1,6 +1,6 @@
 """The parts of `mini` that learn together: text encoders, transformer with its adapter, and MoGLE.
 
-B batch, N image tokens, C channels, L text tokens, W text width, E = 20 experts.
+B batch, N image tokens, C channels, E = 20 experts.
 """
 
 from pathlib import Path
@@ -43,10 +43,6 @@ class Mini(nn.Module):
         rows = torch.arange(config.text_length + 2 * len(grid))
         image = (rows >= config.text_length) & (rows < config.text_length + len(grid))
         self.register_buffer("only_themselves", (rows == rows[:, None]) | ~image[:, None], persistent=False)
-
-    def text(self, clip_ids: Tensor, t5_ids: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, L) and (B, L) token ids -> (B, L, W) and pooled (B, W)."""
-        return self.encoders(clip_ids, t5_ids)
 
     def forward(
         self, embeds: Tensor, pooled: Tensor, condition: Tensor, noisy: Tensor, timestep: Tensor, guidance: Tensor
@@ -95,10 +91,6 @@ class Mini(nn.Module):
     def place_of(self, sigma: Tensor) -> Tensor:
         return sigma / (self.shift - (self.shift - 1) * sigma)
 
-    def compile_blocks(self) -> None:
-        for block in (*self.transformer.transformer_blocks, *self.transformer.single_transformer_blocks):
-            block.compile(dynamic=False)
-
     def parts(self) -> dict[str, nn.Module]:
         """As the pipeline names them."""
         return {
@@ -146,11 +138,3 @@ def from_checkpoint(pipeline: FaceMoGLEPipeline, folder: Path, config: MiniConfi
             f"The transformer of {folder} takes no guidance, but it is to be distilled into it. Begin anew."
         )
     return Mini(encoders, pipeline.transformer, pipeline.mogle, config)
-
-
-def trainable(model: Mini) -> Mini:
-    """All of it learns, without dropout: CLIP's text encoder has some."""
-    for module in model.train().requires_grad_(True).modules():
-        if isinstance(module, nn.Dropout):
-            module.p = 0.0
-    return model

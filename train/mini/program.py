@@ -75,11 +75,11 @@ class Run:
             set_linear(self.vae, fit_latent_code(*self._first_portraits(), config))
         self.code = code_of(self.vae).to(config.device)  # the pseudo-inverse is more exact on a CPU
         self.vae.to(config.device).requires_grad_(False)
-        models.trainable(self.model).to(config.device)
+        self.model.to(config.device).train().requires_grad_(True)
         torch.backends.cudnn.benchmark = True  # convolutions keep their shapes
         if config.compile:
             torch._dynamo.config.recompile_limit = 64  # blocks are compiled for every phase's shapes
-            self.model.compile_blocks()
+            self.model.transformer.compile_repeated_blocks(dynamic=False)
         self.spoiler = Spoiler.of(self.model.encoders, config.device)
 
     def _recipe(self) -> PortraitRecipe:
@@ -167,7 +167,7 @@ class Run:
             batch = prepare(draw, self.code)
             with models.autocast(config.device):
                 wanted = target(draw, batch)
-                text = model.text(draw["clip"], draw["t5"])
+                text = model.encoders(draw["clip"], draw["t5"])
                 velocity, gating_weights = model(
                     *text, batch.condition, batch.noisy, draw["timestep"], draw["guidance"]
                 )

@@ -119,7 +119,7 @@ def redraw(model: Mini, code: LatentCode, pool: Pool, config: MiniConfig, *, sec
         condition, _ = code.condition(pool["label_maps"][row, 0])
         guidance = torch.full((batch,), config.guidance_scale, device=device)
         with autocast(device):
-            text = model.text(pool["clip"][row, 0].long(), pool["t5"][row, 0].long())
+            text = model.encoders(pool["clip"][row, 0].long(), pool["t5"][row, 0].long())
             for sigma, after in zip(sigmas[-1 - steps :], sigmas[-steps:], strict=False):
                 timestep = torch.full((batch,), sigma, device=device)
                 velocity, _ = model(*text, condition, latents, timestep, guidance)
