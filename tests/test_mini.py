@@ -604,7 +604,7 @@ def test_workers_portraits_are_the_trainers(config, run_of):
         k: shape for k, (shape, _) in recipe.spec().items()
     }
     rng = np.random.default_rng(5)
-    attributes = recipe.rarity.draw(rng, recipe.world, recipe.balanced)
+    attributes = recipe.rarity.draw(rng, config.world, config.balanced)
     image, label_map = samples.render(attributes, size=64)
     assert np.array_equal(sample["images"], image) and np.array_equal(sample["label_maps"][0], label_map)
     assert (sample["label_maps"][1] != label_map).any()
@@ -681,9 +681,9 @@ def test_the_parsers_pictures_and_maps_move_together(portraits):
         assert correlation > 0.9
 
 
-def test_a_parsers_pairs_can_be_made_hard():
-    recipe = samples.PairRecipe(32, None, harden=lambda image, label_map, rng: (255 - image, label_map * 0), hard=0.5)
-    plain = samples.PairRecipe(32, None)
+def test_a_parsers_pairs_can_be_made_hard(config, monkeypatch):
+    monkeypatch.setattr(samples, "harden", lambda image, label_map, rng: (255 - image, label_map * 0))
+    recipe, plain = (samples.PairRecipe(replace(config, size=32, hard=share)) for share in (0.5, 0.0))
     hard = [not recipe(seed)["label_maps"].any() for seed in range(20)]
     assert 4 < sum(hard) < 16
     for seed in range(3):

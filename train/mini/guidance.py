@@ -33,7 +33,7 @@ class Teacher:
         model, config, timestep = self.model, self.config, draw["timestep"]
         one = torch.ones_like(timestep)
         blended, _ = model.mogle(batch.condition, batch.noisy, timestep)
-        text = model.encoders(draw["clip"], draw["t5"])
+        text: tuple[Tensor, Tensor] = model.encoders(draw["clip"], draw["t5"])
         embeds, pooled = model.encoders(*self.spoiler.empty)
         nothing = embeds.repeat(len(one), 1, 1), pooled.repeat(len(one), 1)
         told = model.velocity(*text, blended, batch.noisy, timestep, one)

@@ -25,7 +25,6 @@ from train.mini.config import PHASES, MiniConfig, Phase
 from train.mini.export import export
 from train.mini.feeder import Feed, Recipe
 from train.mini.guidance import Teacher, grid_timesteps
-from train.mini.hard import harden
 from train.mini.latent_code import fit_latent_code
 from train.mini.linear_vae import hold_constants, set_linear
 from train.mini.log import Log
@@ -36,7 +35,7 @@ from train.mini.pool import Pool
 from train.mini.portraits import World, sample_attributes
 from train.mini.rarity import Rarity
 from train.mini.samples import PairRecipe, PortraitRecipe
-from train.mini.text import Spoiler, TextEncoders
+from train.mini.text import Spoiler
 from train.mini.vae import DecoderLesson, build, code_of
 from train.mini.words import AttributeHeads, words_loss
 
@@ -70,7 +69,7 @@ class Run:
         known = self.file.exists()
         if known:
             self.load()
-        self.portraits = self._feed(self._recipe())
+        self.portraits = self._feed(PortraitRecipe(config, self.model.encoders.word_tokenizers(), self.rarity))
         if not known and not config.start_from:
             set_linear(self.vae, fit_latent_code(*self._first_portraits(), config))
         self.code = code_of(self.vae).to(config.device)  # the pseudo-inverse is more exact on a CPU
@@ -81,14 +80,6 @@ class Run:
             torch._dynamo.config.recompile_limit = 64  # blocks are compiled for every phase's shapes
             self.model.transformer.compile_repeated_blocks(dynamic=False)
         self.spoiler = Spoiler.of(self.model.encoders, config.device)
-
-    def _recipe(self) -> PortraitRecipe:
-        config = self.config
-        tokenizers = TextEncoders(config).word_tokenizers()
-        return PortraitRecipe(
-            config.size, config.maps_per_portrait, config.captions_per_portrait, tokenizers, config.text_length,
-            self.rarity, config.world, config.balanced,
-        )  # fmt: skip
 
     def _feed(self, recipe: Recipe) -> Feed:
         config, cores = self.config, torch.multiprocessing.cpu_count()
@@ -239,7 +230,7 @@ class Run:
         config = self.config
         self.portraits.stop()
         self.__dict__.pop("pool", None)  # gives its memory back
-        with self._feed(PairRecipe(config.size, config.world, harden, config.hard)) as feed:
+        with self._feed(PairRecipe(config)) as feed:
             pool = self.gather(
                 Pool(feed, config.device, capacity=config.pool, share=config.pool_share), config.first_portraits
             )

@@ -1,7 +1,6 @@
 """Portraits: made without end for training, and those that figures are measured on, kept on disk."""
 
 import json
-from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
@@ -16,6 +15,7 @@ from facemogle.label_files import write_label_map
 from train.mini.augment import augment
 from train.mini.config import MiniConfig
 from train.mini.feeder import Spec
+from train.mini.hard import harden
 from train.mini.portraits import World, caption, render, sample_attributes, unusual
 from train.mini.rarity import ATTRIBUTES, Rarity
 
@@ -28,20 +28,16 @@ class PortraitRecipe:
     """A portrait, its label map and clumsier ones, captions as token ids, its attributes' numbers, and whether there is
     something unusual in it that words alone tell: with the map, and without."""
 
-    size: int
-    maps: int
-    captions: int
-    tokenizers: tuple[Tokenizer, Tokenizer]  # CLIP's and T5's, which pad to `length`
-    length: int
+    config: MiniConfig
+    tokenizers: tuple[Tokenizer, Tokenizer]  # CLIP's and T5's, which pad to `text_length`
     rarity: Rarity
-    world: World | None
-    balanced: float
 
     def spec(self) -> Spec:
-        ids = ((self.captions, self.length), "int16")
+        config, size = self.config, self.config.size
+        ids = ((config.captions_per_portrait, config.text_length), "int16")
         return {
-            "images": ((self.size, self.size, 3), "uint8"),
-            "label_maps": ((self.maps, self.size, self.size), "uint8"),
+            "images": ((size, size, 3), "uint8"),
+            "label_maps": ((config.maps_per_portrait, size, size), "uint8"),
             "clip": ids,
             "t5": ids,
             "attributes": ((len(ATTRIBUTES),), "uint8"),
@@ -49,11 +45,11 @@ class PortraitRecipe:
         }
 
     def __call__(self, seed: int) -> dict[str, np.ndarray]:
-        rng = np.random.default_rng(seed)
-        attributes = self.rarity.draw(rng, self.world, self.balanced)
-        image, label_map = render(attributes, size=self.size)
-        label_maps = [label_map, *(clumsier(label_map, rng) for _ in range(self.maps - 1))]
-        texts = [caption(attributes, rng) for _ in range(self.captions)]
+        config, rng = self.config, np.random.default_rng(seed)
+        attributes = self.rarity.draw(rng, config.world, config.balanced)
+        image, label_map = render(attributes, size=config.size)
+        label_maps = [label_map, *(clumsier(label_map, rng) for _ in range(config.maps_per_portrait - 1))]
+        texts = [caption(attributes, rng) for _ in range(config.captions_per_portrait)]
         clip, t5 = (np.array([tokenizer.encode(text).ids for text in texts]) for tokenizer in self.tokenizers)
         return {
             "images": image,
@@ -65,26 +61,21 @@ class PortraitRecipe:
         }
 
 
-Harden = Callable[[np.ndarray, np.ndarray, np.random.Generator], tuple[np.ndarray, np.ndarray]]
-
-
 @dataclass(frozen=True)
 class PairRecipe:
-    """A portrait and its label map; a share of them made hard by `harden(image, label_map, rng)`."""
+    """A portrait and its label map; a share of them made hard."""
 
-    size: int
-    world: World | None
-    harden: Harden | None = None
-    hard: float = 0.0
+    config: MiniConfig
 
     def spec(self) -> Spec:
-        return {"images": ((self.size, self.size, 3), "uint8"), "label_maps": ((self.size, self.size), "uint8")}
+        size = self.config.size
+        return {"images": ((size, size, 3), "uint8"), "label_maps": ((size, size), "uint8")}
 
     def __call__(self, seed: int) -> dict[str, np.ndarray]:
         rng = np.random.default_rng(seed)
-        image, label_map = render(sample_attributes(rng, self.world), size=self.size)
-        if self.harden is not None and rng.random() < self.hard:
-            image, label_map = self.harden(image, label_map, rng)
+        image, label_map = render(sample_attributes(rng, self.config.world), size=self.config.size)
+        if rng.random() < self.config.hard:
+            image, label_map = harden(image, label_map, rng)
         return {"images": image, "label_maps": label_map}
 
 
