@@ -1,5 +1,6 @@
 """What the workers made, on the device: the newest so many, drawn from at random."""
 
+import time
 from collections.abc import Callable
 
 import psutil
@@ -56,12 +57,16 @@ class Pool:
 
     @torch.no_grad()
     def refill(self, limit: int) -> int:
-        """Take at most `limit` finished samples, and one chunk, from the workers -> how many; no wait for them."""
+        """Take at most `limit` finished samples, and one chunk, from the workers -> how many; no wait for them.
+
+        Where nothing is ready, workers that have died are replaced.
+        """
         stage, copied = self._stages[self._turn % STAGES], self._copied[self._turn % STAGES]
         if copied is not None:
             copied.synchronize()
         count = self.feed.take({name: tensor.numpy() for name, tensor in stage.items()}, min(limit, self.chunk))
         if not count:
+            self.feed.mend()
             return 0
         self._turn += 1
         chunk = {name: tensor[:count].to(self.device, non_blocking=True) for name, tensor in stage.items()}
@@ -73,6 +78,13 @@ class Pool:
             self._rows[name][places] = tensor
         self.total += count
         return count
+
+    def gather(self, count: int) -> "Pool":
+        """Wait until it holds so many."""
+        while self.total < count:
+            if not self.refill(count):
+                time.sleep(0.05)
+        return self
 
 
 def free_memory(device: torch.device) -> int:

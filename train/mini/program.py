@@ -71,7 +71,10 @@ class Run:
             self.load()
         self.portraits = self._feed(PortraitRecipe(config, self.model.encoders.word_tokenizers(), self.rarity))
         if not known and not config.start_from:
-            set_linear(self.vae, fit_latent_code(*self._first_portraits(), config))
+            count = min(FITTED, config.first_portraits)
+            pool = Pool(self.portraits, "cpu", capacity=FITTED, share=1.0).gather(count)
+            code = fit_latent_code(pool["images"][: len(pool)], pool["label_maps"][: len(pool), 0], config)
+            set_linear(self.vae, code)
         self.code = code_of(self.vae).to(config.device)  # the pseudo-inverse is more exact on a CPU
         self.vae.to(config.device).requires_grad_(False)
         self.model.to(config.device).train().requires_grad_(True)
@@ -87,19 +90,6 @@ class Run:
         # Those of the unseen split are never rendered.
         return Feed(recipe, workers=workers, slots=config.slots, seeds=range(config.test_seed))
 
-    def _first_portraits(self) -> tuple[Tensor, Tensor]:
-        pool = Pool(self.portraits, "cpu", capacity=FITTED, share=1.0)
-        self.gather(pool, min(FITTED, self.config.first_portraits))
-        return pool["images"][: len(pool)], pool["label_maps"][: len(pool), 0]
-
-    def gather(self, pool: Pool, count: int) -> Pool:
-        """Wait until the pool holds so many."""
-        while pool.total < count:
-            if not pool.refill(count):
-                pool.feed.mend()
-                time.sleep(0.05)
-        return pool
-
     @cached_property
     def pool(self) -> Pool:
         """Portraits, with their latents."""
@@ -109,7 +99,7 @@ class Run:
             return chunk | {"latents": self.code.tokens(chunk["images"]).half()}
 
         pool = Pool(self.portraits, config.device, capacity=config.pool, share=config.pool_share, derive=derive)
-        return self.gather(pool, min(config.first_portraits, pool.capacity))
+        return pool.gather(min(config.first_portraits, pool.capacity))
 
     @property
     def sampler(self) -> Sampler:
@@ -132,16 +122,11 @@ class Run:
         self.vae.load_state_dict(state["vae"])
         self.done, self.model.steps = state["done"], state["steps"]
 
-    def learn(self, name: str, lesson: Lesson, seconds: float, pool: Pool, *, fresh: bool = True) -> None:
-        def refill(limit: int) -> None:
-            if not pool.refill(limit):  # nothing was ready: are the workers well?
-                pool.feed.mend()
-
-        learn(
-            name, lesson, self.config, seconds=max(1.0, seconds), log=self.log,
-            refill=refill if fresh else lambda limit: None,
-            checkpoint=self.checkpoint,
-        )  # fmt: skip
+    def learn(
+        self, name: str, lesson: Lesson, seconds: float, refill: Callable[[int], object] = lambda limit: None
+    ) -> None:
+        seconds = max(1.0, seconds)
+        learn(name, lesson, self.config, seconds=seconds, log=self.log, refill=refill, checkpoint=self.checkpoint)
 
     # The phases.
 
@@ -182,7 +167,7 @@ class Run:
             torch.manual_seed(self.config.seed)
             heads = AttributeHeads(self.config.text_width, self.rarity).to(self.config.device)
         lesson = self.denoising(self.sampler.draw, lambda draw, batch: batch.target, heads)
-        self.learn("flow", lesson, seconds, self.pool)
+        self.learn("flow", lesson, seconds, self.pool.refill)
 
     def guidance(self, seconds: float) -> None:
         """Guidance as a number, taught by the average's passes with words, without, and with perturbed attention."""
@@ -200,7 +185,7 @@ class Run:
         lesson = self.denoising(
             draw, lambda draw, batch: teacher.guided(draw, batch, without_map=without_map, portraits=portraits)
         )
-        self.learn("guidance", lesson, seconds, self.pool)
+        self.learn("guidance", lesson, seconds, self.pool.refill)
 
     def halving(self, seconds: float) -> None:
         """One step learns what two made."""
@@ -213,7 +198,7 @@ class Run:
             drawn["timestep"] = grid_timesteps(teacher.model, generator, phase.batch, config.on_the_grid)
             return drawn
 
-        self.learn("halving", self.denoising(draw, teacher.two_steps), seconds, self.pool)
+        self.learn("halving", self.denoising(draw, teacher.two_steps), seconds, self.pool.refill)
         self.model.steps //= 2
 
     def decoder(self, seconds: float) -> None:
@@ -221,7 +206,7 @@ class Run:
         began = time.monotonic()
         decoder = DecoderLesson(self.vae, self.model, self.code, self.pool, self.config, seconds=seconds / 4)
         lesson = Lesson({"decoder": self.vae.decoder}, decoder.draw, decoder.loss, {})
-        self.learn("decoder", lesson, seconds - (time.monotonic() - began), self.pool, fresh=False)
+        self.learn("decoder", lesson, seconds - (time.monotonic() - began))
         hold_constants(self.vae.decoder)
         self.vae.requires_grad_(False)
 
@@ -231,11 +216,10 @@ class Run:
         self.portraits.stop()
         self.__dict__.pop("pool", None)  # gives its memory back
         with self._feed(PairRecipe(config)) as feed:
-            pool = self.gather(
-                Pool(feed, config.device, capacity=config.pool, share=config.pool_share), config.first_portraits
-            )
+            pool = Pool(feed, config.device, capacity=config.pool, share=config.pool_share)
+            pool.gather(config.first_portraits)
             lesson = ParserLesson(pool, config)
-            self.learn("parser", Lesson({"parser": lesson.parser}, lesson.draw, lesson.loss, {}), seconds, pool)
+            self.learn("parser", Lesson({"parser": lesson.parser}, lesson.draw, lesson.loss, {}), seconds, pool.refill)
             lesson.export(config.folder / "mini-parser")
 
 
@@ -322,7 +306,7 @@ def smoke(config: MiniConfig) -> None:
         log = Log(short.folder / "log.jsonl")
         run = Run(short, log)
         with run.portraits, fast_attention(config.device):
-            run.gather(run.pool, 64)
+            run.pool.gather(64)
             start, made, rendering = log.seconds(), run.portraits.made(), log.seconds()
             for name in PHASES:
                 if name == "parser":
