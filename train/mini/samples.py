@@ -3,6 +3,7 @@
 import json
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -12,14 +13,14 @@ from PIL import Image
 from tokenizers import Tokenizer
 
 from facemogle.label_files import write_label_map
+from facemogle.whole_files import whole_file
 from train.mini.augment import augment
 from train.mini.config import MiniConfig
 from train.mini.feeder import Spec
 from train.mini.hard import harden
-from train.mini.portraits import World, caption, render, sample_attributes, unusual
+from train.mini.portraits import caption, render, sample_attributes, unusual
 from train.mini.rarity import ATTRIBUTES, Rarity
 
-SHARD = 500
 ATTEMPTS = 4  # at a map that differs from the portrait's own: half of the augmentations change nothing
 
 
@@ -102,55 +103,31 @@ class Samples:
         return Samples(*(values[:count] for values in vars(self).values()))
 
 
-def render_shard(path: Path, seeds: range, size: int, captions: int, world: World | None) -> None:
-    cv2.setNumThreads(1)
-    images, label_maps, texts, attributes = [], [], [], []
-    for seed in seeds:
-        rng = np.random.default_rng(seed)
-        portrait = sample_attributes(rng, world)
-        image, label_map = render(portrait, size=size)
-        images.append(image)
-        label_maps.append(label_map)
-        texts.append([caption(portrait, rng) for _ in range(captions)])
-        attributes.append(asdict(portrait))
-    part = path.with_suffix(".part.npz")
-    words = json.dumps({"captions": texts, "attributes": attributes}, default=float)
-    np.savez(part, images=np.stack(images), label_maps=np.stack(label_maps), words=np.array(words))
-    part.rename(path)
+def portrait_of(seed: int, config: MiniConfig) -> tuple[np.ndarray, np.ndarray, str]:
+    """Image, label map, and captions and attributes as JSON."""
+    rng = np.random.default_rng(seed)
+    attributes = sample_attributes(rng, config.measured_world)
+    image, label_map = render(attributes, size=config.size)
+    captions = [caption(attributes, rng) for _ in range(config.captions_per_portrait)]
+    return image, label_map, json.dumps([captions, asdict(attributes)], default=float)
 
 
 def load(config: MiniConfig, split: str, *, limit: int) -> Samples:
     """The first `limit` portraits of a split, "train" or "test", as they come; rendered if they are not there yet."""
     first = {"train": 0, "test": config.test_seed}[split]
-    folder = config.folder / f"portraits-{config.size}"
-    folder.mkdir(parents=True, exist_ok=True)
-    # A name tells the seeds, so that a shard that was made shorter is not taken for a whole one.
-    shards = {
-        folder / f"{split}-{seeds.start:08d}-{len(seeds)}.npz": seeds
-        for start in range(first, first + limit, SHARD)
-        if (seeds := range(start, min(start + SHARD, first + limit)))
-    }
-    missing = {path: seeds for path, seeds in shards.items() if not path.exists()}
-    if missing:
+    file = config.folder / f"portraits-{config.size}" / f"{split}-{first:08d}-{limit}.npz"
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
         # A forked worker would inherit locks that other threads of this process hold.
-        with ProcessPoolExecutor(config.workers, mp_context=get_context("spawn")) as pool:
-            jobs = [
-                pool.submit(render_shard, path, seeds, config.size, config.captions_per_portrait, config.measured_world)
-                for path, seeds in missing.items()
-            ]
-            for job in jobs:
-                job.result()
-    loaded = []
-    for path in shards:
-        with np.load(path, allow_pickle=False) as shard:
-            loaded.append((shard["images"], shard["label_maps"], json.loads(str(shard["words"]))))
-    words = [each for *_, each in loaded]
-    return Samples(
-        np.concatenate([images for images, *_ in loaded]),
-        np.concatenate([label_maps for _, label_maps, _ in loaded]),
-        [texts for each in words for texts in each["captions"]],
-        [attributes for each in words for attributes in each["attributes"]],
-    )
+        spawn = get_context("spawn")
+        with ProcessPoolExecutor(config.workers, spawn, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
+            made = pool.map(partial(portrait_of, config=config), range(first, first + limit), chunksize=8)
+            images, label_maps, words = (np.array(column) for column in zip(*made, strict=True))
+        with whole_file(file) as part:
+            np.savez(part, images=images, label_maps=label_maps, words=words)
+    with np.load(file, allow_pickle=False) as kept:
+        captions, attributes = zip(*map(json.loads, kept["words"].tolist()), strict=True)
+        return Samples(kept["images"], kept["label_maps"], list(captions), list(attributes))
 
 
 def write_pictures(samples: Samples, folder: Path) -> None:
