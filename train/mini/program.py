@@ -19,6 +19,7 @@ from diffusers import attention_backend
 from torch import Tensor, nn
 
 from facemogle.checkpoints import load_pipeline
+from facemogle.labels import to_colours
 from train import saving
 from train.mini import model as models
 from train.mini.config import PHASES, MiniConfig, Phase
@@ -34,7 +35,9 @@ from train.mini.parser import ParserLesson
 from train.mini.pool import Pool
 from train.mini.portraits import World, sample_attributes
 from train.mini.rarity import Rarity
-from train.mini.samples import PairRecipe, PortraitRecipe
+from train.mini.report import sheet as in_rows
+from train.mini.report import table
+from train.mini.samples import PairRecipe, PortraitRecipe, load
 from train.mini.text import Spoiler
 from train.mini.vae import DecoderLesson, build, code_of
 from train.mini.words import AttributeHeads, words_loss
@@ -281,19 +284,14 @@ def fast_attention(device: str):
 
 def sheet(config: MiniConfig) -> None:
     """`sheet.jpg`: 32 unseen label maps, true portraits, what the model makes of map and words, and of words alone."""
-    from facemogle.labels import to_colours
-    from train.mini.report import sheet as in_rows
-    from train.mini.samples import load
-
     portraits = load(config, "test", limit=32)
     pipeline = load_pipeline(config.folder / "mini", device=config.device)
     pipeline.set_progress_bar_config(disable=True)
     prompts = [captions[0] for captions in portraits.captions]
     kinds = [to_colours(portraits.label_maps), portraits.images]
-    for label_map in (list(portraits.label_maps), None):
+    for label_maps in (list(portraits.label_maps), None):
         generator = torch.Generator().manual_seed(0)
-        made = pipeline(prompts, label_map=label_map, generator=generator, output_type="np").images
-        kinds.append((made * 255).round().astype(np.uint8))
+        kinds.append(np.stack(pipeline(prompts, label_map=label_maps, generator=generator).images))
     columns = len(prompts) // 2
     rows = [kind[start : start + columns] for start in (0, columns) for kind in kinds]
     in_rows(list(np.concatenate(rows)), columns=columns).save(config.folder / "sheet.jpg", quality=90)
@@ -307,24 +305,23 @@ def smoke(config: MiniConfig) -> None:
         run = Run(short, log)
         with run.portraits, fast_attention(config.device):
             run.pool.gather(64)
-            start, made, rendering = log.seconds(), run.portraits.made(), log.seconds()
+            start, made = log.seconds(), run.portraits.made()
             for name in PHASES:
                 if name == "parser":
-                    rate = (run.portraits.made() - made) / (log.seconds() - rendering)
+                    rendered = (run.portraits.made() - made) / (log.seconds() - start)
                 getattr(run, name)(SMOKE_SECONDS)
                 run.checkpoint.unlink(missing_ok=True)
     seconds = 60 * config.minutes - config.reserve_seconds - start
     shares = sum(config.phase(name).share for name in PHASES)
-    print(
-        f"\n| phase | batch | samples a second | minutes of {config.minutes:g} | samples then |\n|---|---|---|---|---|"
-    )
-    for name in PHASES:
-        rates = [line["per_second"] for line in log.lines if line["phase"] == name]
+    rates = {line["phase"]: line["per_second"] for line in log.lines}
+    rows = []
+    for name, rate in rates.items():
         own = seconds * config.phase(name).share / shares
-        print(f"| {name} | {config.phase(name).batch} | {rates[-1]:.1f} | {own / 60:.1f} | {own * rates[-1]:,.0f} |")
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(f"\n{rate:.1f} portraits a second by {run.portraits.rings.workers} workers. {start:.0f} s to begin. ", end="")
-    print(f"At most {memory:.1f} GiB here", end="")
+        rows.append((name, config.phase(name).batch, f"{rate:.1f}", f"{own / 60:.1f}", f"{own * rate:,.0f}"))
+    head = ("phase", "batch", "samples a second", f"minutes of {config.minutes:g}", "samples then")
+    memory = f"At most {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.1f} GiB here"
     if config.device != "cpu":
-        print(f", {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB of the device's", end="")
-    print(".")
+        memory += f", {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB of the device's"
+    workers = run.portraits.rings.workers
+    print(f"\n{table(head, rows)}\n")
+    print(f"{rendered:.1f} portraits a second by {workers} workers. {start:.0f} s to begin. {memory}.")
