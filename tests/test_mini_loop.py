@@ -15,7 +15,7 @@ from train.mini.feeder import FAILURES, Feed
 from train.mini.log import Log
 from train.mini.loop import Lesson, learn, schedule
 from train.mini.pool import Pool
-from train.mini.recorded import WARM_UP, RecordedStep
+from train.mini.recorded import WARM_UP, RecordedStep, Recorder
 
 
 def take(feed: Feed, count: int, *, seconds: float = 60.0) -> list[int]:
@@ -174,7 +174,7 @@ def test_a_phase_is_bounded_by_time(tmp_path):
     assert 0.5 <= time.monotonic() - began < 10
 
 
-class Tape:
+class Tape(Recorder):
     """Records as CUDA does: what is recorded runs only when it is replayed, on the same memory."""
 
     def __init__(self, *, fails: bool = False):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from train.mini.config import MiniConfig, Phase
 from train.mini.log import Log
-from train.mini.recorded import WARM_UP, CudaRecorder, Draw, RecordedStep
+from train.mini.recorded import WARM_UP, Draw, RecordedStep, Recorder
 from train.saving import SaveError, load, save
 
 LOG_EVERY = 50
@@ -146,7 +146,7 @@ def learn(
         learner.descend(parts["loss"])
         return {key: value.detach() for key, value in parts.items()}
 
-    recorded = RecordedStep(step_of, CudaRecorder() if device.type == "cuda" and config.compile else None)
+    recorded = RecordedStep(step_of, Recorder() if device.type == "cuda" and config.compile else None)
     settled = WARM_UP + 1 if recorded.recorder else 1  # from then on, steps take as long as they will
     sums: dict[str, Tensor] = {}
     started = saved = logged = time.monotonic()

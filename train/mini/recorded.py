@@ -1,7 +1,6 @@
 """A step that is recorded once as a CUDA graph and replayed: Python launches a small model's kernels too slowly."""
 
 from collections.abc import Callable
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -10,18 +9,11 @@ Draw = dict[str, Tensor]
 WARM_UP = 3  # calls that run as they are: kernels are chosen and compiled, optimiser states made
 
 
-class Recorder(Protocol):
-    """How calls are kept from being recorded, and recorded."""
+class Recorder:
+    """How a step is recorded by CUDA."""
 
     def aside(self, call: Callable[[], Draw]) -> Draw:
         """Run it as a recording would, but for real."""
-
-    def record(self, call: Callable[[], Draw]) -> tuple[Draw, Callable[[], None]]:
-        """Record it, without running it -> where its results will be, and what runs it."""
-
-
-class CudaRecorder:
-    def aside(self, call: Callable[[], Draw]) -> Draw:
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
@@ -30,6 +22,7 @@ class CudaRecorder:
         return results
 
     def record(self, call: Callable[[], Draw]) -> tuple[Draw, Callable[[], None]]:
+        """Record it, without running it -> where its results will be, and what runs it."""
         graph = torch.cuda.CUDAGraph()
         torch.cuda.synchronize()
         # Only this thread's calls are held to what a recording allows: others may save or copy meanwhile.
