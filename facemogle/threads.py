@@ -1,7 +1,8 @@
-"""How torch's threads wait for work on a CPU, which has to be said before torch is imported."""
+"""What threads are told by the environment, before torch or numpy is imported: how to wait, how many to be."""
 
 import os
-from collections.abc import MutableMapping
+from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager
 
 # OpenMP's threads spin for milliseconds before they sleep. Where another program wants the core, that takes much longer
 # than sleeping at once; where none does, threads that sleep at once are a quarter slower. What lies between is measured
@@ -19,3 +20,15 @@ def spin_shortly(environment: MutableMapping[str, str] = os.environ) -> None:
         return
     for name, value in SHORT_SPIN.items():
         environment.setdefault(name, value)
+
+
+@contextmanager
+def inherited(changes: dict[str, str]) -> Iterator[None]:
+    """By a process that is started within: variables of its environment."""
+    before = {name: os.environ.get(name) for name in changes}
+    os.environ.update(changes)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})

@@ -74,7 +74,7 @@ ARROWS = {
     },
     "batch": {
         "checkpoints", "class_orders", "data", "folders", "gating", "label_files", "picture_files",
-        "presets", "setting_ranges", "text_files", "weight_files",
+        "presets", "setting_ranges", "text_files", "threads", "weight_files",
     },
     "faces": {"checkpoints", "parsing", "picture_files", "labels"},
     "ui": {

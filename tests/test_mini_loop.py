@@ -65,7 +65,7 @@ def test_workers_end_when_the_trainer_is_killed():
         "from tests.mini_recipes import Numbers; from train.mini.feeder import Feed; import time\n"
         "if __name__ == '__main__':\n"
         "    feed = Feed(Numbers(), workers=1, slots=4, seeds=range(9))\n"
-        "    while not feed.ready(): time.sleep(0.01)\n"
+        "    while not feed.made(): time.sleep(0.01)\n"
         "    print(feed.processes[0].pid, flush=True); time.sleep(600)\n"
     )
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as trainer:

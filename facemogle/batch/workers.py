@@ -11,9 +11,9 @@ import sys
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from multiprocessing import connection
 from typing import Any, Protocol
@@ -23,6 +23,7 @@ from facemogle.batch.model import THREADS, Draw, Survey
 from facemogle.batch.writing import Entry, Store, hash_of
 from facemogle.checkpoints import CheckpointError
 from facemogle.picture_files import CARRYING, write_picture
+from facemogle.threads import inherited
 
 TRIES = 3  # of a job whose process died, and of starting one
 BROKEN = 70  # exit code of a process whose GPU does nothing any more
@@ -205,7 +206,7 @@ class _Process:
     def __post_init__(self) -> None:
         self.pipe, theirs = _spawn.Pipe()
         self._process = _spawn.Process(target=_work, args=(theirs, self.maker), daemon=True)
-        with _environment(self.environment):
+        with inherited(self.environment):
             self._process.start()
         theirs.close()
 
@@ -262,18 +263,6 @@ def _told(exit_code: int) -> str:
 
 
 _ONE_THREAD = {"OMP_NUM_THREADS": str(THREADS), "MKL_NUM_THREADS": str(THREADS)}
-
-
-@contextmanager
-def _environment(changes: dict[str, str]) -> Iterator[None]:
-    """Which a process that is started within inherits."""
-    before = {name: os.environ.get(name) for name in changes}
-    os.environ.update(changes)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
 def _fitting(gigabytes: float) -> int:

@@ -7,17 +7,20 @@ import ctypes
 import os
 import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from multiprocessing import get_context, parent_process
 from typing import Protocol
 
 import cv2
 import numpy as np
 
+from facemogle.threads import inherited
+
 Spec = dict[str, tuple[tuple[int, ...], str]]  # a sample's arrays: name -> shape and dtype
 FAILURES = 20  # samples in a row, after which a worker gives up
 MADE, TAKEN, NEXT, STOPPED = range(4)
+# Each worker has a core, not all of them.
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
 class Recipe(Protocol):
@@ -52,7 +55,7 @@ class Rings:
         return np.frombuffer(self._counters, np.int64).reshape(self.workers, 4)
 
 
-class Feed:
+class Feed(AbstractContextManager):
     """Samples of a recipe by `workers` processes, for seeds of `seeds` alone; a context manager that ends them.
 
     They end by themselves when this process is gone, however it went. Past its end `seeds` begins again.
@@ -70,12 +73,9 @@ class Feed:
         process = get_context("spawn").Process(
             target=work, args=(self.recipe, self.rings, index, self.seeds), daemon=True
         )
-        with one_thread_each():
+        with inherited(ONE_THREAD):
             process.start()
         return process
-
-    def __enter__(self) -> "Feed":
-        return self
 
     def __exit__(self, *exception) -> None:
         self.stop()
@@ -91,9 +91,6 @@ class Feed:
 
     def made(self) -> int:
         return int(self.counters[:, MADE].sum())
-
-    def ready(self) -> int:
-        return int((self.counters[:, MADE] - self.counters[:, TAKEN]).sum())
 
     def take(self, into: dict[str, np.ndarray], limit: int) -> int:
         """Copy at most `limit` finished samples to the front of arrays (limit, ...) -> how many."""
@@ -124,22 +121,6 @@ class Feed:
                     f"{process.exitcode}. Their own messages stand above; memory may be short: try fewer --workers."
                 )
             self.processes[index] = self._start(index)
-
-
-@contextmanager
-def one_thread_each() -> Iterator[None]:
-    """For processes that are started meanwhile: each has a core, not all of them."""
-    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update(dict.fromkeys(names, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 def work(recipe: Recipe, rings: Rings, index: int, seeds: range) -> None:
