@@ -2,16 +2,25 @@
 
 import numpy as np
 
+from facemogle.evaluation.attributes import nearest, told
+from facemogle.evaluation.readings import lab
 from facemogle.labels import CLASS_ID
 from facemogle.parsing.mini import MiniParser
 from train.mini import measures
 from train.mini.evaluate import swap
-from train.mini.portraits import HAIR_COLOURS
+from train.mini.portraits import (
+    BACKGROUND_COLOURS,
+    CLOTHES_COLOURS,
+    HAIR_COLOURS,
+    LIPSTICK_COLOURS,
+    SKIN_TONES,
+)
 from train.mini.samples import Samples
 
+TABLES = (HAIR_COLOURS, CLOTHES_COLOURS, CLOTHES_COLOURS, BACKGROUND_COLOURS, SKIN_TONES, LIPSTICK_COLOURS)
 COLOURS = {
-    name: {word: measures.lab(np.uint8([rgb]))[0] for word, rgb in coloured.table.items()}
-    for name, coloured in measures.COLOURED.items()
+    name: {word: lab(np.uint8([rgb]))[0] for word, rgb in table.items()}
+    for name, table in zip(measures.ATTRIBUTES, TABLES, strict=True)
 }
 
 
@@ -47,9 +56,9 @@ def test_colours_are_learned_as_portraits_show_them():
     assert {name: list(table) for name, table in colours.items() if table} == {
         "hair colour": ["grey", "white"], "skin tone": ["dark"],
     }  # fmt: skip
-    grey = measures.lab(np.uint8([[40] * 3, [80] * 3])).mean(0)
+    grey = lab(np.uint8([[40] * 3, [80] * 3])).mean(0)
     assert np.allclose(colours["hair colour"]["grey"], grey)
-    assert measures.nearest(grey + 2, colours["hair colour"]) == "grey"
+    assert nearest(grey + 2, colours["hair colour"]) == "grey"
 
 
 def test_kernel_distance_grows_with_what_differs():
@@ -97,7 +106,7 @@ def test_the_probe_finds_what_is_there_and_no_more():
 def test_a_swap_changes_one_colour_word():
     assert swap("a woman", 0) is None
     caption, name = swap("a man with short red hair", 0)
-    word = measures.told_colour(caption, name)
+    word = told(caption)[name]
     assert name == "hair colour" and word in HAIR_COLOURS and word != "red"
     assert caption == f"a man with short {word} hair"
 

@@ -13,7 +13,9 @@ import numpy as np
 import torch
 
 from facemogle.checkpoints import load_parser, load_pipeline
-from facemogle.gating import EXPERTS, inside_outside
+from facemogle.evaluation.attributes import COLOURS, ColourTable, told
+from facemogle.evaluation.readings import PLACES
+from facemogle.gating import EXPERTS, locality
 from facemogle.labels import CLASS_ID, NAMES, to_colours
 from facemogle.overlap import confusion, intersection_over_union
 from facemogle.parsing.mini import MiniParser
@@ -23,7 +25,6 @@ from train.mini.config import MiniConfig
 from train.mini.edits import measure_edits
 from train.mini.export import DESTINATION
 from train.mini.latent_code import binary_masks, psnr, to_tensor
-from train.mini.measures import COLOURED
 
 BATCH = 4
 SWAPPED = ("hair colour", "clothes colour", "background colour")
@@ -55,8 +56,7 @@ def draw(pipeline: FaceMoGLEPipeline, captions: Sequence[str], label_maps: Seque
         assert result.gating is not None
         images += [np.asarray(image) for image in result.images]
         for image, label_map in enumerate(label_maps[rows.start : rows.stop] if label_maps is not None else ()):
-            steps = range(len(result.gating.weights))
-            ratios.append([inside_outside(result.gating.at(step, image=image), label_map) for step in steps])
+            ratios.append(locality(result.gating, label_map, image=image))
     return Drawn(np.stack(images), np.array(ratios), (time.monotonic() - started) / len(captions))
 
 
@@ -65,7 +65,7 @@ def read(
     images: np.ndarray,
     wanted: np.ndarray,
     captions: Sequence[str],
-    colours: measures.ColourTable,
+    colours: ColourTable,
 ) -> dict:
     """Overlap with the wanted label maps and agreement with the captions, as the parser sees the pictures."""
     label_maps = np.stack(parser.parse(list(images)))
@@ -89,9 +89,13 @@ def swap(caption: str, seed: int) -> tuple[str, str] | None:
     """The caption with one colour word changed, and whose it was; None if it has no such word."""
     rng = np.random.default_rng(seed)
     for name in rng.permutation(SWAPPED):
-        if (word := measures.told_colour(caption, name)) is not None:
-            other = str(rng.choice([each for each in COLOURED[name].table if each != word]))
-            return re.sub(rf"\b{word} (?={COLOURED[name].nouns})", f"{other} ", caption, count=1), str(name)
+        words, nouns = COLOURS[name]
+        pattern = rf"\b({words.replace(' ', '|')}) (?=({nouns})\b)"
+        if found := re.search(pattern, caption):
+            other = rng.choice([word for word in words.split() if word != found[1]])
+            swapped = re.sub(pattern, f"{other} ", caption, count=1)
+            if told(swapped)[name] == other:  # not where another word tells the old one too, as "redhead"
+                return swapped, str(name)
     return None
 
 
@@ -100,7 +104,7 @@ def measure_swaps(
     parser: MiniParser,
     images: np.ndarray,
     portraits: samples.Samples,
-    colours: measures.ColourTable,
+    colours: ColourTable,
 ) -> dict:
     """One colour word changed under the same map and seed: what changes, and where. Differences are in 0..1."""
     pairs = [swap(captions[0], row) for row, captions in enumerate(portraits.captions)]
@@ -111,11 +115,10 @@ def measure_swaps(
     for row, pair in enumerate(pairs):
         if pair is None:
             continue
-        coloured = COLOURED[pair[1]]
-        named = np.isin(portraits.label_maps[row], [CLASS_ID[each] for each in coloured.classes])
+        named = np.isin(portraits.label_maps[row], [CLASS_ID[each] for each in PLACES[pair[1]]])
         difference = abs(swapped[row] / 255 - images[row] / 255).mean(-1)
         elsewhere.append(difference[~named].mean())
-        changed.append(measures.agreement(swapped[row], label_maps[row], captions[row], colours)[pair[1]])
+        changed.append(measures.agreement(swapped[row], label_maps[row], captions[row], colours).get(pair[1], False))
     return {
         "cases": len(changed),
         "shows the new colour": round(float(np.mean(changed)), 3),

@@ -3,82 +3,38 @@
 N pictures of size S; class ids as in facemogle.labels.
 """
 
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from facemogle.evaluation.attributes import COLOURS, PRESENT_SHARE, WORN, nearest
-from facemogle.evaluation.readings import PLACES, lab
-from facemogle.labels import CLASS_ID
+from facemogle.evaluation import attributes, distances
+from facemogle.evaluation.attributes import COLOURS, PRESENT_SHARE, WORN, ColourTable, told
+from facemogle.evaluation.readings import colours_of
+from facemogle.labels import CLASS_ID, NUM_CLASSES
 from facemogle.parsing.mini import MiniParser
 from train.mini.latent_code import to_tensor
-from train.mini.portraits.attributes import (
-    BACKGROUND_COLOURS,
-    CLOTHES_COLOURS,
-    HAIR_COLOURS,
-    LIPSTICK_COLOURS,
-    RGB,
-    SKIN_TONES,
-)
 from train.mini.samples import Samples
 
-# For each of COLOURED, the L*a*b* colour of each word.
-ColourTable = dict[str, dict[str, np.ndarray]]
-
-
-@dataclass(frozen=True)
-class Coloured:
-    """A colour word of a caption: whose attribute it is, the classes that show it, and the nouns it stands before."""
-
-    attribute: str
-    classes: tuple[str, ...]
-    table: dict[str, RGB]
-    nouns: str
-
-
-# Each by the name of its attribute in a portrait, and its words.
-_TABLES: dict[str, tuple[str, dict[str, RGB]]] = {
-    "hair colour": ("hair_colour", HAIR_COLOURS),
-    "clothes colour": ("clothes_colour", CLOTHES_COLOURS),
-    "hat colour": ("hat_colour", CLOTHES_COLOURS),
-    "background colour": ("background_colour", BACKGROUND_COLOURS),
-    "skin tone": ("skin", SKIN_TONES),
-    "lipstick": ("lipstick", LIPSTICK_COLOURS),
-}
-COLOURED = {
-    name: Coloured(attribute, PLACES[name], table, COLOURS[name][1]) for name, (attribute, table) in _TABLES.items()
-}
-
-
-def shown_colour(image: np.ndarray, label_map: np.ndarray, coloured: Coloured) -> np.ndarray | None:
-    """The median colour of the classes, (3,) in L*a*b*; None if the label map has none of them."""
-    pixels = image[np.isin(label_map, [CLASS_ID[each] for each in coloured.classes])]
-    return lab(np.median(pixels, axis=0)[None])[0] if len(pixels) else None
+# Which attribute of a portrait each of COLOURS is.
+ATTRIBUTES = {
+    "hair colour": "hair_colour", "clothes colour": "clothes_colour", "hat colour": "hat_colour",
+    "background colour": "background_colour", "skin tone": "skin", "lipstick": "lipstick",
+}  # fmt: skip
 
 
 def learn_colours(portraits: Samples) -> ColourTable:
-    """For each of COLOURED, how its words look on average: shade, light and age move them from their own RGB."""
-    table: ColourTable = {}
-    for name, coloured in COLOURED.items():
-        shown: dict[str, list[np.ndarray]] = {}
-        for image, label_map, attributes in zip(
-            portraits.images, portraits.label_maps, portraits.attributes, strict=True
-        ):
-            word = attributes[coloured.attribute]
-            if word in coloured.table and (colour := shown_colour(image, label_map, coloured)) is not None:
-                shown.setdefault(word, []).append(colour)
-        table[name] = {word: np.mean(colours, axis=0) for word, colours in shown.items()}
-    return table
+    """For each of COLOURS, how its words look on average: shade, light and age move them from their own RGB."""
 
+    def words(portrait: dict) -> dict[str, str]:
+        return {
+            name: portrait[attribute]
+            for name, attribute in ATTRIBUTES.items()
+            if portrait[attribute] in COLOURS[name][0].split()
+        }
 
-def told_colour(caption: str, name: str) -> str | None:
-    """The word that a caption has for one of COLOURED."""
-    coloured = COLOURED[name]
-    found = re.search(rf"\b({'|'.join(coloured.table)}) ({coloured.nouns})\b", caption)
-    return found[1] if found else None
+    cases = zip(portraits.images, portraits.label_maps, portraits.attributes, strict=True)
+    return attributes.learn_colours(((words(each), colours_of(image, read)) for image, read, each in cases), fewest=1)
 
 
 def agreement(image: np.ndarray, read: np.ndarray, caption: str, colours: ColourTable) -> dict[str, bool]:
@@ -87,15 +43,8 @@ def agreement(image: np.ndarray, read: np.ndarray, caption: str, colours: Colour
     `image` (S, S, 3) uint8, `read` (S, S) class ids as the parser sees them. A colour is the word of `colours` that is
     nearest to the median of the class.
     """
-    verdicts = {}
-    for name, coloured in COLOURED.items():
-        if (word := told_colour(caption, name)) is not None:
-            shown = shown_colour(image, read, coloured)
-            verdicts[name] = shown is not None and nearest(shown, colours[name]) == word
-    for name, (class_name, nouns) in WORN.items():
-        if re.search(rf"\b({nouns})\b", caption):
-            verdicts[name] = bool((read == CLASS_ID[class_name]).mean() > PRESENT_SHARE)
-    return verdicts
+    shares = np.bincount(read.ravel(), minlength=NUM_CLASSES) / read.size
+    return attributes.agreement(told(caption), shares, colours_of(image, read), colours)
 
 
 def invented(read: np.ndarray, wanted: np.ndarray) -> dict[str, bool]:
@@ -130,22 +79,14 @@ def features(parser: MiniParser, pictures: np.ndarray, *, batch: int = 16) -> np
 
 
 def kernel_distance(one: np.ndarray, other: np.ndarray) -> float:
-    """Squared maximum mean discrepancy of two (N, F) sets under KID's kernel (x y / F + 1)^3, unbiased.
+    """KID of two (N, F) sets, of all of them at once.
 
     Features are first centred by the mean of `other` and scaled by its deviations, since the parser's differ in size
     and this kernel, unlike a Gaussian, grows without bound with their distance from 0.
     """
     centre, scale = other.mean(0), other.std(0) + 1e-6
     one, other = (one - centre) / scale, (other - centre) / scale
-
-    def kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        return (a @ b.T / a.shape[1] + 1) ** 3
-
-    def within(a: np.ndarray) -> float:
-        values = kernel(a, a)
-        return float((values.sum() - np.trace(values)) / (len(a) * (len(a) - 1)))
-
-    return within(one) + within(other) - 2 * float(kernel(one, other).mean())
+    return distances.kernel_distance(one, other, subsets=1, size=len(other))[0]
 
 
 def total_variation(one: np.ndarray, other: np.ndarray) -> np.ndarray:
