@@ -1,18 +1,16 @@
 """Does the bundled checkpoint obey? Unseen label maps and captions in, the parser's reading of the pictures out."""
 
-import json
 import re
 import resource
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
 
-from facemogle.checkpoints import load_parser, load_pipeline
+from facemogle.checkpoints import load_parser
 from facemogle.evaluation.attributes import COLOURS, ColourTable, told
 from facemogle.evaluation.readings import PLACES
 from facemogle.gating import EXPERTS, locality
@@ -23,7 +21,6 @@ from facemogle.pipeline import FaceMoGLEPipeline
 from train.mini import measures, samples
 from train.mini.config import MiniConfig
 from train.mini.edits import measure_edits
-from train.mini.export import DESTINATION
 from train.mini.latent_code import binary_masks, psnr, to_tensor
 
 BATCH = 4
@@ -192,12 +189,11 @@ def measure_time(pipeline: FaceMoGLEPipeline, portraits: samples.Samples) -> dic
     }
 
 
-def evaluate(config: MiniConfig, checkpoint: Path = DESTINATION) -> tuple[dict, dict[str, np.ndarray]]:
-    """Measure on unseen portraits and write `evaluation.json` beside the weights -> the figures, and the pictures."""
-    portraits = samples.load(config, "test", limit=config.cases)
+def evaluate(
+    pipeline: FaceMoGLEPipeline, portraits: samples.Samples, config: MiniConfig
+) -> tuple[dict, dict[str, np.ndarray]]:
+    """Measure on unseen portraits -> the figures, and the pictures."""
     few = portraits.first(config.few_cases)
-    pipeline = load_pipeline(checkpoint, device=config.device)
-    pipeline.set_progress_bar_config(disable=True)
     parser = load_parser(device=config.device)
     seen = samples.load(config, "train", limit=config.seen_cases)
     colours = measures.learn_colours(seen)
@@ -218,7 +214,7 @@ def evaluate(config: MiniConfig, checkpoint: Path = DESTINATION) -> tuple[dict, 
     }
     ratios = np.nanmean(both.ratios, axis=0)  # (steps, 19, 2)
     networks = [part for part in pipeline.components.values() if isinstance(part, torch.nn.Module)]
-    report = {
+    figures = {
         "cases": len(portraits),
         "cases of the other runs": len(few),
         "size": config.size,
@@ -243,5 +239,4 @@ def evaluate(config: MiniConfig, checkpoint: Path = DESTINATION) -> tuple[dict, 
             for index, name in enumerate(NAMES)
         },
     }
-    (checkpoint / "evaluation.json").write_text(json.dumps(report, indent=1) + "\n")
-    return report, {"text and map": both.images, "map only": map_only.images, "text only": text_only.images}
+    return figures, {"text and map": both.images, "map only": map_only.images, "text only": text_only.images}

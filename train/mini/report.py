@@ -28,11 +28,12 @@ SWAPS = (("red", "white"), ("black", "yellow"), ("blonde", "blue"), ("pink", "gr
 
 def report(config: MiniConfig, checkpoint: Path = DESTINATION) -> None:
     """Measure, draw the figures, write REPORT.md."""
-    measured, pictures = evaluate(config, checkpoint)
-    portraits = samples.load(config, "test", limit=min(32, config.cases))
+    portraits = samples.load(config, "test", limit=config.cases)
     pipeline = load_pipeline(checkpoint, device=config.device)
     pipeline.set_progress_bar_config(disable=True)
-    pairs = np.concatenate([to_colours(portraits.label_maps), pictures["text and map"][:32]], axis=2)
+    measured, pictures = evaluate(pipeline, portraits, config)
+    (checkpoint / "evaluation.json").write_text(json.dumps(measured, indent=1) + "\n")
+    pairs = np.concatenate([to_colours(portraits.label_maps[:32]), pictures["text and map"][:32]], axis=2)
     sheets = {
         "contact-sheet": sheet(list(pairs), columns=8),
         "text-only": sheet(list(pictures["text only"][:16]), columns=8),
