@@ -5,6 +5,7 @@ python -m train.mini.parser_report [FOLDER] [--before FOLDER]
 
 import argparse
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,12 +19,16 @@ from facemogle.overlap import confusion, intersection_over_union
 from facemogle.parsing.mini import MiniParser
 from facemogle.parsing.parse import UNSURE
 from train.mini.calibration import Renderings
+from train.mini.report import table
 
 FOLDER = Path(__file__).parents[2] / "assets" / "mini-parser"
 FIRST_SEED = 30_000_000  # of portraits that no training has seen
 PICTURES = 48
 BINS = 15
 SHOWN = 8
+FIGURES = (
+    "mean IoU", "accuracy", "mean confidence", "expected calibration error", "pixels hatched", "errors hatched",
+)  # fmt: skip
 
 
 @dataclass
@@ -78,29 +83,27 @@ def measure(parser: MiniParser, renderings: Renderings) -> dict:
     return reading.figures()
 
 
-def reliability_curve(curves: dict[str, dict], title: str, axes) -> None:
-    """How often pixels of a confidence are right: on the diagonal, it can be believed."""
-    axes.plot([0, 1], [0, 1], color="0.7", linewidth=1)
-    for name, figures in curves.items():
-        confidence, right, _ = np.array(figures["reliability"]).T
-        axes.plot(confidence, right, marker="o", markersize=3, label=name)
-    axes.set(title=title, xlabel="confidence", xlim=(0, 1), ylim=(0, 1), aspect="equal")
-
-
 def draw_reliability(measured: dict[str, dict[str, dict]], file: Path) -> None:
-    """`measured`: kind of pictures -> parser -> figures; a panel for each kind."""
+    """How often pixels of a confidence are right: on the diagonal, it can be believed.
+
+    `measured`: kind of pictures -> parser -> figures; a panel for each kind.
+    """
     figure = Figure(figsize=(3.4 * len(measured), 3.6), layout="constrained")
     for axes, (kind, curves) in zip(figure.subplots(1, len(measured), squeeze=False)[0], measured.items(), strict=True):
-        reliability_curve(curves, kind, axes)
+        axes.plot([0, 1], [0, 1], color="0.7", linewidth=1)
+        for name, figures in curves.items():
+            confidence, right, _ = np.array(figures["reliability"]).T
+            axes.plot(confidence, right, marker="o", markersize=3, label=name)
+        axes.set(title=kind, xlabel="confidence", xlim=(0, 1), ylim=(0, 1), aspect="equal")
     figure.axes[0].set_ylabel("share of the pixels that are right")
     figure.axes[-1].legend(fontsize=8)
     figure.savefig(file, dpi=80)
 
 
 def sheet(parser: MiniParser, renderings: Renderings) -> Image.Image:
-    """A row each: the pictures, their maps, what is read, and white where that is hatched."""
+    """A row each: some pictures, their maps, what is read, and white where that is hatched."""
     columns = []
-    for image, label_map in zip(renderings.images, renderings.label_maps, strict=True):
+    for image, label_map in zip(renderings.images[:SHOWN], renderings.label_maps[:SHOWN], strict=True):
         probabilities = parser.probabilities([image])[0]
         read = to_colours(probabilities.argmax(0).astype(np.uint8))
         hatched = np.where((probabilities.max(0) < UNSURE)[..., None], np.uint8(255), read // 2)
@@ -122,9 +125,7 @@ def report(folder: Path = FOLDER, before: Path | None = None, *, pictures: int =
         for kind, renderings in kinds.items()
     }
     draw_reliability(measured, folder / "reliability.png")
-    hard = kinds["hard renderings"]
-    few = Renderings(hard.images[:SHOWN], hard.label_maps[:SHOWN])
-    sheet(parser, few).save(folder / "hard.jpg", quality=85)
+    sheet(parser, kinds["hard renderings"]).save(folder / "hard.jpg", quality=85)
     (folder / "evaluation.json").write_text(json.dumps({"pictures": pictures, **measured}, indent=1) + "\n")
     (folder / "REPORT.md").write_text(page(measured, pictures))
     return measured
@@ -138,36 +139,22 @@ def _load(folder: Path) -> MiniParser:
 
 
 def page(measured: dict[str, dict[str, dict]], pictures: int) -> str:
-    columns = [(kind, name) for kind in measured for name in measured[kind]]
-    head = (
-        "| | "
-        + " | ".join(f"{kind.split()[0]}, {name}" for kind, name in columns)
-        + " |\n|---|"
-        + "---|" * len(columns)
-    )
-    rows = [
-        f"| {title} | " + " | ".join(f"{measured[kind][name][title]:.3f}" for kind, name in columns) + " |"
-        for title in (
-            "mean IoU", "accuracy", "mean confidence", "expected calibration error", "pixels hatched", "errors hatched",
-        )
-    ]  # fmt: skip
+    columns = {f"{kind.split()[0]}, {name}": measured[kind][name] for kind in measured for name in measured[kind]}
     # Doubts change no class that is read.
-    classes = [(kind, name) for kind, name in columns if name != "as trained"]
-    class_head = "| | " + " | ".join(f"{kind.split()[0]}, {name}" for kind, name in classes) + " |"
-    class_rows = [
-        f"| {each} | " + " | ".join(_number(measured[kind][name]["IoU"][each]) for kind, name in classes) + " |"
-        for each in NAMES
-    ]
-    return "\n".join(
-        [
-            PAGE.format(pictures=pictures, unsure=round(100 * UNSURE)), head, *rows, "", "## IoU by class", "",
-            class_head, "|---|" + "---|" * len(classes), *class_rows, "",
-        ]
-    )  # fmt: skip
+    classes = {title: figures["IoU"] for title, figures in columns.items() if not title.endswith("as trained")}
+    return PAGE.format(
+        pictures=pictures,
+        unsure=round(100 * UNSURE),
+        figures=_rows(columns, FIGURES),
+        classes=_rows(classes, NAMES),
+    )
 
 
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.3f}"
+def _rows(columns: dict[str, dict], names: Sequence[str]) -> str:
+    def cell(value: float | None) -> str:
+        return "" if value is None else f"{value:.3f}"
+
+    return table(["", *columns], [[name, *(cell(figures[name]) for figures in columns.values())] for name in names])
 
 
 PAGE = """\
@@ -186,6 +173,12 @@ than {unsure}% sure of; "errors hatched" is the share of the wrong pixels that l
 ![Reliability](reliability.png)
 
 ![Hard renderings, their maps, what is read, and in white what is hatched](hard.jpg)
+
+{figures}
+
+## IoU by class
+
+{classes}
 """
 
 
@@ -197,4 +190,4 @@ if __name__ == "__main__":
     given = arguments.parse_args()
     for kind, parsers in report(given.folder, given.before, pictures=given.pictures).items():
         for name, figures in parsers.items():
-            print(kind, name, {title: value for title, value in figures.items() if isinstance(value, float)})
+            print(kind, name, {title: figures[title] for title in FIGURES})
