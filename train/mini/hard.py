@@ -78,9 +78,10 @@ def harden(image: np.ndarray, label_map: np.ndarray, rng: np.random.Generator) -
     scene = Scene(picture.astype(np.float32) / 255, classes, up, rng)
     fray_hair(scene)
     hair = along(rng, HAIRS)
-    lines = textures.strands(rng, scene.size, scene.place(rng.normal(0, 0.3), rng.uniform(0.6, 1.2)), _curl(rng))
+    crown = scene.place(rng.normal(0, 0.3), rng.uniform(0.6, 1.2))
+    lines = textures.strands(rng, scene.size, crown, 0.004 + 0.06 * rng.random() ** 3)
     if rng.random() < 0.85:
-        paint_background(scene)
+        scene.cover(scene.of("background"), textures.background(rng, scene.size))
     if rng.random() < 0.9:
         paint_skin(scene)
     if rng.random() < 0.9:
@@ -97,10 +98,6 @@ def harden(image: np.ndarray, label_map: np.ndarray, rng: np.random.Generator) -
     if rng.random() < 0.2:
         occlude(scene)
     return camera.photographed(camera.lit(scene.image, rng), rng), scene.label_map
-
-
-def _curl(rng: np.random.Generator) -> float:
-    return 0.004 + 0.06 * rng.random() ** 3
 
 
 def fray_hair(scene: Scene) -> None:
@@ -120,11 +117,6 @@ def fray_hair(scene: Scene) -> None:
     away /= np.linalg.norm(away, axis=0) + np.float32(1)
     step = away * (tufts * border * np.float32(strength))
     scene.image, scene.label_map = camera.moved(scene.image, scene.label_map, x + step[0], y + step[1])
-
-
-def paint_background(scene: Scene) -> None:
-    where = scene.of("background")
-    scene.cover(where, textures.background(scene.rng, scene.size))
 
 
 def paint_skin(scene: Scene) -> None:
@@ -165,12 +157,11 @@ def paint_hair(scene: Scene, lines: np.ndarray, colour: np.ndarray) -> None:
         return
     light = cv2.pow(scene.light_on(hair), rng.uniform(0, 0.8))
     paint = textures.hair_paint(rng, scene.size, lines, colour) * light[..., None]
-    share = 1.0
     if rng.random() < 0.08 and scene.of("skin").any():
         skin = scene.image[scene.of("skin")].mean(0)
         grain = np.clip(clouds(rng, scene.size, cells=64) * 0.3 + rng.uniform(0.2, 0.8), 0, 1)[..., None]
         paint = skin + (colour - skin) * grain
-    scene.cover(hair, paint, share)
+    scene.cover(hair, paint)
     if rng.random() < 0.5:  # the shadow that it throws
         fall = cv2.blur(hair.astype(np.float32), (scene.size // 16,) * 2)
         scene.shadow(fall * ~hair * scene.of(*SKIN, *FEATURES) * np.float32(rng.uniform(0.1, 0.7)))
