@@ -43,16 +43,13 @@ def draw(pipeline: FaceMoGLEPipeline, captions: Sequence[str], label_maps: Seque
     images, ratios = [], []
     started = time.monotonic()
     for start in range(0, len(captions), BATCH):
-        rows = range(start, min(start + BATCH, len(captions)))
-        result = pipeline(
-            [captions[row] for row in rows],
-            label_map=None if label_maps is None else [label_maps[row] for row in rows],
-            generator=[torch.Generator().manual_seed(row) for row in rows],
-            record_gating=True,
-        )
+        texts = list(captions[start : start + BATCH])
+        maps = None if label_maps is None else list(label_maps[start : start + BATCH])
+        generators = [torch.Generator().manual_seed(start + row) for row in range(len(texts))]
+        result = pipeline(texts, label_map=maps, generator=generators, record_gating=True)
         assert result.gating is not None
         images += [np.asarray(image) for image in result.images]
-        for image, label_map in enumerate(label_maps[rows.start : rows.stop] if label_maps is not None else ()):
+        for image, label_map in enumerate(maps or ()):
             ratios.append(locality(result.gating, label_map, image=image))
     return Drawn(np.stack(images), np.array(ratios), (time.monotonic() - started) / len(captions))
 
@@ -177,8 +174,8 @@ def measure_time(pipeline: FaceMoGLEPipeline, portraits: samples.Samples) -> dic
         generator = torch.Generator().manual_seed(row)
         gating = pipeline(captions[0], label_map=label_map, generator=generator, record_gating=True).gating
         assert gating is not None
-        first.append(gating.at(0))
-        last.append(gating.at(len(gating.weights) - 1))
+        first.append(gating.over_steps()[0])
+        last.append(gating.over_steps()[-1])
     others = np.roll(first, 1, axis=0)
     changes = abs(np.array(last) - np.array(first)).mean((0, 2, 3))
     return {
