@@ -32,23 +32,18 @@ class Recipe(Protocol):
 
 
 class Rings:
-    """The shared memory of all workers, seen as arrays: (workers, slots, ...) for each name, and counters."""
+    """The shared memory of all workers: their samples, and counters."""
 
     def __init__(self, spec: Spec, workers: int, slots: int):
         self.spec, self.workers, self.slots = spec, workers, slots
+        self._dtype = np.dtype([(name, dtype, shape) for name, (shape, dtype) in spec.items()])
         allocate = get_context("spawn").RawArray  # in /dev/shm where there is room, else in a temporary file
-        self._memory = {name: allocate(ctypes.c_uint8, self._bytes(name)) for name in spec}
+        self._samples = allocate(ctypes.c_uint8, workers * slots * self._dtype.itemsize)
         self._counters = allocate(ctypes.c_int64, workers * 4)
 
-    def _bytes(self, name: str) -> int:
-        shape, dtype = self.spec[name]
-        return self.workers * self.slots * int(np.prod(shape)) * np.dtype(dtype).itemsize
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        return {
-            name: np.frombuffer(self._memory[name], dtype).reshape(self.workers, self.slots, *shape)
-            for name, (shape, dtype) in self.spec.items()
-        }
+    def samples(self) -> np.ndarray:
+        """(workers, slots) records; `samples()[name]` is (workers, slots, ...)."""
+        return np.frombuffer(self._samples, self._dtype).reshape(self.workers, self.slots)
 
     def counters(self) -> np.ndarray:
         """(workers, 4): made, taken, the next seed, whether to stop."""
@@ -64,7 +59,7 @@ class Feed(AbstractContextManager):
     def __init__(self, recipe: Recipe, *, workers: int, slots: int, seeds: range):
         self.recipe, self.seeds, self.slots = recipe, seeds, slots
         self.rings = Rings(recipe.spec(), workers, slots)
-        self.arrays, self.counters = self.rings.arrays(), self.rings.counters()
+        self.samples, self.counters = self.rings.samples(), self.rings.counters()
         self.counters[:, NEXT] = np.arange(workers)
         self.processes = [self._start(index) for index in range(workers)]
         self.deaths, self.turn = 0, 0
@@ -102,7 +97,7 @@ class Feed(AbstractContextManager):
                 first = taken % self.slots
                 more = min(made - taken, self.slots - first, limit - count)
                 for name, target in into.items():
-                    target[count : count + more] = self.arrays[name][worker, first : first + more]
+                    target[count : count + more] = self.samples[name][worker, first : first + more]
                 taken, count = taken + more, count + more
             self.counters[worker, TAKEN] = taken
         self.turn = (self.turn + 1) % len(self.processes)
@@ -129,7 +124,7 @@ def work(recipe: Recipe, rings: Rings, index: int, seeds: range) -> None:
     with suppress(AttributeError, OSError):
         os.nice(10)
     cv2.setNumThreads(1)
-    arrays, counters, parent = rings.arrays(), rings.counters()[index], parent_process()
+    samples, counters, parent = rings.samples()[index], rings.counters()[index], parent_process()
     failures = 0
     while not counters[STOPPED] and parent is not None and parent.is_alive():
         if counters[MADE] - counters[TAKEN] >= rings.slots:
@@ -146,6 +141,6 @@ def work(recipe: Recipe, rings: Rings, index: int, seeds: range) -> None:
                 raise
             continue
         failures = 0
-        for name, array in arrays.items():
-            array[index, counters[MADE] % rings.slots] = sample[name]
+        for name, value in sample.items():
+            samples[name][counters[MADE] % rings.slots] = value
         counters[MADE] += 1
