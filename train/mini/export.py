@@ -34,7 +34,10 @@ other weights took part.
 def export(model: Mini, vae: PixelShuffleAutoencoderKL, config: MiniConfig, log: Log, destination: Path) -> None:
     """Write bfloat16 safetensors in shards of at most 9 MB, the settings, and the log of every phase; the weights that
     are trained stay as they are. FloatingPointError, and what was there stays, if one of them is no number."""
-    parts = model.parts() | {"vae": vae}
+    parts = {
+        "text_encoder": model.encoders.text_encoder, "text_encoder_2": model.encoders.text_encoder_2,
+        "transformer": model.transformer, "mogle": model.mogle, "vae": vae,
+    }  # fmt: skip
     if broken := [name for name, part in parts.items() if not all(p.isfinite().all() for p in part.parameters())]:
         raise FloatingPointError(f"Weights of {', '.join(broken)} are not finite: the training diverged.")
     part = destination.with_name(f"{destination.name}.part")

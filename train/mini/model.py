@@ -91,15 +91,6 @@ class Mini(nn.Module):
     def place_of(self, sigma: Tensor) -> Tensor:
         return sigma / (self.shift - (self.shift - 1) * sigma)
 
-    def parts(self) -> dict[str, nn.Module]:
-        """As the pipeline names them."""
-        return {
-            "text_encoder": self.encoders.text_encoder,
-            "text_encoder_2": self.encoders.text_encoder_2,
-            "transformer": self.transformer,
-            "mogle": self.mogle,
-        }
-
 
 def from_nothing(config: MiniConfig) -> Mini:
     """Seeded random weights; at first the velocity is 0, and guidance changes nothing."""
