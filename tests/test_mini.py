@@ -20,11 +20,11 @@ from facemogle.data.pairs import find_pairs
 from facemogle.gating import EXPERTS, coverage, inside_outside
 from facemogle.labels import CLASS_ID, NAMES
 from tests import tiny_training
+from tests.mini_recipes import AtOnce
 from train.data import FaceDataset
 from train.mini import edits, model, objective, parser, program, report, samples, vae, words
 from train.mini.adopt import adopt
 from train.mini.config import PHASES, MiniConfig
-from train.mini.feeder import Feed
 from train.mini.guidance import Teacher, grid_timesteps
 from train.mini.latent_code import class_shares, unpack
 from train.mini.log import Log
@@ -65,25 +65,6 @@ def made(config):
 @pytest.fixture(scope="module")
 def checkpoint(made):
     return made / "mini"
-
-
-class AtOnce(Feed):
-    """Samples made by this process when they are asked for."""
-
-    def __init__(self, recipe):
-        self.recipe, self.next = recipe, 0
-        self.rings = type("Rings", (), {"spec": recipe.spec(), "workers": 1})
-
-    def take(self, into, limit):
-        for index in range(limit):
-            for name, value in self.recipe(self.next + index).items():
-                if name in into:
-                    into[name][index] = value
-        self.next += limit
-        return limit
-
-    def mend(self):
-        pass
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.mini_recipes import Numbers
+from tests.mini_recipes import AtOnce, Numbers
 from train.mini.config import MiniConfig, Phase
 from train.mini.feeder import FAILURES, Feed
 from train.mini.log import Log
@@ -90,25 +90,6 @@ def alive(pid: int) -> bool:
 def test_workers_start_without_torch():
     code = "import sys, train.mini.samples, train.mini.__main__; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
-
-
-class AtOnce(Feed):
-    """Samples made by this process, as they are asked for."""
-
-    def __init__(self, recipe):
-        self.recipe, self.made_so_far = recipe, 0
-        self.rings = type("Rings", (), {"spec": recipe.spec()})
-
-    def take(self, into, limit):
-        for index in range(limit):
-            sample = self.recipe(self.made_so_far + index)
-            for name, target in into.items():
-                target[index] = sample[name]
-        self.made_so_far += limit
-        return limit
-
-    def mend(self):
-        pass
 
 
 def test_the_pool_keeps_the_newest():
