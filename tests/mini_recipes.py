@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from train.mini.feeder import Feed, Spec
+from train.mini.feeder import Feed, Rings, Sample
 
 
 @dataclass(frozen=True)
@@ -16,15 +16,12 @@ class Numbers:
     fatal: int = -1
     broken: int = 10**9
 
-    def spec(self) -> Spec:
-        return {"seed": ((), "int64"), "picture": ((2, 3), "uint8")}
-
-    def __call__(self, seed: int) -> dict[str, np.ndarray]:
+    def __call__(self, seed: int) -> Sample:
         if seed == self.fatal:
             os.kill(os.getpid(), signal.SIGKILL)
         if seed >= self.broken:
             raise ValueError("out of paint")
-        return {"seed": np.array(seed), "picture": np.full((2, 3), seed % 256)}
+        return {"seed": np.array(seed), "picture": np.full((2, 3), seed % 256, np.uint8)}
 
 
 class AtOnce(Feed):
@@ -32,7 +29,7 @@ class AtOnce(Feed):
 
     def __init__(self, recipe):
         self.recipe, self.next = recipe, 0
-        self.rings = type("Rings", (), {"spec": recipe.spec(), "workers": 1})
+        self.rings = Rings(recipe(0), workers=1, slots=1)
 
     def take(self, into, limit):
         for index in range(limit):

@@ -53,10 +53,10 @@ def test_a_dead_worker_is_told_of_and_replaced(capfd):
 
 def test_workers_that_cannot_go_on_are_an_error(capfd):
     with (
-        Feed(Numbers(broken=0), workers=1, slots=2, seeds=range(1000)) as feed,
+        Feed(Numbers(broken=1), workers=1, slots=2, seeds=range(1000)) as feed,
         pytest.raises(RuntimeError, match="try fewer --workers"),
     ):
-        take(feed, 1)
+        take(feed, 2)
     assert capfd.readouterr().out.count("out of paint") >= FAILURES
 
 

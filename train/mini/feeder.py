@@ -1,42 +1,37 @@
 """Worker processes that make samples without end, into memory that the trainer shares. Without torch: they start fast.
 
-A recipe makes one sample from a seed. Every worker has a ring of slots with one writer, itself, and one reader.
+A recipe makes one sample from a seed, arrays by name, of the same shapes and dtypes each time; it is pickled on its way
+to the workers. Every worker has a ring of slots with one writer, itself, and one reader.
 """
 
 import ctypes
 import os
 import signal
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from multiprocessing import get_context, parent_process
-from typing import Protocol
 
 import cv2
 import numpy as np
 
 from facemogle.threads import inherited
 
-Spec = dict[str, tuple[tuple[int, ...], str]]  # a sample's arrays: name -> shape and dtype
+Sample = dict[str, np.ndarray]
+Recipe = Callable[[int], Sample]
 FAILURES = 20  # samples in a row, after which a worker gives up
 MADE, TAKEN, NEXT, STOPPED = range(4)
 # Each worker has a core, not all of them.
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
-class Recipe(Protocol):
-    """What a sample is. It is pickled on its way to the workers."""
-
-    def spec(self) -> Spec: ...
-
-    def __call__(self, seed: int) -> dict[str, np.ndarray]: ...
-
-
 class Rings:
-    """The shared memory of all workers: their samples, and counters."""
+    """The shared memory of all workers: their samples, which are like the one given, and counters."""
 
-    def __init__(self, spec: Spec, workers: int, slots: int):
-        self.spec, self.workers, self.slots = spec, workers, slots
-        self._dtype = np.dtype([(name, dtype, shape) for name, (shape, dtype) in spec.items()])
+    def __init__(self, sample: Sample, workers: int, slots: int):
+        self.workers, self.slots = workers, slots
+        self.spec = {name: (array.shape, array.dtype.name) for name, array in sample.items()}
+        self._dtype = np.dtype([(name, dtype, shape) for name, (shape, dtype) in self.spec.items()])
         allocate = get_context("spawn").RawArray  # in /dev/shm where there is room, else in a temporary file
         self._samples = allocate(ctypes.c_uint8, workers * slots * self._dtype.itemsize)
         self._counters = allocate(ctypes.c_int64, workers * 4)
@@ -58,7 +53,7 @@ class Feed(AbstractContextManager):
 
     def __init__(self, recipe: Recipe, *, workers: int, slots: int, seeds: range):
         self.recipe, self.seeds, self.slots = recipe, seeds, slots
-        self.rings = Rings(recipe.spec(), workers, slots)
+        self.rings = Rings(recipe(seeds[0]), workers, slots)
         self.samples, self.counters = self.rings.samples(), self.rings.counters()
         self.counters[:, NEXT] = np.arange(workers)
         self.processes = [self._start(index) for index in range(workers)]
@@ -87,7 +82,7 @@ class Feed(AbstractContextManager):
     def made(self) -> int:
         return int(self.counters[:, MADE].sum())
 
-    def take(self, into: dict[str, np.ndarray], limit: int) -> int:
+    def take(self, into: Sample, limit: int) -> int:
         """Copy at most `limit` finished samples to the front of arrays (limit, ...) -> how many."""
         count = 0
         for step in range(len(self.processes)):

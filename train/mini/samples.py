@@ -16,10 +16,10 @@ from facemogle.label_files import write_label_map
 from facemogle.whole_files import whole_file
 from train.mini.augment import augment
 from train.mini.config import MiniConfig
-from train.mini.feeder import Spec
+from train.mini.feeder import Sample
 from train.mini.hard import harden
 from train.mini.portraits import caption, render, sample_attributes, unusual
-from train.mini.rarity import ATTRIBUTES, Rarity
+from train.mini.rarity import Rarity
 
 ATTEMPTS = 4  # at a map that differs from the portrait's own: half of the augmentations change nothing
 
@@ -33,31 +33,19 @@ class PortraitRecipe:
     tokenizers: tuple[Tokenizer, Tokenizer]  # CLIP's and T5's, which pad to `text_length`
     rarity: Rarity
 
-    def spec(self) -> Spec:
-        config, size = self.config, self.config.size
-        ids = ((config.captions_per_portrait, config.text_length), "int16")
-        return {
-            "images": ((size, size, 3), "uint8"),
-            "label_maps": ((config.maps_per_portrait, size, size), "uint8"),
-            "clip": ids,
-            "t5": ids,
-            "attributes": ((len(ATTRIBUTES),), "uint8"),
-            "unusual": ((2,), "bool"),
-        }
-
-    def __call__(self, seed: int) -> dict[str, np.ndarray]:
+    def __call__(self, seed: int) -> Sample:
         config, rng = self.config, np.random.default_rng(seed)
         attributes = self.rarity.draw(rng, config.world, config.balanced)
         image, label_map = render(attributes, size=config.size)
         label_maps = [label_map, *(clumsier(label_map, rng) for _ in range(config.maps_per_portrait - 1))]
         texts = [caption(attributes, rng) for _ in range(config.captions_per_portrait)]
-        clip, t5 = (np.array([tokenizer.encode(text).ids for text in texts]) for tokenizer in self.tokenizers)
+        clip, t5 = (np.array([tokenizer.encode(text).ids for text in texts], np.int16) for tokenizer in self.tokenizers)
         return {
             "images": image,
             "label_maps": np.stack(label_maps),
             "clip": clip,
             "t5": t5,
-            "attributes": np.array(self.rarity.ids(attributes)),
+            "attributes": np.array(self.rarity.ids(attributes), np.uint8),
             "unusual": np.array([bool(unusual(vars(attributes), with_map=with_map)) for with_map in (True, False)]),
         }
 
@@ -68,11 +56,7 @@ class PairRecipe:
 
     config: MiniConfig
 
-    def spec(self) -> Spec:
-        size = self.config.size
-        return {"images": ((size, size, 3), "uint8"), "label_maps": ((size, size), "uint8")}
-
-    def __call__(self, seed: int) -> dict[str, np.ndarray]:
+    def __call__(self, seed: int) -> Sample:
         rng = np.random.default_rng(seed)
         image, label_map = render(sample_attributes(rng, self.config.world), size=self.config.size)
         if rng.random() < self.config.hard:
