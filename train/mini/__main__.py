@@ -87,7 +87,7 @@ def main() -> int:
     elif given.command == "examples":
         from train.mini.examples import write_examples
 
-        write_examples(config)
+        write_examples()
     else:
         from train.mini.report import report
 

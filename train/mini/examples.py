@@ -1,14 +1,12 @@
 """The app's example label maps, prompts and faces: portraits of a seed range that nothing was trained on."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import torch
 
 from facemogle import load_pipeline
-from facemogle.label_files import read_label_map, write_label_map
-from train.mini.config import MiniConfig
+from facemogle.label_files import write_label_map
 from train.mini.export import ASSETS
 from train.mini.portraits import caption, render, sample_attributes
 
@@ -21,28 +19,20 @@ SIZE = 512
 SEED = 7  # that the page starts from: Generate draws the face that the example shows
 
 
-def write_examples(config: MiniConfig) -> None:
+def write_examples() -> None:
     """`assets/examples/examples.json` lists the maps beside it with their prompts and the faces that mini draws."""
     folder = ASSETS / "examples"
-    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "faces").mkdir(parents=True, exist_ok=True)
     for outdated in folder.glob("*.png"):
         outdated.unlink()
+    pipeline = load_pipeline(str(ASSETS / "mini"))
     examples = []
     for name, number in CHOSEN.items():
         rng = np.random.default_rng(FIRST_SEED + number)
         portrait = sample_attributes(rng)
-        write_label_map(folder / f"{name}.png", render(portrait, size=SIZE)[1])
-        examples.append({"label_map": f"{name}.png", "prompt": caption(portrait, rng), "face": f"faces/{name}.jpg"})
+        label_map, prompt = render(portrait, size=SIZE)[1], caption(portrait, rng)
+        face = pipeline(prompt, label_map=label_map, generator=torch.Generator().manual_seed(SEED)).images[0]
+        write_label_map(folder / f"{name}.png", label_map)
+        face.save(folder / "faces" / f"{name}.jpg", quality=85, optimize=True)
+        examples.append({"label_map": f"{name}.png", "prompt": prompt, "face": f"faces/{name}.jpg"})
     (folder / "examples.json").write_text(json.dumps(examples, indent=1) + "\n")
-    write_faces(folder)
-
-
-def write_faces(folder: Path) -> None:
-    """Draw the face of every example in its `examples.json` with the exported checkpoint."""
-    pipeline = load_pipeline(str(ASSETS / "mini"))
-    for example in json.loads((folder / "examples.json").read_text()):
-        label_map = read_label_map(folder / example["label_map"]).label_map
-        generator = torch.Generator().manual_seed(SEED)
-        face = pipeline(example["prompt"], label_map=label_map, generator=generator).images[0]
-        (folder / example["face"]).parent.mkdir(exist_ok=True)
-        face.save(folder / example["face"], quality=85, optimize=True)
