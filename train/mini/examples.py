@@ -23,8 +23,6 @@ def write_examples() -> None:
     """`assets/examples/examples.json` lists the maps beside it with their prompts and the faces that mini draws."""
     folder = ASSETS / "examples"
     (folder / "faces").mkdir(parents=True, exist_ok=True)
-    for outdated in folder.glob("*.png"):
-        outdated.unlink()
     pipeline = load_pipeline(str(ASSETS / "mini"))
     examples = []
     for name, number in CHOSEN.items():
