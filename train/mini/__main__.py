@@ -75,10 +75,10 @@ def main() -> int:
             print(f"Failed: {', '.join(failed)}. The reasons stand above.")
         return len(failed) > 0
     if given.command == "adopt":
-        from train.mini.adopt import adopt
-
         if not config.start_from:
             raise SystemExit("adopt needs --start-from RUN, a folder that train.train has written.")
+        from train.mini.adopt import adopt
+
         adopt(config.start_from)
     elif given.command == "pictures":
         from train.mini.samples import load, write_pictures
