@@ -124,7 +124,7 @@ def line(tmp_path, name, *, steps=9, stop_at=None, learning_rate=0.1, wrong_from
         error = (model(draw["inputs"]) - 1).square().mean()
         return {"loss": error * (np.nan if wrong_from is not None and next(taken) >= wrong_from else 1)}
 
-    lesson = Lesson({"line": model}, draw, loss, {})
+    lesson = Lesson({"line": model}, draw, loss)
     learn(
         "flow", lesson, config, seconds=1e9, log=Log(tmp_path / name / "log.jsonl"), checkpoint=tmp_path / name / "c.pt"
     )

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +113,7 @@ class Lesson:
     modules: dict[str, nn.Module]
     draw: Callable[[torch.Generator, Phase], Draw]
     loss: Callable[[Draw], dict[str, Tensor]]
-    rates: dict[str, float]  # of modules that learn at another rate than the phase's
+    rates: dict[str, float] = field(default_factory=dict)  # of modules that learn faster or slower
 
 
 def learn(

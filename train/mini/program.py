@@ -16,7 +16,7 @@ import numpy as np
 import torch
 import transformers
 from diffusers import attention_backend
-from torch import Tensor, nn
+from torch import Tensor
 
 from facemogle.checkpoints import load_pipeline
 from facemogle.labels import to_colours
@@ -157,12 +157,8 @@ class Run:
             words = words_loss(logits, draw["attributes"], draw["silent"])
             return parts | {"loss": parts["loss"] + config.words_weight * words, "words": words}
 
-        modules: dict[str, nn.Module] = {
-            "text": model.encoders, "transformer": model.transformer, "mogle": model.mogle,
-        }  # fmt: skip
-        if heads:
-            modules["heads"] = heads
-        return Lesson(modules, draw, loss, {"text": config.text_rate})
+        modules = dict(model.named_children()) | ({"heads": heads} if heads else {})
+        return Lesson(modules, draw, loss, {"encoders": config.text_rate})
 
     def flow(self, seconds: float) -> None:
         """Everything at once, on flow matching; the text encoders also on what the captions tell."""
@@ -208,7 +204,7 @@ class Run:
         """From what the model draws. The portraits it redrew stay where they are meanwhile."""
         began = time.monotonic()
         decoder = DecoderLesson(self.vae, self.model, self.code, self.pool, self.config, seconds=seconds / 4)
-        lesson = Lesson({"decoder": self.vae.decoder}, decoder.draw, decoder.loss, {})
+        lesson = Lesson({"decoder": self.vae.decoder}, decoder.draw, decoder.loss)
         self.learn("decoder", lesson, seconds - (time.monotonic() - began))
         hold_constants(self.vae.decoder)
         self.vae.requires_grad_(False)
@@ -222,7 +218,7 @@ class Run:
             pool = Pool(feed, config.device, capacity=config.pool, share=config.pool_share)
             pool.gather(config.first_portraits)
             lesson = ParserLesson(pool, config)
-            self.learn("parser", Lesson({"parser": lesson.parser}, lesson.draw, lesson.loss, {}), seconds, pool.refill)
+            self.learn("parser", Lesson({"parser": lesson.parser}, lesson.draw, lesson.loss), seconds, pool.refill)
             lesson.export(config.folder / "mini-parser")
 
 
