@@ -99,6 +99,16 @@ def test_bad_jobs_are_all_found_and_named_by_line(tmp_path):
         assert f"jobs.jsonl, line {line}: " in message and told in message
     with pytest.raises(JobErrors, match=r"line 2: its picture A is that of 1, too.*`name`"):
         dummy_jobs(listed(tmp_path, [{"face": "a"}, {"face": "A", "prompt": "other"}]))
+    lists = {
+        'prompt,seed\na,1\n"b,2\nc,3\n': r"list\.csv cannot be read: the quotes of the row that begins in line 3",
+        'prompt,seed\n"a,1\n' + "x" * 140_000: "the row that begins in line 2",
+        'prompt,seed\n"a "red" hat",1\n': "double those within a text",
+        "prompt,Prompt\na,b\n": "its first line has 'prompt' twice",
+    }
+    for text, told in lists.items():
+        (tmp_path / "list.csv").write_text(text)
+        with pytest.raises(ValueError, match=told):
+            dummy_jobs(tmp_path / "list.csv")
     (tmp_path / "empty.csv").write_text("prompt,seed\n")
     with pytest.raises(ValueError, match=r"gopher://x/jobs\.csv cannot be reached: Protocol not known"):
         dummy_jobs("gopher://x/jobs.csv")
@@ -257,6 +267,16 @@ def test_a_full_disk_ends_it_and_it_goes_on_later(undisturbed, tmp_path, monkeyp
     outcome = dummy_batch(jobs, tmp_path, InProcess())
     assert (outcome.there, outcome.made) == (3, 3)
 
+    def no_room(*paths):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:  # nor for the journal and the manifest
+        patch.setattr(running.Journal, "add", no_room)
+        patch.setattr(os, "replace", no_room)
+        with pytest.raises(OSError, match=r"cannot be written to: No space left on device. Make it so, and run"):
+            dummy_batch(dummy_jobs(undisturbed / "jobs.jsonl")[:7], tmp_path, InProcess())
+    assert not list(tmp_path.glob(".*.part"))
+
 
 def test_a_process_for_each_gpu(monkeypatch):
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
@@ -291,6 +311,20 @@ def test_other_jobs_of_the_same_names_are_refused_or_replaced(undisturbed, tmp_p
     assert files(tmp_path / "out").keys() == {"000001.png", "000002.png"} and len(rows(tmp_path / "out")) == 2
     with FileLock(tmp_path / "out" / LOCK_FILE), pytest.raises(BlockingIOError, match="Another process"):
         dummy_batch(changed, tmp_path / "out", InProcess())
+
+
+def test_files_that_are_no_batchs_are_kept(undisturbed, tmp_path):
+    """As of a folder of photos, or a tar file, that has such names."""
+    jobs = dummy_jobs(undisturbed / "jobs.jsonl")[:2]
+    (tmp_path / "000002.png").write_bytes(b"a photo")
+    with pytest.raises(ValueError, match=r"holds no batch, but 1 files .* such as 000002\.png"):
+        dummy_batch(jobs, tmp_path, InProcess())
+    assert files(tmp_path) == {"000002.png": b"a photo"}
+    (tmp_path / "000002.png").rename(tmp_path / "000000.tar")
+    for replace in (False, True):
+        with pytest.raises(ValueError, match=r"000000\.tar is damaged, or no shard of a batch: .* Move it away"):
+            dummy_batch(jobs, tmp_path, InProcess(), shard_size=2, replace=replace)
+    assert files(tmp_path) == {"000000.tar": b"a photo"}
 
 
 def test_shards_are_read_by_webdataset_and_hold_the_same_pictures(undisturbed, tmp_path):
@@ -415,6 +449,11 @@ def test_the_command_makes_what_generate_makes(tmp_path, capsys, monkeypatch):
     assert "0 pictures made, 2 were there" in capsys.readouterr().out
     assert cli.main([*command, f"--out={tmp_path / 'out'}", "--guidance-scale=2"]) == 2
     assert "made with guidance_scale 3.5, not 2.0" in capsys.readouterr().err
+
+    (tmp_path / "ids.txt").write_text("7")
+    for option, told in ((f"--ids={tmp_path / 'ids.txt'}", "names faces of a data folder"),
+                         ("--device=cuda:99", "cuda:99 was asked for, but torch sees")):  # fmt: skip
+        assert cli.main([*command, f"--out={tmp_path / 'out'}", option]) == 2 and told in capsys.readouterr().err
 
     bad = listed(tmp_path, [{"sed": 1}])
     assert cli.main(["batch", str(bad), f"--out={tmp_path / 'new'}"]) == 2 and not (tmp_path / "new").exists()

@@ -1,14 +1,12 @@
 """What people know of their photos: licence, source, author, caption, from a table or from a file beside each photo."""
 
-import csv
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from facemogle.data.captions import rows_of
 from facemogle.data.names import TABLE_SUFFIXES, Names, name_of
-from facemogle.text_files import read_text
+from facemogle.text_files import read_text, rows_of
 
 TABLES = ("photos", "licences", "licenses", "sources", "metadata")
 # What each is called in tables, the first that is there.
@@ -69,7 +67,7 @@ def _rows(file: Path, *, single: bool = False) -> list[Mapping[str, Any]]:
         if not all(isinstance(row, Mapping) and (single or _value(row, "file")) for row in rows):
             raise ValueError("not every entry has a file")
         return rows
-    except (ValueError, TypeError, RecursionError, csv.Error) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         what = "licence, source, author and caption" if single else "file, licence, source, author and caption"
         raise ValueError(f"{file} must tell {what} of photos: {error}.") from error
 

@@ -16,7 +16,7 @@ from PIL import Image
 from facemogle.checkpoints import ADAPTER_FILE, LocalFiles, find_files, load_pipeline
 from facemogle.picture_files import Settings
 from facemogle.presets import AUTOMATIC, PRESETS, choose_preset
-from facemogle.weight_files import read_settings
+from facemogle.weight_files import check_device, read_settings
 
 # Raised whenever the same settings and weights make other pictures.
 VERSION = 1
@@ -58,6 +58,8 @@ class Model:
         import torch
 
         self._go_to_folder()
+        if self.device is not None:
+            check_device(self.device)
         files = find_files(self.checkpoint, adapter=self.adapter, mogle=self.mogle, download=True)
         told = read_settings(files.base / "model_index.json")
         fluxes = {"height": 512, "width": 512, "num_inference_steps": 28, "guidance_scale": 3.5}

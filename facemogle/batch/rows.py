@@ -1,6 +1,5 @@
 """Lists of jobs: JSON lines, CSV, TSV or Parquet -> rows, and their fields with values of the right kind."""
 
-import csv
 import difflib
 import io
 import json
@@ -10,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from facemogle.batch.libraries import filesystem_of, library
-from facemogle.text_files import decode
+from facemogle.text_files import decode, table_rows
 
 SUFFIXES = (".jsonl", ".ndjson", ".csv", ".tsv", ".parquet")
 _EMPTY = (None, "")
@@ -84,9 +83,10 @@ def read_rows(source: str) -> Iterator[tuple[int, Any]]:
         return
     text, _ = decode(data, source)
     if suffix in (".csv", ".tsv"):
-        delimiter = max(",;\t", key=text.partition("\n")[0].count)
-        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
-        yield from ((reader.line_num, record) for record in reader)
+        try:
+            yield from table_rows(text)
+        except ValueError as error:
+            raise ValueError(f"{source} cannot be read: {error}.") from error
     else:
         yield from ((number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip())
 

@@ -13,7 +13,7 @@ from facemogle.batch.jobs import Job
 from facemogle.batch.libraries import library
 from facemogle.batch.shards import Shards
 from facemogle.batch.workers import Maker, Workers
-from facemogle.batch.writing import COLUMNS, Entry, Journal, Store, read_entries, write_manifest
+from facemogle.batch.writing import COLUMNS, MANIFEST, Entry, Journal, Store, read_entries, write_manifest
 
 _RECORDED = ("bytes", "sha256", "seconds", "failure")
 
@@ -46,6 +46,11 @@ def run(
         strangers = [file for file, entry in entries.items() if _is_of_other(entry, files.get(file))]
         if strangers and not replace:
             raise ValueError(_refusal(store, strangers, entries, files))
+        if MANIFEST not in sizes and not entries and not replace and (others := sizes.keys() & files.keys()):
+            raise ValueError(
+                f"{store.address} holds no batch, but {len(others)} files that its pictures would take the place of, "
+                f"such as {min(others)}. Choose another folder, or have them made anew with --replace."
+            )
         store.remove([file for file in strangers if file in sizes])
         known = {file: entry for file, entry in entries.items() if file in files and file not in set(strangers)}
         there = {
@@ -53,7 +58,8 @@ def run(
             for file, entry in known.items()
             if not entry.get("failure") and (sizes.get(file) == entry["bytes"] or shards.has(file))
         }
-        write_manifest(store, _rows(files, there, shards))
+        with _told_of(store):
+            write_manifest(store, _rows(files, there, shards))
         return _make_missing(files, there, maker, workers, shards)
 
 
@@ -72,24 +78,36 @@ def _make_missing(
             ) as progress,
             closing(workers.make(maker, missing, stop)) as made,
         ):  # fmt: skip
-            shards.pack(entries)
+            with _told_of(maker.store):
+                shards.pack(entries)
             for entry in made:
-                if "unwritten" in entry:
-                    raise OSError(
-                        f"{maker.store.address} cannot be written to: {entry['unwritten']}. Make it so, and run the "
-                        "same command again: it goes on from here."
-                    )
-                journal.add(entry)
-                entries[entry["file"]] = entry
-                failed += "failure" in entry
+                with _told_of(maker.store):
+                    if "unwritten" in entry:
+                        raise OSError(entry["unwritten"])
+                    journal.add(entry)
+                    entries[entry["file"]] = entry
+                    failed += "failure" in entry
+                    shards.pack(entries, entry["file"])
                 progress.set_postfix(failures=failed, refresh=False)
                 progress.update()
-                shards.pack(entries, entry["file"])
             interrupted = stop.is_set() and len(entries) < len(files)
     finally:
-        journal.close()
-        write_manifest(maker.store, _rows(files, entries, shards))
+        with _told_of(maker.store):
+            journal.close()
+            write_manifest(maker.store, _rows(files, entries, shards))
     return Outcome(len(entries) - len(there) - failed, len(there), failed, interrupted)
+
+
+@contextmanager
+def _told_of(store: Store) -> Iterator[None]:
+    """What fails with it, such as a full disk, is told with the remedy."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(
+            f"{store.address} cannot be written to: {error.strerror or error}. Make it so, and run the same command "
+            "again: it goes on from here."
+        ) from error
 
 
 def _rows(files: Mapping[str, Job], entries: Mapping[str, Entry], shards: Shards) -> list[Entry]:

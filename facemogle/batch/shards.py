@@ -39,7 +39,13 @@ class Shards:
         self._keys = {file: f"{place:08}" for place, file in enumerate(names)}
         self._packed: dict[str, dict[str, str]] = {}  # of each shard, the digests of the jobs in it
         for shard in sorted(name for name in sizes if re.fullmatch(r"\d{6}\.tar", name)):
-            packed = {told["file"]: told["job"] for told in self._told(shard)}
+            try:
+                packed = {told["file"]: told["job"] for told in self._told(shard)}
+            except (tarfile.TarError, ValueError, KeyError, TypeError) as error:
+                why = " ".join(str(error).split())
+                raise ValueError(
+                    f"{store.address}/{shard} is damaged, or no shard of a batch: {why}. Move it away."
+                ) from error
             if set(packed) <= set(self._members.get(shard, ())):
                 self._packed[shard] = packed
                 store.remove([file for file in packed if file in sizes and self.has(file)])  # `_write` was killed

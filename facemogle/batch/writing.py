@@ -70,8 +70,12 @@ class Store:
         if not path.parent.is_dir():
             path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(f".{path.name}.part")
-        yield part
-        os.replace(part, path)
+        try:
+            yield part
+            os.replace(part, path)
+        except BaseException:  # as of a full disk, where it would stay in the way
+            part.unlink(missing_ok=True)
+            raise
 
     def write(self, name: str, data: bytes) -> None:
         """OSError."""
@@ -170,7 +174,9 @@ def read_entries(store: Store, sizes: Mapping[str, int]) -> dict[str, Entry]:
             rows = parquet.read_table(io.BytesIO(store.read(MANIFEST))).to_pylist()
             entries = {row["file"]: row for row in rows}
         except (ValueError, KeyError) as error:
-            raise ValueError(f"{store.address}/{MANIFEST} is no manifest of a batch: {error}. Move it away.") from error
+            raise ValueError(
+                f"{store.address}/{MANIFEST} is no manifest of a batch: {str(error).rstrip('.')}. Move it away."
+            ) from error
     for data in store.read_all(parts_of(sizes)):
         entries |= {entry["file"]: entry for entry in _lines(data)}
     return entries

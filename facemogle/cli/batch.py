@@ -98,6 +98,8 @@ def run_batch(arguments: argparse.Namespace) -> int:
         ids=None if arguments.ids is None else tuple(read_ids(arguments.ids)),
         classes=arguments.classes,
     )
+    if source.ids is not None and not Path(source.place).is_dir():
+        raise ValueError(f"--ids names faces of a data folder, and {source.place} is none. Leave it out of a list.")
     try:
         jobs, doubts = read_jobs(source, _given_settings(arguments))
     except JobErrors as errors:
@@ -164,4 +166,4 @@ def _report(messages: Sequence[str]) -> None:
 def _tell(outcome: Outcome, out: str) -> None:
     counts = [f"{outcome.made} pictures made", f"{outcome.there} were there", f"{outcome.failed} failed"]
     told = ", ".join(counts[:1] + [each for each in counts[1:] if not each.startswith("0 ")])
-    print(f"{told}. {out.rstrip('/')}/{MANIFEST} tells of each.")
+    print(f"{told}. {out.rstrip('/') or os.curdir}/{MANIFEST} tells of each.")

@@ -4,8 +4,6 @@ One file of them all is JSON, JSON lines, CSV or TSV: faces' files mapped to tex
 `metadata.jsonl` of a Hugging Face imagefolder), or COCO's images and annotations.
 """
 
-import csv
-import io
 import json
 import re
 from collections import Counter
@@ -16,7 +14,7 @@ from unicodedata import category
 
 from facemogle.data.names import TABLE_SUFFIXES, TEXT_SUFFIXES, Names, name_of
 from facemogle.data.walk import Walk
-from facemogle.text_files import read_encoded
+from facemogle.text_files import read_encoded, rows_of
 
 # Files of all captions; of the later ones, which may hold anything else, nothing is expected.
 _TABLES = ("text", "texts", "caption", "captions", "prompt", "prompts")
@@ -137,17 +135,9 @@ def _read_table(file: Path) -> _Found:
             entries = list(_records(rows_of(text, file.suffix)))
         if not entries:
             raise ValueError("it is empty")
-    except (ValueError, RecursionError, csv.Error) as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{file} must map each face's file to captions: {error}. Expected {_SHAPES}.") from error
     return _Found(file, [(name, file, texts) for name, texts in entries], Counter({encoding: 1}))
-
-
-def rows_of(text: str, suffix: str) -> list[Any]:
-    """JSON lines, or a table with a line of names; ValueError or csv.Error where it is neither."""
-    if suffix.lower() == ".jsonl":
-        return [json.loads(line) for line in text.splitlines() if line.strip()]
-    delimiter = max(",;\t", key=text.partition("\n")[0].count)
-    return list(csv.DictReader(io.StringIO(text), delimiter=delimiter))
 
 
 def _entries(content: Any) -> Iterator[tuple[str, list[str]]]:

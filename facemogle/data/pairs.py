@@ -46,7 +46,7 @@ def find_pairs(
 ) -> list[Pair]:
     """Faces that have a mask, matched by name; numbers in numeric order, then names.
 
-    ids: these alone, in this order ("7" and "00007" are the same); ValueError where one of them lacks face or mask.
+    ids: these alone, each once, in this order ("7" and "00007" are the same); ValueError where one lacks face or mask.
     classes: what the values of the label maps mean, where that is not ours; see class_orders.
     Without ids, faces without mask are left out. This is warned of, as are garbled captions, and none at all.
     ValueError where no pair is left, or a file of captions cannot be read.
@@ -82,8 +82,14 @@ def pair_of(files: Files, face: str, order: ClassOrder | None) -> Pair:
 
 
 def read_ids(path: Path) -> list[str]:
-    """A text file of names, one a line, in any encoding, with or without the faces' endings and folders."""
-    return [line.strip() for line in read_text(path).splitlines() if line.strip()]
+    """A text file of names, one a line, in any encoding, with or without the faces' endings and folders.
+
+    ValueError where there is none in it, OSError.
+    """
+    names = [line.strip() for line in read_text(path).splitlines() if line.strip()]
+    if not names:
+        raise ValueError(f"{path} names no face. Write the names of the faces into it, one a line.")
+    return names
 
 
 def _chosen(root: Path, files: Files, ids: Sequence[str]) -> list[str]:
@@ -91,7 +97,7 @@ def _chosen(root: Path, files: Files, ids: Sequence[str]) -> list[str]:
     missing = [name for name, match in found.items() if match is None or match.face not in files.masks]
     if missing:
         raise ValueError(f"{root} has no face or no mask for {len(missing)} of the ids, such as {missing[:5]}.")
-    return [match.face for name in ids if (match := found[name]) is not None]
+    return list(dict.fromkeys(match.face for name in ids if (match := found[name]) is not None))
 
 
 def read_pair(pair: Pair, *, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
