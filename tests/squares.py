@@ -14,6 +14,7 @@ from facemogle.labels import to_colours
 class Map:
     label_map: np.ndarray
     files: tuple[Path, ...] = ()
+    meaning: str = ""
 
     def __call__(self) -> np.ndarray:
         return self.label_map

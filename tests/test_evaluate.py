@@ -152,6 +152,18 @@ def test_metrics_are_chosen_by_name_and_what_is_wrong_is_one_sentence(run, folde
     assert {name.partition(".")[0] for name in [*found["metrics"], *found["left out"]]} == {"fid", "words"}
     code, printed, _ = run("--metrics", "fid,beauty")
     assert code == 2 and "There is no metric beauty. Known are text, fid" in printed.err
+    with pytest.raises(SystemExit):
+        run("--metrics", " ,")
+    code, printed, _ = run("--parser", "segfaced")
+    assert code == 2 and "There is no parser segfaced" in printed.err
+    code, printed, _ = run("--metrics", "ir")
+    assert code == 1 and "absent.pt" in printed.out  # nothing was measured
+    (tmp_path / "ids.txt").write_text("\n")
+    for ids, told in (("ids.txt", "names no face"), ("none.txt", "There is no file")):
+        code, printed, _ = run("--ids", str(tmp_path / ids))
+        assert code == 2 and told in printed.err
+    code, printed, _ = run("--cache", str(tmp_path / "ids.txt"))
+    assert code == 2 and "ids.txt cannot keep what is computed" in printed.err
     code, printed, _ = run(results="nowhere")
     assert code == 2 and "There is no folder" in printed.err
     shutil.copytree(folders / "results", folders / "strangers")

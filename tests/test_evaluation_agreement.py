@@ -84,6 +84,22 @@ def test_readings_are_kept_by_what_is_in_the_files(study, reader, tmp_path):
     assert other([(moved, None)]).shares[0, 0] == 1  # of another parser nothing is known
 
 
+def test_readings_are_of_the_meaning_of_the_map_and_two_at_once_lose_none(study, reader, tmp_path):
+    """As with --classes in a second run; and from two windows."""
+    path, label_map = study.pictures[0].path, study.pictures[0].label_map
+    other = Map((label_map() + 1) % 6, label_map.files, "other classes")
+    beside = Reader(reader._parse, "colours", "1", tmp_path / "kept")
+    counts = [one([(path, each)]).counts for one, each in ((reader, label_map), (beside, other), (reader, label_map))]
+    assert (counts[0] != counts[1]).any() and (counts[0] == counts[2]).all()
+    never = Reader(lambda: pytest.fail, "colours", "1", tmp_path / "kept")
+    assert (never([(path, label_map), (path, other)]).counts == np.concatenate(counts[:2])).all()
+    (file,) = (tmp_path / "kept").glob("*.npz")
+    for damaged in (b"", b"PK\3\4 cut short", b"text", file.read_bytes()[:-30]):
+        file.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"readings-.*npz, with what was read before, is damaged: .* Delete it\."):
+            Reader(lambda: pytest.fail, "colours", "1", tmp_path / "kept")
+
+
 def test_broken_pictures_and_maps_of_another_shape_are_left_out_of_all(study, reader, tmp_path):
     study.pictures[1].path.write_bytes(study.pictures[1].path.read_bytes()[:60])
     flat = tmp_path / "flat-map"
@@ -166,7 +182,7 @@ def test_colours_are_learned_from_real_pictures_and_found_in_others(tmp_path):
         pictures.append(case(str(place), word, near, wrong if place < 2 else near))
     study = Study([*pictures, Picture("none", pictures[0].path, caption="a face")])
     reader = Reader(lambda: lambda picture: label_map, "fixed", "1", None)
-    words, hair = (metric.measure(study, no_features) for metric in attribute_metrics(reader, study))
+    words, hair = (metric.measure(study, no_features) for metric in attribute_metrics(reader, study)[:2])
     assert words == hair and hair.value == 75 and hair.real == 100
     assert hair.each == {str(place): 100.0 * (place > 1) for place in range(8)}
     colours = np.full((len(PLACES), 3), np.nan)

@@ -124,6 +124,13 @@ def test_groups_come_from_a_table_or_from_folders(tmp_path):
     assert find_groups(tmp_path / "data", by_folder) == {"0": "women", "1": "men", "2": "women", "3": "men"}
     numbered = {str(number): tmp_path / f"{number % 2:05}" / f"{number}.jpg" for number in range(4)}
     assert find_groups(tmp_path / "data", numbered) == {}  # as FFHQ's folders of a thousand
+    (tmp_path / "few.csv").write_text('\ufefffile;group\n7;"one; two"\n', "utf-8")
+    assert read_groups(tmp_path / "few.csv", Names(faces)) == {"7": "one; two"}
+    (tmp_path / "wide.csv").write_text("file,group\n7.jpg,Black, African\n")
+    with pytest.raises(ValueError, match=r"wide\.csv cannot be read.* line 2 has more values"):
+        read_groups(tmp_path / "wide.csv", Names(faces))
+    with pytest.raises(ValueError, match=r"data has no groups\.csv with the columns race\. Give the table"):
+        match(folder, data, group_by="race", unpacked=tmp_path)
     (tmp_path / "none.csv").write_text("file,group\nz.jpg,one\n")
     with pytest.raises(ValueError, match=r"names none of the faces: its first file is 'z.jpg'"):
         read_groups(tmp_path / "none.csv", Names(faces))
@@ -162,7 +169,13 @@ def test_a_batchs_manifest_says_what_each_picture_is_of(tmp_path):
     assert matched.notes == (
         "Of the pictures in manifest.parquet, 1 are not there: cc.png (out of memory).",
         "The pictures were drawn from text and label map.",
+        "Faces in no group: 1, 10. They count only in the figures of all pictures.",
     )
+    (folder / ".journal").mkdir()
+    (folder / ".journal" / "000001.jsonl").write_text("{}")
+    with pytest.raises(ValueError, match=r"batch is not finished: .* Run the command of the batch to its end"):
+        match(folder, data, unpacked=tmp_path / "unpacked")
+    (folder / ".journal" / "000001.jsonl").unlink()
     (folder / NAME).write_bytes(b"PAR1")
     with pytest.raises(ValueError, match=r"manifest\.parquet cannot be read"):
         match(folder, data, unpacked=tmp_path / "unpacked")

@@ -38,6 +38,7 @@ from facemogle.evaluation.fid import FID, INCEPTION, KID, load_inception
 from facemogle.evaluation.image_reward import IR
 from facemogle.evaluation.metric import Picture, Study
 from facemogle.evaluation.perceptual import LPIPS
+from facemogle.evaluation.pictures import read_rgb
 from facemogle.evaluation.structure import DINO, DINO_RAW, MASK, STRUCTURE
 from facemogle.weight_files import CheckpointError
 from facemogle.whole_files import sha256_of
@@ -126,6 +127,13 @@ def put_inception(tmp_path, width: int) -> None:
     folder.mkdir(parents=True)
     torch.manual_seed(0)
     torch.jit.script(InceptionLike(width).eval().requires_grad_(False)).save(folder / INCEPTION.files[0].name)
+
+
+def test_grey_of_16_bits_is_seen_as_the_same_in_8(tmp_path):
+    grey = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    Image.fromarray(grey).save(tmp_path / "8.png")
+    Image.fromarray(grey.astype(np.uint16) * 257).save(tmp_path / "16.png")
+    assert np.array_equal(read_rgb(tmp_path / "8.png"), read_rgb(tmp_path / "16.png"))
 
 
 def test_inceptions_input_and_features_are_clean_fids(study, features, tmp_path):

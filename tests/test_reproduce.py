@@ -76,3 +76,14 @@ def test_every_ablation_of_the_tables_is_trained():
 def test_it_stops_where_a_command_fails(data, tmp_path, carried_out):
     assert main(["reproduce", "table1", "--data", str(data), "--out", str(tmp_path / "fails")]) == 1
     assert len(carried_out) == 1
+
+
+def test_what_would_end_the_evaluation_is_told_before_the_first_picture(data, tmp_path, carried_out, capsys):
+    command = ["reproduce", "table1", "--data", str(data), "--out", str(tmp_path / "out")]
+    for wrong, told in (("--metrics=fdi", "no metric fdi"), ("--parser=segfaced", "no parser segfaced")):
+        assert main([*command, wrong]) == 2 and told in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main([*command, "--steps=many"])
+    (tmp_path / "file").touch()
+    assert main([*command, "--out", str(tmp_path / "file")]) == 2 and "is a file where" in capsys.readouterr().err
+    assert not carried_out

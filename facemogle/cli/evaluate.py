@@ -38,7 +38,7 @@ def add_evaluate(commands) -> None:
     add("results", type=Path, nargs="?", metavar="RESULTS", help="the folder of pictures")
     add("--real", type=Path, required=True, metavar="DATA", help="the folder of real faces, label maps and captions")
     add("--ids", type=Path, metavar="FILE", help="the faces to count, a name a line (default: all of DATA)")
-    add("--metrics", type=_names, metavar="NAMES", help="as fid,kid,accuracy (default: all)")
+    add("--metrics", type=metric_names, metavar="NAMES", help="as fid,kid,accuracy (default: all)")
     add("--parser", metavar="NAME", help=_PARSER_HELP)
     add("--classes", type=classes, metavar="NAME", help=CLASSES_HELP)
     add("--groups", type=Path, metavar="FILE", help=_GROUPS_HELP)
@@ -51,7 +51,8 @@ def add_evaluate(commands) -> None:
     add("--device", type=device, help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
 
 
-def run_evaluate(arguments: argparse.Namespace) -> None:
+def run_evaluate(arguments: argparse.Namespace) -> int:
+    """-> the exit code: 1 where nothing could be measured."""
     started = time.monotonic()
     from facemogle.evaluation.matching import look, match
     from facemogle.evaluation.networks import cache_folder
@@ -124,12 +125,14 @@ def run_evaluate(arguments: argparse.Namespace) -> None:
             part.write_text(html, "utf-8")
     print(*table(evaluation), sep="\n")
     print(out / "evaluation.html", out / "evaluation.json", sep="\n")
+    return 0 if evaluation.measured() else 1
 
 
 def _asked(arguments: argparse.Namespace) -> tuple[Path, list[str] | None, list[str] | None]:
     """The folder of pictures, the faces to count (None: all) and the metrics to measure (None: all)."""
     from facemogle.data.pairs import read_ids
     from facemogle.evaluation.measuring import ORDER
+    from facemogle.evaluation.metrics import require_known
     from facemogle.evaluation.published_pictures import METHOD, published_pictures
 
     results, names = arguments.results, arguments.metrics
@@ -140,6 +143,7 @@ def _asked(arguments: argparse.Namespace) -> tuple[Path, list[str] | None, list[
         if results is None or not results.is_dir():
             results = published_pictures(METHOD if results is None else results.as_posix())
         ids, names = ids or test_ids(arguments.real), names or list(ORDER)
+    require_known(names, arguments.parser)
     if results is None:
         raise ValueError("RESULTS is missing: name the folder of the pictures, or give --as-published.")
     if not results.is_dir():
@@ -147,8 +151,11 @@ def _asked(arguments: argparse.Namespace) -> tuple[Path, list[str] | None, list[
     return results, ids, names
 
 
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
+def metric_names(text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise argparse.ArgumentTypeError("names no metric: expected some as fid,kid,accuracy. Leave it out for all")
+    return names
 
 
 def test_ids(data: Path) -> list[str] | None:

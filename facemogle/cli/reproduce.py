@@ -4,11 +4,13 @@ import argparse
 import json
 import shlex
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from facemogle.cli.arguments import add_command
 from facemogle.evaluation.protocol import SEED, TABLES, Run
+from facemogle.folders import own_folder
 from facemogle.whole_files import whole_file
 
 _EPILOG = """\
@@ -55,20 +57,35 @@ def run_reproduce(arguments: argparse.Namespace) -> int:
     for run in needed:
         if not (arguments.runs / run.weights).is_dir():
             raise ValueError(f"{arguments.runs} has no folder {run.weights}: `python -m train.ablations` makes it.")
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    ids = _ids(arguments)
-    found = {}
-    for run in runs:
-        pictures = arguments.out / run.name.replace(" ", "-")
-        for command in (_draw(run, arguments, ids, pictures), _measure(arguments, ids, pictures)):
-            if status := _carry_out(command):
-                return status
-        found[run.name] = json.loads((_figures(pictures) / "evaluation.json").read_text("utf-8"))["metrics"]
-    rows = [_row(run, found[run.name]) for run in runs]
-    with whole_file(arguments.out / "table.json") as part:
-        part.write_text(json.dumps(rows, indent=1) + "\n", "utf-8")
+    with own_folder(arguments.out):
+        ids = _ids(arguments)
+        places = [arguments.out / run.name.replace(" ", "-") for run in runs]
+        commands = [
+            (_draw(run, arguments, ids, place), _measure(arguments, ids, place))
+            for run, place in zip(runs, places, strict=True)
+        ]
+        _check(command for pair in commands for command in pair)
+        rows = []
+        for run, place, pair in zip(runs, places, commands, strict=True):
+            for command in pair:
+                if status := _carry_out(command):
+                    return status
+            rows.append(_row(run, json.loads((_figures(place) / "evaluation.json").read_text("utf-8"))["metrics"]))
+        with whole_file(arguments.out / "table.json") as part:
+            part.write_text(json.dumps(rows, indent=1) + "\n", "utf-8")
     print(*_lines(rows), arguments.out / "table.json", sep="\n")
     return 0
+
+
+def _check(commands: Iterable[list[str]]) -> None:
+    """What would end the evaluation is told before hours of drawing. ValueError; argparse exits with code 2."""
+    from facemogle.cli import parse_arguments
+    from facemogle.evaluation.metrics import require_known
+
+    for command in commands:
+        arguments = parse_arguments(command)
+        if command[0] == "evaluate":
+            require_known(arguments.metrics, arguments.parser)
 
 
 def _ids(arguments: argparse.Namespace) -> list[str]:

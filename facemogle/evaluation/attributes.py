@@ -104,7 +104,7 @@ def agreement(words: Mapping[str, str], shares: np.ndarray, colours: np.ndarray,
 
 
 def attribute_metrics(reader: Reader, whole: Study) -> tuple[Metric, ...]:
-    """All that captions tell together, then each attribute that some tell; colours are learned from the whole study."""
+    """All that captions tell together, then each attribute; colours are learned from the whole study."""
 
     @lru_cache(maxsize=1)
     def table() -> ColourTable:
@@ -139,10 +139,9 @@ def attribute_metrics(reader: Reader, whole: Study) -> tuple[Metric, ...]:
 
         return Metric(name, title, "higher", frozenset({"caption"}), (), of_attribute)
 
-    named = {attribute for picture in whole.pictures if picture.caption for attribute in told(picture.caption)}
     return (
         metric("words", "Words shown, %", None),
-        *(metric(f"words.{each.replace(' ', '_')}", f"  {each}, %", each) for each in ATTRIBUTES if each in named),
+        *(metric(f"words.{each.replace(' ', '_')}", f"  {each}, %", each) for each in ATTRIBUTES),
     )
 
 

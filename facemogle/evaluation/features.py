@@ -52,7 +52,12 @@ class FeatureCache:
         self.networks, self.download, self.device = networks, download, device
         self._pictures: dict[tuple[Path, int, int], bytes] = {}  # file, size, time -> digest
         self._loaded: tuple[Any, Callable[..., Tensor]] | None = None  # the last network alone: some take gigabytes
-        self.file.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OSError(
+                f"{self.file.parent} cannot keep what is computed: {error}. Choose another folder."
+            ) from error
         with self._database() as database:
             database.executescript(_TABLES)
 

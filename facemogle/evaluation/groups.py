@@ -1,6 +1,5 @@
 """Which group each face belongs to: from a column of a table, or from the folders that the faces lie in."""
 
-import csv
 import json
 from collections import Counter
 from collections.abc import Mapping
@@ -8,18 +7,23 @@ from pathlib import Path
 from typing import Any
 
 from facemogle.data.names import TABLE_SUFFIXES, Names, name_of
-from facemogle.text_files import read_text
+from facemogle.text_files import read_text, rows_of
 
 COLUMN = "group"
 _FILE_COLUMNS = ("file_name", "filename", "file", "path", "image", "image_path", "name", "face", "id")
 _FEWEST, _MOST = 2, 40  # groups that folders may make
 
 
-def find_groups(root: Path, faces: Mapping[str, Path]) -> dict[str, str]:
-    """Of a data folder's faces: from its groups.csv (.tsv, .json, .jsonl), else by folder; {}: neither is there."""
+def find_groups(root: Path, faces: Mapping[str, Path], columns: str = COLUMN) -> dict[str, str]:
+    """Of a data folder's faces: from its groups.csv (.tsv, .json, .jsonl), else by folder; {}: neither is there.
+
+    ValueError as of read_groups, and where other columns are asked for and there is no table.
+    """
     for suffix in TABLE_SUFFIXES:
         if (table := root / f"groups{suffix}").is_file():
-            return read_groups(table, Names(faces))
+            return read_groups(table, Names(faces), columns)
+    if columns != COLUMN:
+        raise ValueError(f"{root} has no groups.csv with the columns {columns}. Give the table with --groups.")
     return _by_folder(faces)
 
 
@@ -52,14 +56,9 @@ def read_groups(table: Path, names: Names, columns: str = COLUMN) -> dict[str, s
 def _rows(table: Path) -> list[dict[str, Any]]:
     text, suffix = read_text(table), table.suffix.lower()
     try:
-        if suffix == ".json":
-            rows = json.loads(text)
-        elif suffix == ".jsonl":
-            rows = [json.loads(line) for line in text.splitlines() if line.strip()]
-        else:
-            rows = list(csv.DictReader(text.splitlines(), delimiter="\t" if suffix == ".tsv" else ","))
-    except ValueError as error:
-        raise ValueError(f"{table} cannot be read as {suffix[1:]}: {error}.") from error
+        rows = json.loads(text) if suffix == ".json" else rows_of(text, suffix)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{table} cannot be read as a table of groups: {error}.") from error
     if isinstance(rows, dict):  # face -> group, or face -> its columns
         rows = [{"file_name": key} | (row if isinstance(row, dict) else {COLUMN: row}) for key, row in rows.items()]
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):

@@ -12,6 +12,7 @@ from typing import Any
 from facemogle.whole_files import whole_file
 
 NAME = "manifest.parquet"
+_JOURNAL = ".journal"  # of what a batch has made since it wrote the manifest, which it does as it ends
 _SHOWN = 5
 
 
@@ -35,9 +36,16 @@ class Manifest:
 
 
 def find_manifest(folder: Path, unpacked: Path) -> Manifest | None:
-    """None where there is none. unpacked: where pictures of shards are brought. ValueError where it cannot be read."""
+    """None where there is none. unpacked: where pictures of shards are brought.
+
+    ValueError where it cannot be read, or the batch is still being made.
+    """
     if not (folder / NAME).is_file():
         return None
+    if any((folder / _JOURNAL).glob("*.jsonl")):
+        raise ValueError(
+            f"{folder} is not finished: a batch writes to it, or was killed. Run the command of the batch to its end."
+        )
     rows: dict[str, Row] = {}
     gone: list[str] = []
     records = _records(folder / NAME)
@@ -74,7 +82,9 @@ def _records(manifest: Path) -> list[dict[str, Any]]:
     try:
         records = pyarrow.parquet.read_table(manifest).to_pylist()
     except (OSError, pyarrow.ArrowException) as error:
-        raise ValueError(f"{manifest} cannot be read: {error}.") from error
+        raise ValueError(
+            f"{manifest} cannot be read: {str(error).rstrip('.')}. Make the batch again, or move the file away."
+        ) from error
     if not all(isinstance(record.get("file"), str) for record in records):
         raise ValueError(f"{manifest} is no manifest of a batch: it has no column of files. Move it away.")
     return records

@@ -36,6 +36,12 @@ class PairMap:
     def files(self) -> tuple[Path, ...]:
         return self.pair.masks
 
+    @property
+    def meaning(self) -> str:
+        order = self.pair.order
+        own = [] if order is None else [order.ids.tolist(), sorted(order.colours.items())]
+        return repr([self.pair.parts, *own]) if own or self.pair.parts else ""
+
     def __call__(self) -> np.ndarray:
         return read_masks(self.pair).label_map
 
@@ -67,7 +73,7 @@ def match(
     """
     files = find_files(data, without_masks=True)
     counted = set(files.images) if ids is None else _chosen(data, files, ids)
-    of_group = read_groups(groups, files.names, group_by) if groups else find_groups(data, files.images)
+    of_group = read_groups(groups, files.names, group_by) if groups else find_groups(data, files.images, group_by)
     listed = find_manifest(results, unpacked)
     pictures, surplus = [], []
     found = {name: row.path for name, row in listed.rows.items()} if listed else find_pictures(results)
@@ -101,6 +107,11 @@ def match(
     missing = sorted(counted - {picture.face for picture in pictures})
     study = Study(pictures, [files.images[face] for face in files.images if face in counted])
     notes = [*_unmatched(missing, surplus, results, data), *(listed.notes if listed else ()), *_broken_masks(files)]
+    alone = sorted({str(picture.face) for picture in pictures if not picture.group})
+    if alone and len(alone) < len({picture.face for picture in pictures}):
+        notes.append(
+            f"Faces in no group: {len(alone)}, {_some(alone)}. They count only in the figures of all pictures."
+        )
     return Matched(study, tuple(notes), _counts(study, missing, surplus))
 
 
@@ -161,12 +172,12 @@ def _unmatched(missing: Sequence[str], surplus: Sequence[str], results: Path, da
     if missing:
         what = "1 face" if len(missing) == 1 else f"{len(missing)} faces"
         notes.append(
-            f"No picture in {results.name} is of {what} of {data.name}: {_some(missing)}. FID, KID and the like "
-            "compare with all faces, also with those; --ids names the ones to count."
+            f"No picture in {results.resolve().name} is of {what} of {data.resolve().name}: {_some(missing)}. FID, KID "
+            "and the like compare with all faces, also with those; --ids names the ones to count."
         )
     if surplus:
         what = "1 picture" if len(surplus) == 1 else f"{len(surplus)} pictures"
-        notes.append(f"Left out, being of no face to count: {what} in {results.name}, {_some(surplus)}.")
+        notes.append(f"Left out, being of no face to count: {what} in {results.resolve().name}, {_some(surplus)}.")
     return notes
 
 

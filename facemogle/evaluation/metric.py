@@ -18,6 +18,11 @@ class LabelMap(Protocol):
     @property
     def files(self) -> Sequence[Path]: ...
 
+    @property
+    def meaning(self) -> str:
+        """What tells its class ids from those that others read in the same files; "" where they are read as ours."""
+        ...
+
     def __call__(self) -> np.ndarray: ...
 
 

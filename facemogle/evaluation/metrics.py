@@ -26,6 +26,13 @@ def metrics_of(study: Study, reader: Reader, names: Sequence[str] | None = None)
     return chosen(found, names)
 
 
+def require_known(names: Sequence[str] | None, parser: str | None) -> None:
+    """ValueError where no metric or no parser is called so: told before hours of drawing and reading."""
+    metrics_of(Study(()), Reader(lambda: load_parser("mini"), "mini", "", None), names)
+    if parser is not None and parser not in PARSERS and not Path(parser).expanduser().is_dir():
+        raise ValueError(f"There is no parser {parser}: it is no folder, and known are {', '.join(PARSERS)}.")
+
+
 def open_reader(parser: str | None, study: Study, cache: Path, device: str) -> tuple[Reader, list[str]]:
     """parser: for load_parser; None: that of the checkpoint which drew the first picture, else the best for photos.
 

@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Normalize, Resize, ToTensor
 
+from facemogle.data.pairs import read_image
 from facemogle.picture_formats import open_picture
 
 IMAGENET = Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -26,8 +27,9 @@ _NPR_256 = Compose([Resize((256, 256)), ToTensor(), IMAGENET])
 
 
 def read_rgb(path: Path) -> Image.Image:
+    """As Pillow's `convert` makes it, which those codes call; but grey of 16 bits is scaled, not cut off at white."""
     with open_picture(path) as picture:
-        return picture.convert("RGB")
+        return read_image(path) if picture.mode.startswith("I") else picture.convert("RGB")
 
 
 def clean_299(path: Path) -> Tensor:

@@ -5,13 +5,16 @@ n pictures, C = 19 classes, P places that captions give colours, H, W pixels.
 
 import hashlib
 import os
+import zlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from zipfile import BadZipFile
 
 import cv2
 import numpy as np
+from filelock import FileLock
 from tqdm import tqdm
 
 from facemogle.data.pairs import read_image
@@ -32,6 +35,7 @@ PLACES: dict[str, tuple[str, ...]] = {
     "skin tone": ("skin", "nose"),
     "lipstick": ("upper_lip", "lower_lip"),
 }
+ROW = NUM_CLASSES**2 + NUM_CLASSES + 3 * len(PLACES)  # of numbers that are kept of a picture
 _SAVED_EVERY = 200
 Parse = Callable[[np.ndarray], np.ndarray]  # a picture (H, W, 3) uint8 -> (H, W) class ids
 
@@ -57,10 +61,7 @@ class Reader:
         self.name, self.digest = name, digest
         identity = hashlib.sha256(f"{VERSION} {name} {digest}".encode()).hexdigest()[:16]
         self._file = folder / f"readings-{identity}.npz" if folder else None
-        self._rows: dict[bytes, np.ndarray] = {}
-        if self._file is not None and self._file.is_file():
-            with np.load(self._file) as kept:
-                self._rows = dict(zip(map(bytes, kept["keys"]), kept["rows"], strict=True))
+        self._rows: dict[bytes, np.ndarray] = self._kept()
 
     def parse(self, path: Path) -> np.ndarray:
         """The label map (H, W) that is read in a picture, which is not kept."""
@@ -108,10 +109,23 @@ class Reader:
     def _save(self) -> None:
         if self._file is None or not self._rows:
             return
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        keys = np.frombuffer(b"".join(self._rows), np.uint8).reshape(len(self._rows), -1)
-        with whole_file(self._file) as part:
-            np.savez(part, keys=keys, rows=np.stack(list(self._rows.values())))
+        with FileLock(self._file.with_suffix(".lock")):  # another evaluation may keep its own there
+            self._rows = self._kept() | self._rows
+            keys = np.frombuffer(b"".join(self._rows), np.uint8).reshape(len(self._rows), -1)
+            with whole_file(self._file) as part:
+                np.savez(part, keys=keys, rows=np.stack(list(self._rows.values())))
+
+    def _kept(self) -> dict[bytes, np.ndarray]:
+        """ValueError where the file is damaged."""
+        if self._file is None or not self._file.exists():
+            return {}
+        try:
+            with np.load(self._file) as kept:
+                rows = kept["rows"].reshape(-1, ROW)
+                return dict(zip(map(bytes, kept["keys"]), rows, strict=True))
+        except (ValueError, KeyError, EOFError, OSError, BadZipFile, zlib.error) as error:
+            why = str(error).rstrip(".")
+            raise ValueError(f"{self._file}, with what was read before, is damaged: {why}. Delete it.") from error
 
 
 def colours_of(picture: np.ndarray, label_map: np.ndarray) -> np.ndarray:
@@ -137,6 +151,7 @@ def _key(path: Path, label_map: LabelMap | None, problems: dict[Path, str]) -> b
     except OSError as error:
         problems[path] = str(error)
         return None
+    digest.update(b"" if label_map is None else label_map.meaning.encode())
     return digest.digest()
 
 
