@@ -253,6 +253,35 @@ def test_a_second_run_adds_what_it_lacked_and_refuses_other_settings(quick, tmp_
         build(quick, out, SETTINGS, load=StandIn)
 
 
+def test_files_of_others_are_kept_and_a_misspelt_setting_binds_nothing(quick, tmp_path):
+    """A folder that has a metadata.jsonl of its own, the folder of the photos; a parser or a share that is none."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "metadata.jsonl").write_text("one's own")
+    before = snapshot(tmp_path)
+    with pytest.raises(
+        ValueError, match=r"data is no data set of .*, and holds metadata\.jsonl\. Choose another --out"
+    ):
+        build(quick, tmp_path / "data", SETTINGS, load=StandIn)
+    with pytest.raises(ValueError, match="would hold photos and the faces made of them"):
+        build(quick, quick, SETTINGS, load=StandIn)
+    assert snapshot(tmp_path) == before
+    for wrong in ({"agreement": 80}, {"max_outside": -1}, {"agreement": float("nan")}):
+        with pytest.raises(ValueError, match="is a share from 0 to 1"):
+            BuildSettings(**wrong)
+    with pytest.raises(ValueError, match="are from 0, got 256 and nan"):
+        BuildSettings(min_sharpness=float("nan"))
+
+    def missing(name):
+        raise ValueError(f"There is no parser {name}.")
+
+    with pytest.raises(ValueError, match="There is no parser forst"):
+        build(quick, quick / "set", BuildSettings(parsers=("forst", "second")), load=missing)
+    assert build(quick, quick / "set", SETTINGS, load=StandIn).photos
+    with pytest.raises(ValueError, match="was begun with parsers"):
+        build(quick, quick / "set", BuildSettings(parsers=("forst", "second"), min_side=200), load=StandIn)
+    assert len(build(quick, tmp_path / "other", SETTINGS, load=StandIn).photos) == 3  # without those of the set
+
+
 def test_a_taken_map_that_check_would_refuse_goes_on_the_list(quick, tmp_path):
     class Bald(StandIn):
         def label_map(self, picture):

@@ -122,6 +122,22 @@ def test_what_cannot_be_saved_is_told_and_changes_nothing(data):
     assert np.array_equal(read_label_map(data / "masks" / "a.png").label_map, first_map(0))
 
 
+def test_files_that_have_gone_keep_nobody_from_the_others(data):
+    face_set(data, "a", "b", "c")
+    session = opened(data)
+    first = session.start()
+    (data / "correction" / "faces" / "b.png").unlink()
+    last = session.skip(first.key)
+    assert name(last) == "c" and name(session.save(last.key, first_map(2), "")) == "a"
+    saved = session.save(first.key, first_map(0), "")  # which is done, though nothing follows
+    assert "b.png is missing. Put it back, or delete its photo&#x27;s file in" in saved.status
+    assert saved.key.endswith("a@1") and saved.settled.endswith("a@") and (data / "masks" / "a.png").exists()
+    data.rename(data.with_name("moved"))
+    for deal in (lambda: session.save(saved.key, first_map(0), "x"), session.start, lambda: session.back(last.key)):
+        assert "was moved or removed. Put it back and go on" in deal().status
+    assert not data.exists()
+
+
 def test_of_two_windows_the_later_one_is_told_and_may_insist(data):
     face_set(data, "a", "b")
     session = opened(data)

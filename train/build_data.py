@@ -63,6 +63,11 @@ class BuildSettings:
     def __post_init__(self):
         if len(self.parsers) != 2 or self.parsers[0] == self.parsers[1]:
             raise ValueError(f"Two parsers read every face, got {' '.join(self.parsers)}. Name two that differ.")
+        for name in ("agreement", "first", "max_outside"):
+            if not 0 <= (share := getattr(self, name)) <= 1:
+                raise ValueError(f"{name} is a share from 0 to 1, such as 0.8 for 80%, got {share:g}.")
+        if not (self.min_side >= 0 and self.min_sharpness >= 0):  # as NaN is not
+            raise ValueError(f"min_side and min_sharpness are from 0, got {self.min_side} and {self.min_sharpness:g}.")
 
 
 def takes_first(name: str, *, seed: int, share: float) -> bool:
@@ -118,14 +123,16 @@ def build(
     """
     if not photos.is_dir():
         raise ValueError(f"There is no folder {photos}.")
-    walk = Walk(photos, IMAGE_SUFFIXES, skipped=(out,))
+    _require_own(out, photos)
+    sets = (file.parent for file in photos.rglob(SETTINGS))  # whose faces are of photos that are here, too
+    walk = Walk(photos, IMAGE_SUFFIXES, skipped=(out, *sets))
     paths = {path.relative_to(photos).as_posix(): path for path in walk}
     if not paths:
         raise ValueError(f"No picture is in {photos}: no name ends in one of {' '.join(IMAGE_SUFFIXES)}.")
     facts = read_facts(photos, list(paths), table or find_table(photos))
     with own_folder(out, *FOLDERS):
-        _require_settings(out, settings)
         faces = FaceSet(out)
+        _require_settings(out, settings, has_faces=any(True for _ in faces.faces()))
         faces.settle()
         builder = _Builder(faces, settings, load, caption)
         try:
@@ -136,10 +143,25 @@ def build(
     return faces
 
 
-def _require_settings(out: Path, settings: BuildSettings) -> None:
+def _require_own(out: Path, photos: Path) -> None:
+    """ValueError where the set would lie among the photos, or among files of others, some of which it would replace."""
+    if photos.resolve() in (own := out.resolve(), *(own / folder for folder in FOLDERS)):
+        raise ValueError(f"{out} would hold photos and the faces made of them. Choose another --out.")
+    if out.is_dir() and not (out / SETTINGS).exists():
+        holding_photos = (photos.resolve(), *photos.resolve().parents)
+        others = [path for path in sorted(out.iterdir()) if not path.name.startswith(".")]
+        if others := [path for path in others if path.resolve() not in holding_photos]:
+            raise ValueError(
+                f"{out} is no data set of `python -m train.data build`, and holds {others[0].name}. Choose another "
+                "--out, or move that away."
+            )
+
+
+def _require_settings(out: Path, settings: BuildSettings, *, has_faces: bool) -> None:
+    """has_faces: whether some were made with the settings there already."""
     file = out / SETTINGS
     asked = json.loads(json.dumps(asdict(settings)))
-    if not file.exists():
+    if not has_faces or not file.exists():
         with whole_file(file) as part:
             part.write_text(json.dumps(asked, indent=1) + "\n", "utf-8")
     begun = json.loads(file.read_text("utf-8"))

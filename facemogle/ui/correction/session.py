@@ -17,7 +17,7 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
-from facemogle.data.face_set import CORRECTED, OPEN, REJECTED, TAKEN, FaceRecord, FaceSet
+from facemogle.data.face_set import CORRECTED, OPEN, RECORDS, REJECTED, TAKEN, FaceRecord, FaceSet
 from facemogle.ui import views
 from facemogle.ui.failures import plain
 from facemogle.ui.label_editor.component import NamedMap, laid_under
@@ -60,6 +60,8 @@ def told(handler: Callable[..., Shown]) -> Callable[..., Shown]:
             except StaleError as error:
                 face = session.named(values[0])
                 return Shown(status=views.status(str(error), failed=True), key=session.key_of(face))
+            except FileNotFoundError as error:
+                return Shown(status=views.status(session.missing(error), failed=True))
             except (ValueError, OSError) as error:  # in words, and told before `plain` has loaded the pipeline
                 return Shown(status=views.status(str(error), failed=True))
             except Exception as error:
@@ -90,6 +92,16 @@ class Session:
         if f"{start}/" != self.prefix or name not in self.names:
             raise ValueError("This page is of another list. Reload it.")
         return self.faces.face(name)
+
+    def missing(self, error: FileNotFoundError) -> str:
+        """What to do where files have gone while the page was open."""
+        folder = self.faces.folder
+        if not folder.is_dir():
+            return f"{folder} was moved or removed. Put it back and go on: what is not saved is kept in the browser."
+        return (
+            f"{error.filename or error} is missing. Put it back, or delete its photo's file in {folder / RECORDS}, so "
+            "that `python -m train.data build` reads the photo again."
+        )
 
     @told
     def start(self) -> Shown:
@@ -132,13 +144,29 @@ class Session:
         return face
 
     def _after(self, face: FaceRecord) -> Shown:
-        return self._onward(self.names.index(face.name))._replace(settled=f"{self.prefix}{face.name}@")
+        try:
+            shown = self._onward(self.names.index(face.name))
+        except FileNotFoundError as error:  # of another face: this one is dealt with
+            told = views.status(self.missing(error), failed=True)
+            shown = Shown(status=told, key=self.key_of(self.faces.face(face.name)))
+        return shown._replace(settled=f"{self.prefix}{face.name}@")
 
     def _onward(self, place: int) -> Shown:
-        """The next face that is to be dealt with, from a place on and round to it; the end where there is none."""
+        """The next face that is to be dealt with, from a place on and round to it; the end where there is none.
+
+        FileNotFoundError where those that are left have no files any more.
+        """
         order = [*range(place + 1, len(self.names)), *range(place + 1)]
-        following = next((each for each in order if is_open(self.faces.face(self.names[each]))), None)
-        return self._end() if following is None else self._show(following)
+        gone: FileNotFoundError | None = None
+        for each in order:
+            if is_open(self.faces.face(self.names[each])):
+                try:
+                    return self._show(each)
+                except FileNotFoundError as error:  # which keeps nobody from the others
+                    gone = gone or error
+        if gone is not None:
+            raise gone
+        return self._end()
 
     def _show(self, place: int) -> Shown:
         face = self.faces.face(self.names[place])
