@@ -29,10 +29,17 @@ def visit(pipeline, label_map, seed):
 
 def test_the_way_begins_and_ends_with_the_two_faces(pipeline, visit, seed):
     provider = SimpleNamespace(get=lambda: pipeline, loras={})
-    assert choices(visit) == choices(visit) | {"choices": [("seed 3, a woman, map 1", 0)], "value": 0}
-    updates = list(way(provider, visit, 0))
-    *_, (status, film, strip, settings) = updates
-    assert "The way is there" in status and strip is KEEP and len(settings) == FRAMES
+    first = visit.runs[0].key()
+    assert choices(visit) == choices(visit) | {"choices": [("seed 3, a woman, map 1", first)], "value": first}
+    # The run goes by its key: its place is another one once the visit let an older run go.
+    ((said, *_),) = way(provider, replace(visit, runs=visit.runs[1:], shown=0), first)
+    assert "Two faces are needed" in said
+    updates = list(way(provider, visit, first))
+    *_, (status, film, strip, _) = updates
+    assert "The way is there" in status and strip is KEEP
+    told = [settings for _, _, _, settings in updates if settings is not KEEP]
+    settings = told[-1]
+    assert len(settings) == FRAMES
     assert settings[0] is visit.runs[0].settings[0] and settings[-1] is visit.settings
     with Image.open(film["value"]) as opened:
         assert opened.n_frames == FRAMES and opened.size == (64, 64)
@@ -40,6 +47,7 @@ def test_the_way_begins_and_ends_with_the_two_faces(pipeline, visit, seed):
     assert last.count("<button") == FRAMES and "100% of the way" in last
     *fields, said = start_at(settings, 3)
     assert np.array_equal(fields[0], settings[3].label_map) and fields[1] == "a woman" and "43% of the way" in said
+    assert start_at(settings[:4], 3)[-1] == said  # of a way that was stopped
 
 
 def test_without_a_way_it_is_said(pipeline, visit):
@@ -47,9 +55,10 @@ def test_without_a_way_it_is_said(pipeline, visit):
     changed = replace(visit.settings, strength=1.0)
     edited = visit.added(replace(visit.run, settings=[changed]))
     for one, other, words in (
-        (Visit(), None, "Two faces are needed"), (visit, 5, "Two faces are needed"), (edited, 0, "changed photo"),
+        (Visit(), None, "Two faces are needed"), (visit, "5", "Two faces are needed"),
+        (edited, visit.runs[0].key(), "changed photo"),
     ):  # fmt: skip
         ((status, *rest),) = way(provider, one, other)
         assert words in status and "failed" in status and rest == [KEEP] * 3
-    assert "Wait" in start_at(None, 0)[-1] and len(start_at([], 4)) == 9
+    assert "not here any more" in start_at(None, 0)[-1] and len(start_at([], 4)) == 9
     assert choices(Visit())["value"] is None

@@ -91,10 +91,12 @@ def test_a_part_is_changed_and_the_next_change_goes_on_from_there(paint, base):
     assert np.array_equal(editor["value"], hat.settings.label_map) and under.picture is hat.face
     assert not go_on["visible"]
 
-    back, _, _ = handlers.undo(hat)
-    assert back.run is hair.run
-    back, editor, under = handlers.undo(back)
+    back, _, _, said = handlers.undo(hat)
+    assert back.run is hair.run and "Made from prompt and map" in said
+    back, editor, under, said = handlers.undo(back)
     assert back.run is None and under is base and np.array_equal(editor["value"], FACE)
+    assert "before its changes" in said
+    assert handlers.undo(back) == (handlers.KEEP,) * 4  # a second click keeps the picture
     assert handlers.to_be_changed(None, back, under)[0] is base
 
     saved = json.loads(handlers.save_photo(again)["saved"])

@@ -25,6 +25,7 @@ from facemogle.picture_files import Settings, read_settings
 from facemogle.templates import template_face
 from facemogle.ui import handlers, layout, recall, run, torch_thread, views
 from facemogle.ui.between import choices
+from facemogle.ui.component import PageComponent
 from facemogle.ui.examples import Example, load_examples
 from facemogle.ui.kept_runs.component import decode as decode_run
 from facemogle.ui.kept_runs.component import encode as encode_run
@@ -500,6 +501,15 @@ def test_page_builds_and_offers_its_endpoints(provider):
     page = layout.build(provider, [Example(FACE, "a face"), Example(FACE, "another")])
     endpoints = ["/generate", "/edit", "/parse", "/cut_out", "/gating", "/expert_effects", "/morph"]
     assert list(page.get_api_info()["named_endpoints"]) == endpoints
+
+
+def test_every_component_takes_an_update_that_changes_nothing(provider):
+    """Gradio makes a component anew for each, gr.skip() among them."""
+    page = layout.build(provider, [], load_parser=lambda: None)
+    own = [block for block in page.blocks.values() if isinstance(block, PageComponent)]
+    assert len({type(block) for block in own}) >= 10
+    for block in own:
+        type(block)(**block.constructor_args | {"render": False})
 
 
 def test_data_url_holds_the_picture():

@@ -25,7 +25,7 @@ class Between:
     """To be made within a layout: where from, what begins and stops it, the film, and its pictures."""
 
     def __init__(self) -> None:
-        with gr.Accordion("The way from another face", open=False, elem_id="between") as self.panel:
+        with gr.Accordion("The way from another face", open=False, elem_id="between"):
             self.other = gr.Radio([], label="From", info="to the face that is shown", elem_id="between-from")
             self.making = BeginStop(f"Make {FRAMES} pictures", elem_id="way")
             self.film = gr.Image(
@@ -46,7 +46,6 @@ class Between:
         private: dict[str, Any],
     ) -> None:
         """fields: those of a request, which a picture that is picked fills."""
-        self.panel.expand(choices, visit, self.other, queue=False, **private)
         self.making.wire(
             partial(way, provider), [visit, self.other], [status, self.film, self.frames, self.made],
             concurrency_id=concurrency_id, private=private,
@@ -59,19 +58,19 @@ class Between:
 
 
 def choices(visit: Visit) -> dict[str, Any]:
-    """The visit's other runs, the newest chosen -> of the dropdown."""
+    """The visit's other runs by their keys, the newest chosen -> of `other`."""
     names = visit.names
-    others = [(names[run.key()], place) for place, run in enumerate(visit.runs) if place != visit.shown]
+    others = [(names[run.key()], run.key()) for place, run in enumerate(visit.runs) if place != visit.shown]
     return gr.update(choices=others, value=others[-1][1] if others else None)
 
 
-def way(provider: PipelineProvider, visit: Visit, other: int | None) -> Iterator[tuple]:
-    """Yield (status, film, strip, settings of its pictures) as they are made."""
+def way(provider: PipelineProvider, visit: Visit, other: str | None) -> Iterator[tuple]:
+    """Yield (status, film, strip, settings of its pictures) as they are made. other: the key of a run."""
     settings = visit.settings
-    if settings is None or other is None or not 0 <= other < len(visit.runs):
+    first = next((run.settings[0] for run in visit.runs if run.key() == other), None)
+    if settings is None or first is None:
         yield views.status("Two faces are needed: generate another one.", failed=True), KEEP, KEEP, KEEP
         return
-    first = visit.runs[other].settings[0]
     from facemogle.morph import check_ends, morph
 
     try:
@@ -92,10 +91,10 @@ def way(provider: PipelineProvider, visit: Visit, other: int | None) -> Iterator
                 told = len(made)
                 said = f"Picture {told} of {FRAMES} on the way"
                 pictures = strip("The way", [(frame.image, _title(frame)) for frame in made])
-                yield views.status(said, share=told / FRAMES), KEEP, pictures, KEEP
+                yield views.status(said, share=told / FRAMES), KEEP, pictures, [each.settings for each in made]
         film = saved("morph.gif", partial(save_animation, frames=[each.image for each in made], milliseconds=150))
         said = "The way is there. A click on one of its pictures brings its map, and the nearer face's words."
-        yield views.status(said), gr.update(value=film, visible=True), KEEP, [each.settings for each in made]
+        yield views.status(said), gr.update(value=film, visible=True), KEEP, KEEP
     except Exception as error:  # every failure is a message on the page
         yield views.status(plain(error), failed=True), KEEP, KEEP, KEEP
 
@@ -107,9 +106,7 @@ def _title(frame: Any) -> str:
 def start_at(made: list[Settings] | None, index: int) -> tuple:
     """A picture of the way as a new start -> (*fields, status)."""
     if not made or not 0 <= index < len(made):
-        return *(KEEP for _ in range(8)), views.status("Wait until the way is there.")
+        return *(KEEP for _ in range(8)), views.status("These pictures are not here any more. Make them once more.")
     settings = made[index]
-    words = (
-        f"The map {index / (len(made) - 1):.0%} of the way. Generate draws it from the nearer face's noise and words."
-    )
+    words = f"The map {index / (FRAMES - 1):.0%} of the way. Generate draws it from the nearer face's noise and words."
     return *restored(settings), views.status(words)

@@ -24,6 +24,7 @@ class WithoutStub(ComponentMeta):
 class PageComponent(gr.HTML, metaclass=WithoutStub):
     """Base of label editor, gating inspector and the like; gr.update works on their own properties, too.
 
+    All take `render`, since Gradio makes a component anew for every update, gr.skip() among them, beside the layout.
     Unless one says otherwise, there is nothing to show programs as an example of its value.
     """
 

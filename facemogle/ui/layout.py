@@ -17,7 +17,7 @@ from facemogle.templates import template_face
 from facemogle.ui import handlers, recall, views
 from facemogle.ui.api import add_api
 from facemogle.ui.api_fields import explain_inputs
-from facemogle.ui.between import Between
+from facemogle.ui.between import Between, choices
 from facemogle.ui.body_limit import BodyLimit
 from facemogle.ui.connection.component import Connection
 from facemogle.ui.effects import Effects
@@ -244,13 +244,14 @@ def build(
         fields = [editor, prompt, seed, num_images, steps, guidance, condition_scale, expert_scales]
         inputs, shown = [*fields, in_place, strength, base, region, *lora_scales], [visit, photo, against, base]
         views_of_visit = [face, variations, comparison, fidelity, inspector, history, editor, base, go_on]
-        views_of_visit += [picture, picker]
+        views_of_visit += [picture, picker, *([between.other] if between else [])]
         private: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
         paint = pace.timed(on_gpu(partial(handlers.generate, provider)))
 
         def show(visit: Visit, photo: OpenPhoto | None, against: str, base: Base | None):
             views_of_visit = handlers.show(provider, parser, visit, photo, against)
-            return *views_of_visit, *part_handlers.to_be_changed(parser, visit, base)
+            others = [choices(visit)] if between else []
+            return *views_of_visit, *part_handlers.to_be_changed(parser, visit, base), *others
 
         def pick(visit: Visit, event: gr.EventData):
             return *handlers.pick_example(examples, visit, event.index), views.status(HINT)
@@ -339,7 +340,7 @@ def build(
             joined.success(lambda visit: visit.run, visit, kept_runs, queue=False, **private)
             run.failure(None, status, status, js=SAY_ENDED, **private)
             run.failure(handlers.last_face, visit, face, queue=False, **private)
-        picker.undo(part_handlers.undo, visit, [visit, editor, base], queue=False, **private).then(
+        picker.undo(part_handlers.undo, visit, [visit, editor, base, status], queue=False, **private).then(
             show, shown, views_of_visit, queue=False, **private
         )
         picker.save(part_handlers.save_photo, picture, picker, concurrency_limit=1, concurrency_id="photo", **private)

@@ -90,11 +90,13 @@ class Visit:
         return edit.base.origin.changed(change)
 
     def undone(self) -> "tuple[Visit, Base | None]":
-        """(without the change that made the shown picture, what is to be changed then)."""
-        base = self.run.request.edit.base if self.run and self.run.request.edit else None
+        """(without the change that made the shown picture, what is to be changed then); itself and None without one."""
+        if not self.run or not self.run.request.edit:
+            return self, None
+        base = self.run.request.edit.base
         for number, run in enumerate(self.runs):
             for image, face in enumerate(run.faces):
-                if base and face is base.picture:
+                if face is base.picture:
                     return self.showing(number, image), base
         return self.put_aside(), base
 

@@ -6,8 +6,9 @@ from facemogle.ui.component import PageComponent, beside
 class Connection(PageComponent):
     """A line that shows while the server does not answer. The controls that need it wait meanwhile."""
 
-    def __init__(self, *, elem_id: str | None = None):
+    def __init__(self, *, elem_id: str | None = None, render: bool = True):
         super().__init__(
             elem_id=elem_id,
+            render=render,
             **beside(__file__, "connection"),
         )

@@ -19,12 +19,18 @@ class ExpertScales(PageComponent):
     """
 
     def __init__(
-        self, value: Mapping[str, float] | None = None, *, label: str = "Steer the experts", elem_id: str | None = None
+        self,
+        value: Mapping[str, float] | None = None,
+        *,
+        label: str = "Steer the experts",
+        elem_id: str | None = None,
+        render: bool = True,
     ):
         super().__init__(
             value,  # type: ignore[arg-type]
             label=label,
             elem_id=elem_id,
+            render=render,
             **beside(__file__, "scales"),
             experts=_experts(),
         )

@@ -91,12 +91,18 @@ class GatingInspector(PageComponent):
     """
 
     def __init__(
-        self, value: Inspected | str | None = None, *, label: str = "What each expert said", elem_id: str | None = None
+        self,
+        value: Inspected | str | None = None,
+        *,
+        label: str = "What each expert said",
+        elem_id: str | None = None,
+        render: bool = True,
     ):
         super().__init__(
             value,  # type: ignore[arg-type]
             label=label,
             elem_id=elem_id,
+            render=render,
             **beside(__file__, "inspector", scripts=_SCRIPTS),
             server_functions=[export_gating],
             experts=_experts(),

@@ -29,10 +29,11 @@ class KeptRuns(PageComponent):
     `forget`: a person has cleared them.
     """
 
-    def __init__(self, checkpoint: str, *, elem_id: str | None = None):
+    def __init__(self, checkpoint: str, *, elem_id: str | None = None, render: bool = True):
         super().__init__(
             label="Runs kept in this browser",
             elem_id=elem_id,
+            render=render,
             **beside(__file__, "kept"),
             checkpoint=checkpoint,
             max_runs=MAX_RUNS,

@@ -54,10 +54,12 @@ class Keys(PageComponent):
         does: Mapping[str, Sequence[str]] = MappingProxyType({"Generate": ["Ctrl+Enter"]}),
         places: Mapping[str, str] = MappingProxyType(PLACES),
         elem_id: str | None = None,
+        render: bool = True,
     ):
         sheet = SHEET | {"Anywhere": {**does, **SHEET["Anywhere"]}}
         super().__init__(
             elem_id=elem_id,
+            render=render,
             **beside(__file__, "keys", scripts=_SCRIPTS),
             places=[{"name": name, "selector": selector} for name, selector in places.items()],
             groups=[

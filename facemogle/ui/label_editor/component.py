@@ -153,8 +153,8 @@ class Region(PageComponent):
     Its value in the page is a LabelMapData of 0 and 1, which a listener's `js` takes from the editor's.
     """
 
-    def __init__(self) -> None:
-        super().__init__(visible=False)
+    def __init__(self, *, render: bool = True) -> None:
+        super().__init__(visible=False, render=render)
 
     def preprocess(self, payload: Any) -> np.ndarray | None:  # type: ignore[override]
         """What the page sent -> (H, W) booleans; None where nothing is free. gr.Error where it is no region."""

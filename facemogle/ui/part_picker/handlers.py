@@ -18,6 +18,7 @@ from facemogle.parts import change_of, prompt_for
 from facemogle.picture_files import write_photo
 from facemogle.ui import torch_thread, views
 from facemogle.ui.failures import plain
+from facemogle.ui.handlers import done
 from facemogle.ui.label_editor.component import laid_under
 from facemogle.ui.part_picker.component import Wish, to_change
 from facemogle.ui.run import Base
@@ -70,9 +71,15 @@ def go_on(visit: Visit) -> tuple:
 
 
 def undo(visit: Visit) -> tuple:
-    """The picture before the change that is shown -> (visit, editor, base)."""
+    """The picture before the change that is shown -> (visit, editor, base, status).
+
+    A second click comes before the first has taken the button away: then there is nothing more to undo.
+    """
     visit, base = visit.undone()
-    return visit, KEEP if base is None else laid_under(base) | {"value": base.label_map}, base
+    if base is None:
+        return KEEP, KEEP, KEEP, KEEP
+    said = done(visit) if visit.run else views.status("This is the picture before its changes.")
+    return visit, laid_under(base) | {"value": base.label_map}, base, said
 
 
 def save_photo(base: Base | None) -> dict[str, Any]:

@@ -35,10 +35,18 @@ class PictureDrop(PageComponent):
     PictureFile. Without, those get a message in the component's own line.
     """
 
-    def __init__(self, *, label: str = "Photo or picture", photos: bool = False, elem_id: str | None = None):
+    def __init__(
+        self,
+        *,
+        label: str = "Photo or picture",
+        photos: bool = False,
+        elem_id: str | None = None,
+        render: bool = True,
+    ):
         super().__init__(
             label=label,
             elem_id=elem_id,
+            render=render,
             **beside(__file__, "drop"),
             server_functions=[open_picture],
             max_file_bytes=MAX_FILE_BYTES,

@@ -33,10 +33,11 @@ class PromptNotes(PageComponent):
     The event `replace` asks for another prompt, its `prompt`; `wear` for a part of the map, its `name`.
     """
 
-    def __init__(self, *, elem_id: str | None = None):
+    def __init__(self, *, elem_id: str | None = None, render: bool = True):
         super().__init__(
             label="On the prompt",
             elem_id=elem_id,
+            render=render,
             **beside(__file__, "notes"),
             worn=[{"id": CLASS_ID[name], "name": name, "said": said} for name, (_, said) in WORN.items()],
         )

@@ -20,9 +20,10 @@ class Turns(PageComponent):
     The event `ask`, again and again while the page waits, is for a new value.
     """
 
-    def __init__(self, *, elem_id: str | None = None):
+    def __init__(self, *, elem_id: str | None = None, render: bool = True):
         super().__init__(
             elem_id=elem_id,
+            render=render,
             html_template="",
             js_on_load=(_HERE / "turns.js").read_text("utf-8"),
             apply_default_css=False,
