@@ -101,9 +101,8 @@ def change_of(label_map: np.ndarray, part: str, *, to: str | None = None, grow: 
         drawn = added
         solid = drawn != label_map
     else:
-        raise ValueError(
-            f"The picture shows no {part}. Choose one of {', '.join(parts_of(label_map))}, or paint it in the map."
-        )
+        others = [one for one in parts_of(label_map) if to is None or _is(label_map, PARTS[one]).any()]
+        raise ValueError(f"The picture shows no {part}. Choose one of {', '.join(others)}, or paint it in the map.")
     region = (distance_to(solid) <= grow * size) & ~kept | solid
     region |= _holes(region, enclosed, area)
     return PartChange(part, drawn, region)

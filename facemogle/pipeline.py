@@ -5,6 +5,7 @@ B images, E = 20 experts (the global one, then the 19 classes), N = h * w image 
 
 import json
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -189,6 +190,10 @@ class FaceMoGLEPipeline(StyleLoraMixin, ExpertEffectsMixin, DiffusionPipeline):
             raise ValueError(
                 "num_inference_steps and num_images_per_prompt must be at least 1 and condition_scale at least 0, got "
                 f"{num_inference_steps}, {num_images_per_prompt} and {condition_scale}."
+            )
+        if not math.isfinite(guidance_scale) or not math.isfinite(condition_scale):
+            raise ValueError(
+                f"guidance_scale and condition_scale must be finite, got {guidance_scale} and {condition_scale}."
             )
         if output_type not in OUTPUT_TYPES:
             raise ValueError(f"output_type must be one of {OUTPUT_TYPES}, got {output_type!r}.")

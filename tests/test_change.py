@@ -133,7 +133,8 @@ def test_the_command(pipeline, monkeypatch, tmp_path, capsys):
     for options, told in (
         (["--part", "lips"], "Nothing says what the part is to be"),
         (["--part", "beak", "--prompt", "long"], "no part 'beak'"),
-        (["--part", "lips", "--prompt", "red", "--out", str(photo)], "is the photo itself"),
+        (["--part", "lips", "--prompt", "red", "--out", str(photo)], "would be written over"),
+        (["--part", "lips", "--prompt", "red", "--out", str(tmp_path / "new.gif")], "Name a .png"),
     ):
         capsys.readouterr()
         assert cli.main([*base, "--out", str(out), *options]) == 2 and told in capsys.readouterr().err

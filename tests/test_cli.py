@@ -304,6 +304,23 @@ def test_errors_of_generate(tmp_path, label_map, capsys):
     _fails(capsys, ["generate", out, *TINY, "--device=abacus"], "got 'abacus'")
 
 
+def test_nothing_that_is_read_is_written_over(tmp_path, capsys):
+    face, film = tmp_path / "face.png", tmp_path / "film.gif"
+    face.write_bytes(b"a face")
+    for command in (
+        ["morph", face, face, f"--out={film}", f"--strip={face}"],
+        ["experts", face, f"--out={face}"],
+        ["sketch", face, f"--out={face}"],
+        ["generate", "--from", face, f"--out={face}"],
+        ["generate", f"--out={film}", f"--gating={film}"],
+        ["gating", tmp_path / "gating.npz", "--face", face, f"--out={face}"],
+    ):
+        _fails(capsys, command, "would be written over")
+    _fails(capsys, ["morph", face, face, f"--out={film}", "--frames=99999999"], "from 2 to 1000")
+    _fails(capsys, ["morph", tmp_path / "none.png", face, f"--out={film}"], "There is no file", "none.png")
+    assert face.read_bytes() == b"a face"
+
+
 def test_errors_of_gating(record, tmp_path, capsys):
     out = f"--out={tmp_path / 'grid.png'}"
     (tmp_path / "bad.npz").write_bytes(b"not an archive")
@@ -437,9 +454,9 @@ def test_errors_of_parse(tmp_path, faces_folder, capsys):
     _fails(capsys, ["parse", photo, f"--out={tmp_path / 'none' / 'map.png'}"], "--out", "folder that exists")
     _fails(capsys, ["parse", photo, f"--out={tmp_path / 'map.jpg'}"], "map.jpg", ".png")
     _fails(capsys, ["parse", photo, out, f"--crop-out={tmp_path}"], "--crop-out", ".png")
-    _fails(capsys, ["parse", wall, f"--out={wall}"], "must all differ", "written over")
-    _fails(capsys, ["parse", photo, out, f"--confidence={tmp_path / 'map.png'}"], "must all differ", "--confidence")
-    _fails(capsys, ["parse", faces_folder, f"--out={faces_folder}"], "must all differ")
+    _fails(capsys, ["parse", wall, f"--out={wall}"], "written over")
+    _fails(capsys, ["parse", photo, out, f"--confidence={tmp_path / 'map.png'}"], "map.png", "written over")
+    _fails(capsys, ["parse", faces_folder, f"--out={faces_folder}"], "written over")
     (tmp_path / "nothing").mkdir()
     _fails(capsys, ["parse", tmp_path / "nothing", f"--out={tmp_path / 'maps'}"], "No picture is in", ".jpg")
     assert not (tmp_path / "map.png").exists() and not (tmp_path / "maps").exists()

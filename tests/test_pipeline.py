@@ -490,6 +490,8 @@ REGION = np.ones((64, 64), bool)
         ({"num_inference_steps": 0}, "at least 1"),
         ({"num_images_per_prompt": 0}, "at least 1"),
         ({"condition_scale": -1.0}, "at least 0"),
+        ({"condition_scale": float("nan")}, "must be finite"),
+        ({"guidance_scale": float("inf")}, "must be finite"),
         ({"expert_scale": {"hair": 0, "beard": 2}}, r"no experts \['beard'\]. They are global, background, .* cloth"),
         ({"expert_scale": {"hair": -1}}, "at least 0, got {'hair': -1}. 0 mutes an expert"),
         ({"expert_scale": {"hair": float("nan")}}, "finite factors"),

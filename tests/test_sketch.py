@@ -54,6 +54,8 @@ def test_sides_parts_and_lines(bald):
     assert min(overlaps(face, sketch.label_map).values()) > 0.5
     assert {NAMES[one] for one in np.unique(face)} == {*sketch.recognised, "background"}
     assert sketch.completed == () and sketch.template == "bald"
+    board = read_sketch(255 - picture)  # chalk
+    assert np.array_equal(board.label_map, sketch.label_map) and board.doubts == sketch.doubts
     again = read_sketch(picture)
     assert np.array_equal(again.label_map, sketch.label_map) and again.doubts == sketch.doubts
 
@@ -107,6 +109,11 @@ def test_what_is_no_line_drawing():
     assert line_drawing_in(io.BytesIO(b"no picture")) is None
     with pytest.raises(ValueError, match="has no lines"):
         read_sketch(np.full((64, 64), 255, np.uint8))
+    one_line = np.full((SIDE, SIDE), 255, np.uint8)
+    one_line[200:203, 100:400] = 0
+    for picture in (one_line, np.zeros((64, 64), np.uint8)):
+        with pytest.raises(ValueError, match="Nothing of a face was recognised"):
+            read_sketch(picture)
     hatched = np.full((SIDE, SIDE), 255, np.uint8)
     hatched[::16] = hatched[:, ::16] = 0
     with pytest.raises(ValueError, match="Draw outlines, and no shading"):

@@ -36,6 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         return 130
+    except FileNotFoundError as error:
+        return report_failure(f"There is no file {error.filename}." if error.filename else str(error))
     except (CheckpointError, ValueError, IndexError, OSError, FloatingPointError) as error:
         return report_failure(str(error))
     except RuntimeError as error:

@@ -5,6 +5,7 @@ import math
 import os
 import re
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,7 @@ CLASSES_HELP = (
     f"what the values of label maps mean, where not as below: {', '.join(ORDERS)}, each also with {SWAPPED} behind it "
     "for left and right exchanged; or a file with a table, of lines such as 13 hair"
 )
+MAX_FRAMES = 1000  # of a film, all of which are in the memory at once
 PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".gif")
 
 
@@ -80,6 +82,10 @@ def seed(text: str) -> int:
 
 def steps(text: str) -> int:
     return _whole(text, 1, MAX_STEPS)
+
+
+def frames(text: str) -> int:
+    return _whole(text, 2, MAX_FRAMES)
 
 
 def _whole(text: str, low: int, high: int) -> int:
@@ -145,6 +151,15 @@ def output_path(text: str) -> Path:
     if not os.access(path if path.exists() else path.parent, os.W_OK):
         raise argparse.ArgumentTypeError(f"{text} cannot be written: its place is read-only here. Name another")
     return path
+
+
+def keep_apart(read: Iterable[Path | None], written: Iterable[Path | None]) -> None:
+    """ValueError where a file would be written over what is read, or over another."""
+    taken = {path.resolve() for path in read if path is not None}
+    for path in filter(None, written):
+        if path.resolve() in taken:
+            raise ValueError(f"{path} is read here, or written twice, and would be written over. Name another file.")
+        taken.add(path.resolve())
 
 
 def picture_path(text: str) -> Path:

@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from facemogle.cli.arguments import add_command, device, number, picture_path, seed, square, steps, words
+from facemogle.cli.arguments import add_command, device, keep_apart, number, picture_path, seed, square, steps, words
 from facemogle.parts import PARTS
 from facemogle.picture_files import write_photo
 from facemogle.presets import PRESET_HELP, PRESETS
@@ -61,8 +61,9 @@ def run_change(arguments: argparse.Namespace) -> None:
 
     if not arguments.photo.is_file():
         raise ValueError(f"There is no file {arguments.photo}.")
-    if arguments.out.resolve() == arguments.photo.resolve():
-        raise ValueError(f"--out {arguments.out} is the photo itself, which would be gone. Name another file.")
+    keep_apart([arguments.photo], [arguments.out])
+    if arguments.out.suffix.lower() == ".gif":
+        raise ValueError(f"A GIF has too few colours for a photo, got --out {arguments.out}. Name a .png.")
     if not arguments.prompt.strip() and arguments.to is None:
         raise ValueError('Nothing says what the part is to be. Give --prompt, such as "red hair", or --to.')
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it asks for torchvision, which nothing here needs

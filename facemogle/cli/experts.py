@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from facemogle.cli.arguments import add_command, picture_path, positive, steps
+from facemogle.cli.arguments import add_command, keep_apart, picture_path, positive, steps
 from facemogle.cli.runs import add_loading, load_for, read_run
 from facemogle.expert_effects import ExpertEffects
 from facemogle.gating import EXPERTS
@@ -37,6 +37,7 @@ def add_experts(commands) -> None:
 
 
 def run_experts(arguments: argparse.Namespace) -> None:
+    keep_apart([arguments.face], [arguments.out])
     settings = read_run(arguments.face)
     if arguments.steps is not None:
         settings = replace(settings, num_inference_steps=arguments.steps)

@@ -7,7 +7,15 @@ import numpy as np
 from PIL import Image
 
 from facemogle import figures
-from facemogle.cli.arguments import CLASSES_HELP, LABEL_MAP_HELP, add_command, classes, picture_path, read_and_report
+from facemogle.cli.arguments import (
+    CLASSES_HELP,
+    LABEL_MAP_HELP,
+    add_command,
+    classes,
+    keep_apart,
+    picture_path,
+    read_and_report,
+)
 from facemogle.gating import inside_outside, load_gating
 from facemogle.labels import NAMES
 from facemogle.parsing.photos import read_photo
@@ -42,6 +50,7 @@ def add_gating(commands) -> None:
 def run_gating(arguments: argparse.Namespace) -> None:
     if arguments.animate and arguments.out.suffix.lower() != ".gif":
         raise ValueError(f"--animate writes a GIF, got --out {arguments.out}. Name it {arguments.out.stem}.gif.")
+    keep_apart((arguments.record, arguments.face, arguments.label_map), [arguments.out])
     record = load_gating(arguments.record)
     weights = record.at(arguments.step, image=arguments.image)
     label_map = None if arguments.label_map is None else read_and_report(arguments.label_map, arguments.classes)

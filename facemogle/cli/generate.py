@@ -17,6 +17,7 @@ from facemogle.cli.arguments import (
     classes,
     device,
     expert_factor,
+    keep_apart,
     lora,
     output_path,
     picture_path,
@@ -102,6 +103,8 @@ def add_generate(commands) -> None:
 
 
 def run_generate(arguments: argparse.Namespace) -> None:
+    read = arguments.label_map, arguments.image, arguments.source_map, arguments.region, arguments.source
+    keep_apart(read, (arguments.out, arguments.gating))
     given = _given_settings(arguments)
     edit = _given_edit(arguments, given["strength"])
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it asks for torchvision, which nothing here needs

@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from facemogle.cli.arguments import add_command, output_path, picture_path, positive
+from facemogle.cli.arguments import add_command, frames, keep_apart, output_path, picture_path
 from facemogle.cli.runs import add_loading, load_for, read_run
 from facemogle.figures import save_animation
 from facemogle.picture_formats import save_picture
@@ -26,7 +26,7 @@ def add_morph(commands) -> None:
     add("second", type=Path, metavar="PNG", help="another, by the same checkpoint and of the same size")
     add("--out", type=output_path, required=True, metavar="GIF", help="the film")
     add("--strip", type=picture_path, metavar="PNG", help="also write all frames side by side")
-    add("--frames", type=positive, default=8, metavar="N", help="both ends included (default: %(default)s)")
+    add("--frames", type=frames, default=8, metavar="N", help="both ends included (default: %(default)s)")
     add_loading(command)
 
 
@@ -35,16 +35,16 @@ def run_morph(arguments: argparse.Namespace) -> None:
 
     if arguments.out.suffix.lower() != ".gif":
         raise ValueError(f"The film is a GIF, got --out {arguments.out}. Name it {arguments.out.stem}.gif.")
+    keep_apart((arguments.first, arguments.second), (arguments.out, arguments.strip))
     ends = read_run(arguments.first), read_run(arguments.second)
     check_ends(*ends)
     pipeline = load_for(ends[0], arguments)
     pipeline.set_progress_bar_config(disable=True)
-    frames = []
+    images = []
     for frame in morph(pipeline, *ends, frames=arguments.frames):
-        frames.append(frame)
-        print(f"\rframe {len(frames)} of {arguments.frames}", end="", file=sys.stderr, flush=True)
+        images.append(frame.image)
+        print(f"\rframe {len(images)} of {arguments.frames}", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
-    images = [frame.image for frame in frames]
     save_animation(arguments.out, images, milliseconds=150)
     print(arguments.out)
     if arguments.strip is not None:

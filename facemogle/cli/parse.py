@@ -7,7 +7,16 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from facemogle.cli.arguments import LABEL_MAP_HELP, PICTURE_ENDINGS, add_command, device, number, report_failure, square
+from facemogle.cli.arguments import (
+    LABEL_MAP_HELP,
+    PICTURE_ENDINGS,
+    add_command,
+    device,
+    keep_apart,
+    number,
+    report_failure,
+    square,
+)
 from facemogle.faces import parse_face
 from facemogle.label_files import write_label_map
 from facemogle.parsing.cleanup import swap_sides
@@ -62,8 +71,7 @@ def run_parse(arguments: argparse.Namespace) -> None:
         raise ValueError(f"There is no file and no folder {photo}.")
     paths = {"--out": arguments.out, "--crop-out": arguments.crop_out, "--confidence": arguments.confidence}
     outputs = {option: path for option, path in paths.items() if path is not None}
-    if len({path.resolve() for path in (photo, *outputs.values())}) <= len(outputs):
-        raise ValueError(f"{photo} and {', '.join(outputs)} must all differ: one would be written over another.")
+    keep_apart([photo], outputs.values())
     if photo.is_dir():
         return _parse_folder(arguments, outputs)
     for option, path in outputs.items():

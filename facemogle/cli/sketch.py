@@ -3,16 +3,16 @@
 import argparse
 from pathlib import Path
 
-from facemogle.cli.arguments import add_command, picture_path
+from facemogle.cli.arguments import add_command, keep_apart, picture_path
 from facemogle.label_files import write_label_map
 from facemogle.labels import NAMES
 from facemogle.sketch import NOTHING_NAME, in_words, read_drawing, read_sketch
 
 _SKETCH_HELP = """\
-dark lines on light paper, drawn in a program or photographed. What an outline encloses is named by its place and size
-in a face; small gaps are closed, and what is missing comes from a template. `left` is the subject's left: right in the
-picture. What is doubtful is told of with the number of its region, and --set answers; the same drawing gives the same
-numbers.
+dark lines on light paper, or light on dark, drawn in a program or photographed. What an outline encloses is named by
+its place and size in a face; small gaps are closed, and what is missing comes from a template. `left` is the subject's
+left: right in the picture. What is doubtful is told of with the number of its region, and --set answers; the same
+drawing gives the same numbers.
 
 examples:
   python -m facemogle sketch drawing.png --out map.png
@@ -48,9 +48,10 @@ def answer(text: str) -> tuple[int, str]:
 def run_sketch(arguments: argparse.Namespace) -> None:
     if arguments.out.suffix.lower() != ".png":
         raise ValueError(f"A label map is a PNG, got --out {arguments.out}. Name it {arguments.out.stem}.png.")
+    keep_apart([arguments.drawing], [arguments.out])
     sketch = read_sketch(read_drawing(arguments.drawing), answers=dict(arguments.set))
     write_label_map(arguments.out, sketch.label_map)
-    print(f"recognised: {in_words(sketch.recognised) or 'nothing'}")
+    print(f"recognised: {in_words(sketch.recognised)}")
     if sketch.completed:
         print(f"from the template {sketch.template}: {in_words(sketch.completed)}")
     for doubt in sketch.doubts:

@@ -37,6 +37,16 @@ def grey_of(picture: np.ndarray) -> np.ndarray:
     return cv2.resize(grey, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
 
 
+def dark_on_light(grey: np.ndarray) -> np.ndarray:
+    """(H, W) uint8 grey, inverted where it is chalk on a board: dark, and what is thin in it lighter than the rest.
+
+    A sheet in poor light is dark, too.
+    """
+    thin = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (9, 9))
+    light, dark = (cv2.morphologyEx(grey, how, thin).mean() for how in (cv2.MORPH_TOPHAT, cv2.MORPH_BLACKHAT))
+    return 255 - grey if np.median(grey) < 128 and light > dark else grey
+
+
 def ink_in(grey: np.ndarray) -> np.ndarray:
     """(H, W) uint8 grey -> bool: darker than the paper around, whatever light falls on that."""
     light = cv2.GaussianBlur(grey, (0, 0), 0.7).astype(np.float32)

@@ -11,7 +11,7 @@ import numpy as np
 from facemogle.labels import CLASS_ID, NAMES
 from facemogle.sketch.completion import completed, painted
 from facemogle.sketch.costs import NOTHING
-from facemogle.sketch.lines import GAPS, SIDE, grey_of, ink_in, led_on, line_width, thinned
+from facemogle.sketch.lines import GAPS, SIDE, dark_on_light, grey_of, ink_in, led_on, line_width, thinned
 from facemogle.sketch.naming import Naming, name_regions
 from facemogle.sketch.regions import Regions, find_regions
 
@@ -60,7 +60,7 @@ class Sketch:
     @property
     def messages(self) -> tuple[str, ...]:
         """Sentences on what was recognised, what was added, and what is doubtful."""
-        said = [f"A line drawing: {in_words(self.recognised) or 'nothing'} recognised."]
+        said = [f"A line drawing: {in_words(self.recognised)} recognised."]
         if self.completed:
             said.append(f"From the template {self.template}: {in_words(self.completed)}.")
         if self.doubts:
@@ -83,19 +83,23 @@ def in_words(names: Sequence[str]) -> str:
 
 
 def read_sketch(picture: np.ndarray, *, answers: Mapping[int, str] | None = None) -> Sketch:
-    """Dark lines on light paper, (., .) grey, (., ., 3) RGB or (., ., 4) RGBA uint8 -> a label map, and what is in it.
+    """Dark lines on light paper, or light on dark, (., .) grey, (., ., 3) RGB or (., ., 4) RGBA uint8 -> a label map,
+    and what is in it.
 
     answers: numbers of regions -> their classes, or "nothing" for what belongs to the region around it. The same
-    drawing gives the same numbers. ValueError where there are no lines, or an answer names what is not there.
+    drawing gives the same numbers. ValueError where there are no lines, where nothing of a face is recognised, or
+    where an answer names what is not there.
     """
-    ink = ink_in(grey_of(picture))
+    ink = ink_in(dark_on_light(grey_of(picture)))
     if not ink.any():
         raise ValueError("The drawing has no lines: nothing in it is darker than its paper. Draw with a darker pen.")
     regions, width = _regions_of(ink)
     naming = name_regions(regions, _checked(answers or {}, len(regions)))
     drawn = {NAMES[class_id] for class_id in naming.classes if class_id != NOTHING}
-    label_map, template, added = completed(painted(regions, naming, width), naming.frame, drawn)
     recognised = tuple(name for name in NAMES if name in drawn and name != "background")
+    if not recognised:
+        raise ValueError("Nothing of a face was recognised in the drawing. Draw the face's outline, so that it closes.")
+    label_map, template, added = completed(painted(regions, naming, width), naming.frame, drawn)
     return Sketch(label_map, regions.region_of, recognised, _doubts(regions, naming, answers or {}), template, added)
 
 

@@ -253,6 +253,10 @@ def build(
             others = [choices(visit)] if between else []
             return *views_of_visit, *part_handlers.to_be_changed(parser, visit, base), *others
 
+        # Else Gradio skips what is asked for while it works, and the page would show another run than the visit.
+        showing: dict[str, Any] = {"fn": show, "inputs": shown, "outputs": views_of_visit, "queue": False}
+        showing |= {"trigger_mode": "always_last", **private}
+
         def pick(visit: Visit, event: gr.EventData):
             return *handlers.pick_example(examples, visit, event.index), views.status(HINT)
 
@@ -301,7 +305,7 @@ def build(
         picking: dict[str, Any] = {"queue": False, "trigger_mode": "always_last", **private}  # the last click counts
         filled = start_from.pick(
             pick, visit, [*started, prompt, status], js=SETTLE_FILLING, **picking
-        ).then(show, shown, views_of_visit, queue=False, **private)  # fmt: skip
+        ).then(**showing)  # fmt: skip
         filled.then(None, None, None, js=FILLED, **private)
         words.pick(pick_phrase, prompt, prompt, queue=False, **private)
         read_prompt = partial(prompt_notes.read, provider)
@@ -314,7 +318,7 @@ def build(
         filled = drop.restore(
             restore, [drop, visit], [*started, status, *fields[1:], *lora_scales], queue=False, trigger_mode="multiple",
             cancels=[filling], js=FILLING, **private,
-        ).then(show, shown, views_of_visit, queue=False, **private)  # fmt: skip
+        ).then(**showing)  # fmt: skip
         filled.then(None, None, None, js=FILLED, **private)
         # The page serves listeners in order, so that every other word comes after this one.
         generate.click(None, [status, seed, keep], [status, seed], js=BEGIN, **private)
@@ -334,15 +338,13 @@ def build(
             run.success(None, None, None, js=SETTLE, **private)
             run.then(partial(handlers.show_checkpoint, provider), None, checkpoint, queue=False, **private)
             joined = run.success(handlers.join, [visit, made], [visit, made], queue=False, **private)
-            looked = joined.success(show, shown, views_of_visit, queue=False, **private)
+            looked = joined.success(**showing)
             if run is changing:
                 looked.success(part_handlers.go_on, visit, [editor, base, go_on], queue=False, **private)
             joined.success(lambda visit: visit.run, visit, kept_runs, queue=False, **private)
             run.failure(None, status, status, js=SAY_ENDED, **private)
             run.failure(handlers.last_face, visit, face, queue=False, **private)
-        picker.undo(part_handlers.undo, visit, [visit, editor, base, status], queue=False, **private).then(
-            show, shown, views_of_visit, queue=False, **private
-        )
+        picker.undo(part_handlers.undo, visit, [visit, editor, base, status], queue=False, **private).then(**showing)
         picker.save(part_handlers.save_photo, picture, picker, concurrency_limit=1, concurrency_id="photo", **private)
         looking = inspector.again(
             partial(handlers.look_again, paint, loras=tuple(provider.loras)), visit, [status, visit],
@@ -351,24 +353,18 @@ def build(
         if between:
             between.wire(provider, visit, status, fields, concurrency_id=MODEL, private=private)
         effects.wire(paint, tuple(provider.loras), visit, status, face, concurrency_id=MODEL, private=private)
-        looking.success(show, shown, views_of_visit, queue=False, **private)
-        kept_runs.back(handlers.come_back, [visit, kept_runs], visit, queue=False, **private).then(
-            show, shown, views_of_visit, queue=False, **private
-        )
-        kept_runs.forget(handlers.forget, photo, [visit, status, editor, base], queue=False, **private).then(
-            show, shown, views_of_visit, queue=False, **private
-        )
+        looking.success(**showing)
+        kept_runs.back(handlers.come_back, [visit, kept_runs], visit, queue=False, **private).then(**showing)
+        kept_runs.forget(handlers.forget, photo, [visit, status, editor, base], queue=False, **private).then(**showing)
         # Cancel ends a run as a failure, dispatched once the page takes the next Generate; a click before that is lost.
         cancel.click(None, None, status, js=SAY_CANCELLING, cancels=[running, changing], **private)
         against.change(handlers.compare, shown[:3], comparison, queue=False, **private)
-        variations.pick(pick_image, visit, [visit, seed, status], **picking).then(
-            show, shown, views_of_visit, queue=False, **private
-        )
+        variations.pick(pick_image, visit, [visit, seed, status], **picking).then(**showing)
         picked = history.pick(
             pick_run, visit, [visit, *fields, in_place, strength, region, status, *lora_scales],
             js=SETTLE_FILLING,
             **picking,
-        ).then(show, shown, views_of_visit, queue=False, **private)  # fmt: skip
+        ).then(**showing)  # fmt: skip
         picked.then(None, [editor, region], editor, js=GIVE_REGION, **private).then(
             None, None, None, js=FILLED, **private
         )
