@@ -23,7 +23,7 @@ def read_run(path: Path) -> Settings:
     """ValueError unless the picture's own settings make it again."""
     settings = read_settings(path)
     if settings is None:
-        raise ValueError(f"{path} carries no settings. PNG files that `generate` or the page wrote do.")
+        raise ValueError(f"{path} carries no settings. PNG and JPEG files that `generate` or the page wrote do.")
     if settings.strength is not None:
         raise ValueError(
             f"{path} was made by changing a photo, which it does not carry. Take a face that was drawn whole."
