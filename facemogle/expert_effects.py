@@ -78,7 +78,7 @@ class ExpertEffectsMixin:
         if unknown := sorted(set(experts) - set(EXPERTS)):
             raise ValueError(f"There are no experts {unknown}. They are {', '.join(EXPERTS)}.")
         if len([name for name in EXPERTS if given.get(name, 1.0)]) < 2 or not names:
-            raise ValueError("No expert is left that could be muted, since the run mutes them. Name others, or mute fewer.")
+            raise ValueError("No expert is left to be muted: the run mutes them. Name others, or mute fewer in it.")
         if latents is None:
             latents = self.noise(generator, arguments.get("height"), arguments.get("width"))
 
