@@ -78,7 +78,7 @@ def test_a_spread_base_fits_where_the_whole_one_does_not(parts, config, capsys):
     assert spread(transformer, 1) == (whole, 2 * blocks) and whole > spread(transformer, 2)[0] > whole // 2
     assert main(["--config", "train/configs/flux.yaml", "--set", "shard_base=true"]) == 0
     printed = capsys.readouterr().out
-    assert "in all                         28.91   card: 40 GB" in printed
+    assert "in all                         28.92   card: 40 GB" in printed
     assert "spread over 2 cards, each keeps 11.1 of the base" in printed and printed.count("card: 24 GB") == 3
 
 

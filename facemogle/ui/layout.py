@@ -341,7 +341,8 @@ def build(
             looked = joined.success(**showing)
             if run is changing:
                 looked.success(part_handlers.go_on, visit, [editor, base, go_on], queue=False, **private)
-            joined.success(lambda visit: visit.run, visit, kept_runs, queue=False, **private)
+            # Once it is shown: forgotten before that, it would be shown all the same.
+            looked.success(lambda visit: visit.run, visit, kept_runs, queue=False, **private)
             run.failure(None, status, status, js=SAY_ENDED, **private)
             run.failure(handlers.last_face, visit, face, queue=False, **private)
         picker.undo(part_handlers.undo, visit, [visit, editor, base, status], queue=False, **private).then(**showing)

@@ -8,7 +8,7 @@ import pytest
 from actions import EXAMPLES, face_address, face_changes, file_of, generate, open_advanced, said, set_number
 
 from facemogle.picture_files import read_settings
-from facemogle.ui import layout
+from facemogle.ui import handlers, layout
 from facemogle.ui.provider import PipelineProvider
 
 
@@ -48,10 +48,25 @@ def test_a_reload_loses_no_face(page, app):
     assert file_of(page, face_address(page)).getvalue() == picture
 
 
-def test_what_is_kept_can_be_forgotten(page):
+def test_what_is_kept_can_be_forgotten(page, monkeypatch):
+    """At once, while the server still makes up what the page is to show of the run."""
+    show, ends = handlers.show, []
+
+    def late(provider, parser, visit, *others):
+        views = show(provider, parser, visit, *others)
+        time.sleep(1.0 if visit.runs else 0)
+        ends.append(len(visit.runs))
+        return views
+
+    monkeypatch.setattr(handlers, "show", late)
     generate(page)
     page.wait_for_selector("#kept-runs >> text=The last run is kept")
     page.get_by_role("button", name="Forget them").click()
+    for _ in range(50):
+        page.wait_for_timeout(100)
+        if ends[-1:] == [0]:
+            break
+    assert ends == [1, 0]
     page.wait_for_selector("#history button", state="detached")
     page.wait_for_selector("#face img", state="detached")
     assert page.locator("#kept-runs p").is_hidden()

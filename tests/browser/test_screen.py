@@ -203,7 +203,7 @@ def test_an_expert_picks_its_class_and_is_steered_beside_the_map(page):
     page.wait_for_function("!document.querySelector('#label-editor .marks .picked').getAttribute('d')")
     generate(page)
     page.wait_for_selector("#gating select option:nth-of-type(2)", state="attached")
-    assert page.locator("#gating select option").nth(1).inner_text() == "1: not steered, map 2"
+    assert page.locator("#gating select option").nth(1).inner_text() == "1: not steered, map 1"
     page.locator("#gating .choice").get_by_text("Over the steps").click()
     page.wait_for_selector("#gating .cells figure:nth-of-type(15) b >> text=silent")
     assert "NaN" not in page.locator("#gating").inner_text()
