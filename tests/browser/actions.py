@@ -158,3 +158,11 @@ def transferred(page) -> dict[str, int]:
     session.on("Network.loadingFinished", add)
     session.send("Network.enable")
     return fetched
+
+
+def shut(blocks) -> None:
+    """Gradio sets an event of the server's loop from this thread, which fails while the loop looks who waits for it."""
+    try:
+        blocks.close()
+    except RuntimeError:
+        blocks.server.close()  # which it had come to

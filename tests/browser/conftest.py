@@ -7,7 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from actions import EXAMPLES
+from actions import EXAMPLES, shut
 
 from facemogle.checkpoints import CheckpointError, load_parser, load_pipeline
 from facemogle.labels import LEFT_RIGHT_PAIRS
@@ -100,7 +100,7 @@ def app() -> Iterator[SimpleNamespace]:
     )
     _, app.url, _ = app.blocks.launch(prevent_thread_lock=True, quiet=True, **layout.launch_options())
     yield app
-    app.blocks.close()
+    shut(app.blocks)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from actions import choose, map_in, press, stroke
+from actions import choose, map_in, press, shut, stroke
 from test_access import faults
 
 from facemogle.data.face_set import FaceSet
@@ -24,7 +24,7 @@ def served(tmp_path):
     blocks = correction.build(FaceSet(data))
     _, url, _ = blocks.launch(prevent_thread_lock=True, quiet=True, **correction.launch_options())
     yield SimpleNamespace(data=data, url=url)
-    blocks.close()
+    shut(blocks)
 
 
 def shows(page, where: str, label_map: np.ndarray | None = None) -> None:

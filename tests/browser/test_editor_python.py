@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import gradio as gr
 import numpy as np
 import pytest
-from actions import at, choose, map_in, opacity, press, stroke
+from actions import at, choose, map_in, opacity, press, shut, stroke
 from PIL import Image
 
 from facemogle.labels import CLASS_ID
@@ -26,7 +26,7 @@ def listener():
         editor.stroke(listener.heard.append, editor, None, trigger_mode="always_last", show_progress="hidden")
     _, listener.url, _ = blocks.launch(prevent_thread_lock=True, quiet=True)
     yield listener
-    blocks.close()
+    shut(blocks)
 
 
 def backdrop(grey: int) -> str:

@@ -9,6 +9,7 @@ import cv2
 import gradio as gr
 import numpy as np
 import pytest
+from actions import shut
 from PIL import Image
 
 from facemogle.gating import EXPERTS, GatingRecord, locality, winners
@@ -47,7 +48,7 @@ def url() -> Iterator[str]:
             gr.Button(name).click(lambda inspected=inspected: inspected, None, inspector)
     _, url, _ = blocks.launch(prevent_thread_lock=True, quiet=True, **layout.launch_options())
     yield url
-    blocks.close()
+    shut(blocks)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import gradio as gr
 import numpy as np
 import pytest
+from actions import shut
 from PIL import Image
 
 from facemogle.gating import EXPERTS
@@ -76,7 +77,7 @@ def parts() -> Iterator[SimpleNamespace]:
         blocks.load(lambda: fidelity(Image.effect_noise((64, 64), 60), FACE, read), None, view)
     _, parts.url, _ = blocks.launch(prevent_thread_lock=True, quiet=True, ssr_mode=False)
     yield parts
-    blocks.close()
+    shut(blocks)
 
 
 @pytest.fixture
