@@ -31,9 +31,10 @@ class BeginStop:
         self.begin.click(partial(_buttons, True), **buttons)
         running = self.begin.click(work, inputs, outputs, concurrency_limit=1, concurrency_id=concurrency_id, **private)
         running.then(partial(_buttons, False), **buttons)
-        said = partial(views.status, "Stopped.")
-        stopped = self.stop.click(said, None, outputs[0], cancels=[running], queue=False, **private)
-        stopped.then(partial(_buttons, False), **buttons)
+        said: dict[str, Any] = {"inputs": None, "outputs": outputs[0], "queue": False, **private}
+        stopped = self.stop.click(partial(views.status, "Stopped."), cancels=[running], **said)
+        # And once more: what was on its way when it was stopped comes after the first.
+        stopped.then(partial(views.status, "Stopped."), **said).then(partial(_buttons, False), **buttons)
 
 
 def _buttons(running: bool) -> tuple:
