@@ -27,15 +27,18 @@ class BeginStop:
         private: dict[str, Any],
     ) -> None:
         """work: what begins; the first of the outputs is the status."""
-        buttons: dict[str, Any] = {"inputs": None, "outputs": [self.begin, self.stop], "queue": False, **private}
-        self.begin.click(partial(_buttons, True), **buttons)
+        buttons = [self.begin, self.stop]
+        self.begin.click(partial(_buttons, True), None, buttons, queue=False, **private)
         running = self.begin.click(work, inputs, outputs, concurrency_limit=1, concurrency_id=concurrency_id, **private)
-        running.then(partial(_buttons, False), **buttons)
-        said: dict[str, Any] = {"inputs": None, "outputs": outputs[0], "queue": False, **private}
-        stopped = self.stop.click(partial(views.status, "Stopped."), cancels=[running], **said)
+        running.then(partial(_buttons, False), None, buttons, queue=False, **private)
+        stopped = self.stop.click(_stopped, None, [outputs[0], *buttons], cancels=[running], queue=False, **private)
         # And once more: what was on its way when it was stopped comes after the first.
-        stopped.then(partial(views.status, "Stopped."), **said).then(partial(_buttons, False), **buttons)
+        stopped.then(_stopped, None, [outputs[0], *buttons], queue=False, **private)
 
 
 def _buttons(running: bool) -> tuple:
     return gr.update(interactive=not running), gr.update(visible=running)
+
+
+def _stopped() -> tuple:
+    return views.status("Stopped."), *_buttons(False)
