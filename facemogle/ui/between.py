@@ -19,13 +19,18 @@ from facemogle.ui.visit import Visit
 
 FRAMES = 8
 HOUR = 3600
+# What opens lies below the picture, in a part of the page that scrolls.
+SHOW = """() => setTimeout(() => {
+    const pane = document.querySelector("#between").closest(".tabitem");
+    pane.scrollTop = pane.scrollHeight;
+}, 50)"""
 
 
 class Between:
     """To be made within a layout: where from, what begins and stops it, the film, and its pictures."""
 
     def __init__(self) -> None:
-        with gr.Accordion("The way from another face", open=False, elem_id="between"):
+        with gr.Accordion("The way from another face", open=False, elem_id="between") as self.panel:
             self.other = gr.Radio([], label="From", info="to the face that is shown", elem_id="between-from")
             self.making = BeginStop(f"Make {FRAMES} pictures", elem_id="way")
             self.film = gr.Image(
@@ -46,6 +51,7 @@ class Between:
         private: dict[str, Any],
     ) -> None:
         """fields: those of a request, which a picture that is picked fills."""
+        self.panel.expand(None, None, None, js=SHOW, **private)
         self.making.wire(
             partial(way, provider), [visit, self.other], [status, self.film, self.frames, self.made],
             concurrency_id=concurrency_id, private=private,

@@ -255,3 +255,15 @@ def test_the_experts_hold_the_runs_that_were_made_before_they_were_looked_at(pag
     page.get_by_role("tab", name="Experts").click()
     page.wait_for_function("document.querySelectorAll('#gating select[name=other] option').length === 2")
     assert page.locator("#gating .compare").is_visible()
+
+
+def test_what_opens_below_the_comparison_comes_into_view(page):
+    generate(page)
+    page.get_by_role("tab", name="Before, after").click()
+    page.get_by_text("The way from another face").click()
+    page.wait_for_function(
+        """() => {
+            const button = document.querySelector("#way-begin"), box = button.getBoundingClientRect();
+            return button.contains(document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2));
+        }"""
+    )
