@@ -35,6 +35,7 @@ from facemogle.lora_files import read_lora
 from facemogle.mask_encoding import MaskEncoder, images_at_once
 from facemogle.masks import check_label_map, resize_nearest
 from facemogle.mogle import MoGLE
+from facemogle.scheduler import FlowMatchAdamsBashforthScheduler
 from facemogle.step_caches import StepCache
 from facemogle.step_graph import Capture, StepGraphs
 from facemogle.style_loras import StyleLoraMixin
@@ -69,7 +70,7 @@ class FaceMoGLEPipeline(StyleLoraMixin, ExpertEffectsMixin, DiffusionPipeline):
 
     def __init__(
         self,
-        scheduler: FlowMatchEulerDiscreteScheduler,
+        scheduler: FlowMatchEulerDiscreteScheduler | FlowMatchAdamsBashforthScheduler,
         vae: AutoencoderKL,
         text_encoder: CLIPTextModel,
         tokenizer: CLIPTokenizer,

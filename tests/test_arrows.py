@@ -37,6 +37,7 @@ ARROWS = {
     "transformer": {"condition_memory"},
     "step_graph": {"transformer"},
     "step_caches": {"transformer"},
+    "scheduler": set(),
     "compiled_blocks": {"pipeline", "transformer", "weight_files", "whole_files"},
     "quantisation": {"transformer", "weight_files"},
     "presets": {"pipeline", "quantisation", "weight_files"},
@@ -53,8 +54,8 @@ ARROWS = {
     "latent_colours": set(),
     "pipeline": {
         "condition_memory", "editing", "expert_effects", "gating", "labels", "latent_colours", "lora_files",
-        "mask_encoding", "masks", "mogle", "step_caches", "step_graph", "style_loras", "transformer", "whole_files",
-        "words",
+        "mask_encoding", "masks", "mogle", "scheduler", "step_caches", "step_graph", "style_loras",
+        "transformer", "whole_files", "words",
     },
     "setting_ranges": set(),
     "weight_files": {"setting_ranges"},
