@@ -193,7 +193,7 @@ def test_sensible_checkpoints_are_taken(folder):
     for checkpoint in (folder, MINI):
         assert find_files(checkpoint, download=False).base == checkpoint
     pipeline = load_pipeline(folder, device="cpu")
-    assert pipeline.config.num_inference_steps == 8
+    assert pipeline.config.num_inference_steps == 4
     tensors = load_file(folder / WEIGHTS[4])
     (folder / WEIGHTS[4]).unlink()  # CLIP's older files hold their positions
     positions = {"text_model.embeddings.position_ids": torch.arange(32)[None]}

@@ -435,9 +435,10 @@ def test_live_asks_for_one_picture_in_few_steps(provider, monkeypatch):
 
     monkeypatch.setattr(handlers, "stream", stream)
     provider.get()
-    list(handlers.generate_live(provider, Latest(), "me", *fields(steps=16, num_images=4)))
-    (live,) = requests
-    assert (live.num_images, live.num_inference_steps, live.previews) == (1, 4, False)
+    for steps in (16, 4, 1):
+        list(handlers.generate_live(provider, Latest(), "me", *fields(steps=steps, num_images=4)))
+    assert [live.num_inference_steps for live in requests] == [4, 3, 1]
+    assert not any(live.num_images > 1 or live.previews for live in requests)
 
 
 def test_live_takes_few_steps_and_gives_way_to_the_next_stroke(provider, pipeline):
@@ -446,7 +447,7 @@ def test_live_takes_few_steps_and_gives_way_to_the_next_stroke(provider, pipelin
     provider.get()
     ((face, status),) = live(*fields(steps=16, num_images=4))
     assert face.size == (64, 64)
-    assert "Live: 4 steps" in status
+    assert "Live: 4 of 16 steps" in status
     started, go_on = threading.Event(), threading.Event()
 
     def wait(*_):

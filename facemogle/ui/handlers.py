@@ -30,7 +30,7 @@ from facemogle.ui.visit import BLANK_SIDE, Visit, picture_file
 
 MAX_IMAGES = 8
 DRAWN_SEEDS = 2**32  # of those that New seed draws, which should be short enough to be told
-LIVE_STEPS = 4
+LIVE_STEPS, LIVE_SHARE = 4, 0.75  # of a face while painting: at most, and of the steps that Generate would take
 SLIDERS = STEPS, GUIDANCE, CONDITION = (1, 50), (1, 10), (0, 2)  # where they end, unless a picture asks for more
 WIDEST_GUIDANCE, WIDEST_CONDITION = (0, 100), (0, 10)  # which a model still makes something of
 LORA = 0, 2
@@ -206,12 +206,13 @@ def generate_live(provider: PipelineProvider, latest: Latest, visitor: str | Non
         return
     try:
         request = read_request(*fields, loras=provider.loras)
-        steps = min(LIVE_STEPS, request.num_inference_steps)
+        whole = request.num_inference_steps
+        steps = min(LIVE_STEPS, round(LIVE_SHARE * whole) or 1)
         request = replace(request, num_images=1, num_inference_steps=steps, previews=False)
         with latest.begin(visitor) as stopped:
             for event in stream(provider.get(), request, checkpoint=provider.checkpoint, cancelled=stopped):
                 if isinstance(event, Run) and not stopped.is_set():
-                    text = f"Live: {steps} steps in {event.seconds:.1f} s. Generate takes them all."
+                    text = f"Live: {steps} of {whole} steps in {event.seconds:.1f} s. Generate takes them all."
                     yield event.faces[0], views.status(text)
     except Cancelled:
         return

@@ -386,7 +386,7 @@ def test_live_answers_every_stroke_and_the_last_one_wins(page, app):
     for x in (0.3, 0.5):
         stroke(page, (x, 0.2), (x, 0.6))
         last = face_changes(page, last)
-    page.wait_for_selector("#status >> text=Live: 4 steps")
+    page.wait_for_selector("#status >> text=Live: 3 of 4 steps")
     for x in (0.1, 0.2, 0.8, 0.9):
         stroke(page, (x, 0.2), (x, 0.6))
     face_changes(page, last)
