@@ -96,7 +96,7 @@ def gating_steps(pipeline: FaceMoGLEPipeline, portraits: samples.Samples) -> Ima
     assert result.gating is not None
     face, record = result.images[0], result.gating
     shown = [EXPERTS.index(name) for name in SHOWN_EXPERTS]
-    steps = np.linspace(0, len(record.weights) - 1, 5).round().astype(int)
+    steps = np.unique(np.linspace(0, len(record.weights) - 1, 5).round().astype(int))
     pictures = []
     for step in steps:
         weights = record.at(int(step))
