@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,13 +20,15 @@ from facemogle.checkpoints import load_parser, load_pipeline
 from facemogle.data.pairs import find_pairs
 from facemogle.gating import EXPERTS, coverage, inside_outside
 from facemogle.labels import CLASS_ID, NAMES
+from facemogle.scheduler import FlowMatchAdamsBashforthScheduler
 from tests import tiny_training
 from tests.mini_recipes import AtOnce
 from train.data import FaceDataset
 from train.mini import edits, model, objective, parser, program, report, samples, vae, words
 from train.mini.adopt import adopt
 from train.mini.config import PHASES, MiniConfig
-from train.mini.guidance import Teacher, grid_timesteps
+from train.mini.export import pipeline_of
+from train.mini.guidance import Teacher
 from train.mini.latent_code import class_shares, unpack
 from train.mini.log import Log
 from train.mini.loop import learn
@@ -94,7 +97,8 @@ def test_the_exported_folder_paints_from_map_and_text(checkpoint, portraits):
     )
     assert first.shape == (64, 64, 3)
     assert not np.array_equal(first, second)
-    assert pipeline.config.num_inference_steps == MiniConfig.num_inference_steps // 2  # two became one
+    assert pipeline.config.num_inference_steps == MiniConfig.num_inference_steps
+    assert type(pipeline.scheduler) is FlowMatchAdamsBashforthScheduler and pipeline.scheduler.shift == 4
     record = json.loads((checkpoint / "training.json").read_text())
     assert record["stages"]["flow"][-1]["step"] == 2 and record["run"]["samples"]["guidance"] == 8
     assert (checkpoint / "LICENSE.md").is_file()
@@ -112,7 +116,7 @@ def test_the_program_writes_all_that_it_says(made, portraits):
 def test_what_is_done_is_not_done_again(made, config, capsys):
     before = {file: file.read_bytes() for file in made.rglob("*.safetensors")}
     assert program.make(config) == []
-    assert "done before: flow, guidance, halving, decoder, parser" in capsys.readouterr().out
+    assert "done before: flow, guidance, decoder, parser" in capsys.readouterr().out
     assert all(file.read_bytes() == data for file, data in before.items())
 
 
@@ -192,7 +196,7 @@ def test_it_is_measured_and_reported(made, checkpoint, config, monkeypatch):
     assert (measured["cases"], measured["cases of the other runs"]) == (4, 3)
     assert measured["edits"]["equal to the photo outside"] == measured["edits"]["cases"] == 2
     assert set(measured["gating inside / outside"]) == set(measured["text and map"]["IoU"]) == set(NAMES)
-    assert len(measured["gating inside / outside, by step"]["skin"]) == config.num_inference_steps // 2
+    assert len(measured["gating inside / outside, by step"]["skin"]) == config.num_inference_steps
     over_time = measured["gating over the steps"]
     assert over_time["cases"] == 3 and set(over_time["by expert"]) == set(EXPERTS)
     assert 0 < over_time["first to last step"] < 1 and 0 < over_time["between portraits"] < 1
@@ -327,6 +331,32 @@ def test_the_decoder_learns_from_what_the_model_redraws(config, run_of):
     before = [parameter.clone() for parameter in run.vae.decoder.parameters()]
     run.decoder(1e9)
     assert any(not torch.equal(*pair) for pair in zip(before, run.vae.decoder.parameters(), strict=True))
+
+
+def test_portraits_are_redrawn_as_the_exported_pipeline_draws(config, run_of, monkeypatch):
+    """By the last step, then by the last two; both in float32."""
+    monkeypatch.setattr(vae, "autocast", lambda device: nullcontext())
+    run = run_of(config)
+    draws = torch.Generator().manual_seed(0)
+    nn.init.normal_(run.model.transformer.proj_out.weight, std=0.3, generator=draws)
+    tokens, rows = vae.redraw(run.model, run.code, run.pool, replace(config, redrawn_portraits=8), seconds=60)
+    pipeline, draws = pipeline_of(run.model, run.vae, config), torch.Generator().manual_seed(config.seed)
+    pipeline.set_progress_bar_config(disable=True)
+    for part, strength in ((slice(4), 0.25), (slice(4, 8), 0.5)):
+        chosen = {name: run.pool[name][rows[part]] for name in ("images", "label_maps", "clip", "t5")}
+        assert torch.equal(rows[part], torch.randint(len(run.pool), (4,), generator=draws))
+        with torch.no_grad():
+            embeds, pooled = run.model.encoders(chosen["clip"][:, 0].long(), chosen["t5"][:, 0].long())
+        drawn = pipeline(
+            image=list(chosen["images"].numpy()),
+            label_map=list(chosen["label_maps"][:, 0].numpy()),
+            latents=torch.randn(tokens[part].shape, generator=draws),
+            strength=strength,
+            prompt_embeds=embeds,
+            pooled_prompt_embeds=pooled,
+            output_type="latent",
+        ).images
+        torch.testing.assert_close(tokens[part], drawn, atol=2e-3, rtol=0)
 
 
 def test_the_decoders_pictures_are_those_of_its_latents(config, run_of):
@@ -508,47 +538,22 @@ def test_perturbed_image_tokens_see_only_themselves(config):
     assert reached(0) == reached(9) == set(range(11)) - image
 
 
-def test_one_step_is_taught_where_two_lead(lesson):
-    """From a place of the halved sampling, the taught velocity leads to where two of the scheduler's steps do."""
-    teacher, draw, code = lesson
-    sigmas = teacher.model.sigmas()
-    assert len(sigmas) == MiniConfig.num_inference_steps + 1 and sigmas[0] == 1 and sigmas[-1] == 0
-    scheduler = program.load_pipeline(Path("assets/mini"), device="cpu").scheduler
-    scheduler.set_timesteps(sigmas=np.linspace(1, 1 / 8, 8))
-    assert scheduler.sigmas.tolist() == pytest.approx(sigmas)
-    for start in (0, 4, 6):
-        draw |= {"timestep": torch.full((2,), sigmas[start]), "guidance": torch.tensor([1.0, 4.0])}
-        batch = prepare(draw, code)
-        text, latents = teacher.model.encoders(draw["clip"], draw["t5"]), batch.noisy
-        for sigma, after in ((sigmas[start], sigmas[start + 1]), (sigmas[start + 1], sigmas[start + 2])):
-            time = torch.full((2,), sigma)
-            with torch.no_grad():
-                velocity, _ = teacher.model(*text, batch.condition, latents, time, draw["guidance"])
-            latents = latents + (after - sigma) * velocity
-        led = batch.noisy + (sigmas[start + 2] - sigmas[start]) * teacher.two_steps(draw, batch)
-        torch.testing.assert_close(led, latents, atol=1e-5, rtol=1e-4)
-    times = grid_timesteps(teacher.model, torch.Generator().manual_seed(0), 100, 1.0)
-    assert {round(float(time), 4) for time in times} == {round(sigmas[index], 4) for index in (0, 2, 4, 6)}
-    assert grid_timesteps(teacher.model, torch.Generator().manual_seed(0), 1000, 0.0).min() > 0
-
-
-@pytest.mark.parametrize(("name", "teach"), [("guidance", Teacher.guided), ("halving", Teacher.two_steps)])
-def test_what_a_teacher_says_is_learned(config, run_of, name, teach):
+def test_what_a_teacher_says_is_learned(config, run_of):
     run = run_of(with_phases(replace(config, specialisation_weight=0.0), steps=40, learning_rate=3e-3, average=0.9))
     draws = torch.Generator().manual_seed(0)
     nn.init.normal_(run.model.transformer.proj_out.weight, std=0.3, generator=draws)
     teacher = Teacher(run.model, run.spoiler, config)
     draw, batch = drawn(run, 4)
-    draw |= {"timestep": torch.full((4,), teacher.model.sigmas()[2]), "guidance": torch.full((4,), 5.0)}
+    draw |= {"timestep": torch.full((4,), 0.92), "guidance": torch.full((4,), 5.0)}
     batch = prepare(draw, run.code)
-    lesson = run.denoising(lambda generator, phase: draw, lambda draw, batch: teach(teacher, draw, batch))
-    learn(name, lesson, run.config, seconds=1e9, log=run.log)
+    lesson = run.denoising(lambda generator, phase: draw, teacher.guided)
+    learn("guidance", lesson, run.config, seconds=1e9, log=run.log)
     inputs = batch.condition, batch.noisy, draw["timestep"], draw["guidance"]
     with torch.no_grad():
         before, after = (
             each(*each.encoders(draw["clip"], draw["t5"]), *inputs)[0] for each in (teacher.model, run.model)
         )
-    wanted = teach(teacher, draw, batch)
+    wanted = teacher.guided(draw, batch)
     assert (after - wanted).square().mean() < 0.5 * (before - wanted).square().mean()
 
 

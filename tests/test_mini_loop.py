@@ -1,21 +1,23 @@
-"""What every phase of mini's training stands on: workers that make samples, the pool, the loop, the recorded step."""
+"""What every phase of mini's training stands on: workers that make samples, the pool, the loop."""
 
 import subprocess
 import sys
 import time
+from itertools import chain, repeat
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from facemogle.step_graph import StepGraphs
+from tests.capture import Capture
 from tests.mini_recipes import AtOnce, Numbers
 from train.mini.config import MiniConfig, Phase
 from train.mini.feeder import FAILURES, Feed
 from train.mini.log import Log
 from train.mini.loop import Lesson, learn, schedule
 from train.mini.pool import Pool
-from train.mini.recorded import WARM_UP, RecordedStep, Recorder
 
 
 def take(feed: Feed, count: int, *, seconds: float = 60.0) -> list[int]:
@@ -106,12 +108,12 @@ def test_learning_rate_warms_up_and_follows_a_cosine():
     assert factors == pytest.approx([0.01, 1, 0.505, 0.01])
 
 
-def line(tmp_path, name, *, steps=9, stop_at=None, learning_rate=0.1, wrong_from=None, **settings) -> torch.Tensor:
+def line(tmp_path, name, *, steps=9, stop_at=None, wrong_from=None, graphs=None) -> torch.Tensor:
     """Weights of a line that learned to answer 1. stop_at: where the process is killed."""
     torch.manual_seed(0)
     model = nn.Linear(3, 1)
-    phase = Phase(share=1, batch=8, learning_rate=learning_rate, warmup=2, average=0.9, steps=steps)
-    config = MiniConfig(device="cpu", compile=False, checkpoint_seconds=0, flow=phase, **settings)
+    phase = Phase(share=1, batch=8, learning_rate=0.1, warmup=2, average=0.9, steps=steps)
+    config = MiniConfig(device="cpu", compile=False, checkpoint_seconds=0, flow=phase)
     (tmp_path / name).mkdir(exist_ok=True)
     taken = iter(range(10**6))
 
@@ -126,8 +128,9 @@ def line(tmp_path, name, *, steps=9, stop_at=None, learning_rate=0.1, wrong_from
 
     lesson = Lesson({"line": model}, draw, loss)
     learn(
-        "flow", lesson, config, seconds=1e9, log=Log(tmp_path / name / "log.jsonl"), checkpoint=tmp_path / name / "c.pt"
-    )
+        "flow", lesson, config, seconds=1e9, log=Log(tmp_path / name / "log.jsonl"),
+        checkpoint=tmp_path / name / "c.pt", graphs=graphs,
+    )  # fmt: skip
     return model.weight.detach()
 
 
@@ -155,46 +158,30 @@ def test_a_phase_is_bounded_by_time(tmp_path):
     assert 0.5 <= time.monotonic() - began < 10
 
 
-class Tape(Recorder):
-    """Records as CUDA does: what is recorded runs only when it is replayed, on the same memory."""
+class WarmedUp:
+    """Launches each step from Python, the first one as often as a capture that warms up once."""
 
-    def __init__(self, *, fails: bool = False):
-        self.fails, self.recorded, self.replayed = fails, 0, 0
-
-    def aside(self, call):
-        return call()
-
-    def record(self, call):
-        if self.fails:
-            raise RuntimeError("operation not permitted when stream is capturing\nmore")
-        self.recorded += 1
-        results = {"sum": torch.zeros(())}
-
-        def replay():
-            self.replayed += 1
-            results["sum"].copy_(call()["sum"])
-
-        return results, replay
+    def of(self, function, modules):
+        times = chain([3], repeat(1))
+        return lambda draw: [function(draw) for _ in range(next(times))][-1]
 
 
-def test_a_recorded_step_sees_each_draw():
-    tape = Tape()
-    step = RecordedStep(lambda draw: {"sum": draw["x"].sum() * 2}, tape)
-    sums = [step({"x": torch.full((3,), float(value))})["sum"].item() for value in range(8)]
-    assert sums == [6.0 * value for value in range(8)]
-    assert (tape.recorded, tape.replayed) == (1, 8 - WARM_UP)
+def test_replayed_steps_learn_what_the_steps_themselves_do(tmp_path):
+    """Losses, gradients, the optimiser, and rates that change from step to step."""
+    capture = Capture(warm_ups=1)
+    runs = {"replayed": StepGraphs(capture), "launched": WarmedUp(), "plain": None}
+    weights = {name: line(tmp_path, name, graphs=graphs) for name, graphs in runs.items()}
+    assert (capture.captured, capture.replayed) == (1, 9)
+    assert torch.equal(weights["replayed"], weights["launched"])
+    assert not torch.equal(weights["replayed"], weights["plain"])
+    losses = {name: [line["loss"] for line in Log(tmp_path / name / "log.jsonl").lines] for name in runs}
+    assert losses["replayed"] == losses["launched"] and len(losses["replayed"]) == 2
 
 
-def test_a_step_that_cannot_be_recorded_runs_as_it_is(capsys):
-    step = RecordedStep(lambda draw: {"sum": draw["x"].sum()}, Tape(fails=True))
-    assert [step({"x": torch.full((2,), float(value))})["sum"].item() for value in range(6)] == [0, 2, 4, 6, 8, 10]
-    assert capsys.readouterr().out.count("runs as it is") == 1
-
-
-def test_a_draw_of_other_names_is_the_callers_fault():
-    step = RecordedStep(lambda draw: {"sum": draw["x"].sum()}, None)
-    with pytest.raises(KeyError):
-        step({"y": torch.ones(1)})
+def test_steps_that_cannot_be_captured_run_as_they_are(tmp_path, caplog):
+    graphs = StepGraphs(Capture(RuntimeError("operation not permitted when stream is capturing\nand more")))
+    assert torch.equal(line(tmp_path, "aside", graphs=graphs), line(tmp_path, "plain"))
+    assert caplog.text.count("launched from Python, not replayed: the capture failed: operation not permitted") == 1
 
 
 def test_on_a_cpu_less_is_done_at_once():

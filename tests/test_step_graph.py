@@ -1,4 +1,4 @@
-"""Steps that are replayed: a stand-in for CUDA's capture records operators, and runs them without their Python."""
+"""Steps that are replayed, by the stand-in of tests/capture.py."""
 
 import logging
 
@@ -12,53 +12,9 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 
 from facemogle.step_graph import MAX_GRAPHS, StepGraphs
 from facemogle.transformer import AdapterConfig, FaceMoGLETransformer2DModel
+from tests.capture import Capture
 
 PROMPT = "a woman with red hair"
-
-
-class Recording(TorchDispatchMode):
-    """Operators, their arguments and results, as a CUDA graph holds kernels and addresses; it, too, cannot wait."""
-
-    def __init__(self):
-        super().__init__()
-        self.calls = []
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        if function is torch.ops.aten._local_scalar_dense.default:
-            raise RuntimeError("operation not permitted when stream is capturing\nand more")
-        result = function(*args, **(kwargs or {}))
-        self.calls.append((function, args, kwargs or {}, result))
-        return result
-
-    def replay(self):
-        for function, args, kwargs, result in self.calls:
-            again = function(*args, **kwargs)
-            for old, new in zip(tree_leaves(result), tree_leaves(again), strict=True):
-                if isinstance(old, torch.Tensor) and old.data_ptr() != new.data_ptr():  # no view, nor written in place
-                    old.copy_(new)
-
-
-class Capture:
-    """Counts what it captures."""
-
-    def __init__(self, error=None):
-        self.captured = self.replayed = 0
-        self.error = error
-
-    def __call__(self, work):
-        self.captured += 1
-        if self.error:
-            raise self.error
-        with Recording() as recording:
-            results = work()
-        for leaf in tree_leaves(results):
-            leaf.zero_()  # a capture runs nothing
-
-        def replay():
-            self.replayed += 1
-            recording.replay()
-
-        return replay, results
 
 
 @pytest.fixture

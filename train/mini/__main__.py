@@ -1,9 +1,8 @@
 """Make the bundled checkpoint `mini` and its parser: from nothing or from a checkpoint, in one go, on one GPU or a CPU.
 
-Worker processes render portraits without end while five phases learn from them, each for its share of --minutes:
+Worker processes render portraits without end while four phases learn from them, each for its share of --minutes:
   flow      text encoders, transformer, adapter and MoGLE together, on flow matching
   guidance  the average's guidance in several passes becomes a number that one pass takes
-  halving   one step learns what two made, so that half the steps do
   decoder   the VAE's, on what the model draws
   parser    the network that reads label maps from portraits
 The weights are in OUT/mini and OUT/mini-parser, a sheet of unseen cases in OUT/sheet.jpg. The same command goes on

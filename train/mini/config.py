@@ -7,7 +7,7 @@ from typing import Any
 
 from train.mini.portraits import FRONTAL, WIDE, World
 
-PHASES = ("flow", "guidance", "halving", "decoder", "parser")
+PHASES = ("flow", "guidance", "decoder", "parser")
 SMALLER_ON_CPU = 16
 
 
@@ -73,11 +73,10 @@ class MiniConfig:
     adapter_rank: int = 32
     timestep_scale: float = 1000.0
 
-    flow: Phase = Phase(share=0.48, batch=256, learning_rate=8e-4, warmup=80, average=0.995)
-    guidance: Phase = Phase(share=0.20, batch=256, learning_rate=2e-4, warmup=50, average=0.99)
-    halving: Phase = Phase(share=0.10, batch=256, learning_rate=1e-4, warmup=30, average=0.99)
-    decoder: Phase = Phase(share=0.08, batch=96, learning_rate=3e-4, warmup=30, average=0.99)
-    parser: Phase = Phase(share=0.14, batch=64, learning_rate=4e-3, warmup=100, average=0.995)
+    flow: Phase = Phase(share=0.53, batch=256, learning_rate=8e-4, warmup=80, average=0.995)
+    guidance: Phase = Phase(share=0.22, batch=256, learning_rate=2e-4, warmup=50, average=0.99)
+    decoder: Phase = Phase(share=0.09, batch=96, learning_rate=3e-4, warmup=30, average=0.99)
+    parser: Phase = Phase(share=0.16, batch=64, learning_rate=4e-3, warmup=100, average=0.995)
 
     # What is left out of a sample: its words, a local mask, all masks; and words that become the unknown one.
     text_dropout: float = 0.1
@@ -109,7 +108,6 @@ class MiniConfig:
     perturbed_above: float = 0.7
     without_map: float = 1 / 3  # share of a batch
     portraits_share: float = 0.15  # of a batch, goes on learning from portraits
-    on_the_grid: float = 0.6  # share of the timesteps, in halving, at which sampling looks; the rest lie anywhere
 
     redrawn: float = 0.5  # of the decoder's batch: portraits redrawn by the model's own last steps
     redrawn_portraits: int = 12_288
@@ -118,8 +116,8 @@ class MiniConfig:
 
     hard: float = 0.7  # share of the parser's portraits that are made hard, as photographs might show them
 
-    # Sampling: more of the steps where the noise is high, as in training. Halving makes them half as many.
-    num_inference_steps: int = 8
+    # Sampling: more of the steps where the noise is high, as in training. They are of second order (`scheduler_of`).
+    num_inference_steps: int = 4
     sampling_shift: float = 4.0
     guidance_scale: float = 2.5
 

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import FlowMatchEulerDiscreteScheduler
 from matplotlib.figure import Figure
+from torch import nn
 
 from facemogle.checkpoints import SUGGESTIONS_FILE
 from facemogle.pipeline import FaceMoGLEPipeline
 from facemogle.vae import PixelShuffleAutoencoderKL
 from train.mini.config import PHASES, MiniConfig
 from train.mini.log import Log
-from train.mini.model import Mini
+from train.mini.model import Mini, scheduler_of
 from train.mini.portraits import SUGGESTIONS
 from train.mini.text import read_synonyms
 
@@ -31,29 +31,35 @@ other weights took part.
 """
 
 
-def export(model: Mini, vae: PixelShuffleAutoencoderKL, config: MiniConfig, log: Log, destination: Path) -> None:
-    """Write bfloat16 safetensors in shards of at most 9 MB, the settings, and the log of every phase; the weights that
-    are trained stay as they are. FloatingPointError, and what was there stays, if one of them is no number."""
+def pipeline_of(model: Mini, vae: PixelShuffleAutoencoderKL, config: MiniConfig) -> FaceMoGLEPipeline:
+    """Copies of the trained parts, on the CPU, as what samples them."""
     parts = {
         "text_encoder": model.encoders.text_encoder, "text_encoder_2": model.encoders.text_encoder_2,
         "transformer": model.transformer, "mogle": model.mogle, "vae": vae,
     }  # fmt: skip
-    if broken := [name for name, part in parts.items() if not all(p.isfinite().all() for p in part.parameters())]:
-        raise FloatingPointError(f"Weights of {', '.join(broken)} are not finite: the training diverged.")
-    part = destination.with_name(f"{destination.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    copies: dict[str, Any] = {name: deepcopy(each).cpu().eval() for name, each in parts.items()}
-    pipeline = FaceMoGLEPipeline(
-        scheduler=FlowMatchEulerDiscreteScheduler(shift=config.sampling_shift),
+    copies: dict[str, Any] = {name: deepcopy(part).cpu().eval() for name, part in parts.items()}
+    return FaceMoGLEPipeline(
+        scheduler=scheduler_of(config),
         tokenizer=model.encoders.tokenizer,
         tokenizer_2=model.encoders.tokenizer_2,
         height=config.size,
         width=config.size,
-        num_inference_steps=model.steps,
+        num_inference_steps=config.num_inference_steps,
         guidance_scale=config.guidance_scale,
         max_sequence_length=config.text_length,
         **copies,
     )
+
+
+def export(model: Mini, vae: PixelShuffleAutoencoderKL, config: MiniConfig, log: Log, destination: Path) -> None:
+    """Write bfloat16 safetensors in shards of at most 9 MB, the settings, and the log of every phase; the weights that
+    are trained stay as they are. FloatingPointError, and what was there stays, if one of them is no number."""
+    pipeline = pipeline_of(model, vae, config)
+    networks = {name: part for name, part in pipeline.components.items() if isinstance(part, nn.Module)}
+    if broken := [name for name, part in networks.items() if not all(p.isfinite().all() for p in part.parameters())]:
+        raise FloatingPointError(f"Weights of {', '.join(broken)} are not finite: the training diverged.")
+    part = destination.with_name(f"{destination.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
     pipeline.to(dtype=torch.bfloat16).save_pretrained(part, max_shard_size="9MB")
     forget_origin(part)
     read_synonyms(part)

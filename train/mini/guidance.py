@@ -1,7 +1,7 @@
-"""From many passes to one: the model learns to take guidance as a number, and then to take two steps in one.
+"""From many passes to one: the model learns to take guidance as a number.
 
 Stage one of arXiv 2210.03142, as FLUX.1-dev was made; perturbed attention (arXiv 2403.17377) where no map says where
-things are; progressive distillation (arXiv 2202.00512) of half of the steps. B batch, N image tokens, C channels.
+things are. B batch, N image tokens, C channels.
 """
 
 from copy import deepcopy
@@ -49,26 +49,3 @@ class Teacher:
         if portraits:
             guided[-portraits:] = batch.target[-portraits:]
         return guided
-
-    @torch.no_grad()
-    def two_steps(self, draw: Draw, batch: Batch) -> Tensor:
-        """(B, N, C): the velocity that leads in one step to where two of the model's lead, from each timestep."""
-        model = self.model
-        place = model.place_of(draw["timestep"])
-        length = place.clamp(max=2 / model.steps)
-        start, middle, end = (model.sigma_at(place - part * length) for part in (0, 0.5, 1))
-        text = model.encoders(draw["clip"], draw["t5"])
-        first, _ = model(*text, batch.condition, batch.noisy, start, draw["guidance"])
-        by_first, by_second, both = ((b - a)[:, None, None] for a, b in ((start, middle), (middle, end), (start, end)))
-        halfway = batch.noisy + by_first * first
-        second, _ = model(*text, batch.condition, halfway, middle, draw["guidance"])
-        return (by_first * first + by_second * second) / both
-
-
-def grid_timesteps(model: Mini, generator: torch.Generator, count: int, on_the_grid: float) -> Tensor:
-    """(B,) where halved sampling looks, by a chance of `on_the_grid`, or anywhere on its way."""
-    device, steps = generator.device, model.steps // 2
-    anywhere = 1 - torch.rand(count, generator=generator, device=device)  # never 0
-    grid = torch.randint(1, steps + 1, (count,), generator=generator, device=device) / steps
-    chosen = torch.rand(count, generator=generator, device=device) < on_the_grid
-    return model.sigma_at(torch.where(chosen, grid, anywhere))

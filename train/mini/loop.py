@@ -10,10 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from facemogle.step_graph import StepGraphs
 from train.mini.config import MiniConfig, Phase
 from train.mini.log import Log
-from train.mini.recorded import WARM_UP, Draw, RecordedStep, Recorder
 from train.saving import SaveError, load, save
+
+Draw = dict[str, Tensor]
 
 LOG_EVERY = 50
 KEPT_EVERY = 4 * LOG_EVERY  # steps, after which an average is kept to fall back on
@@ -52,15 +54,16 @@ class Learner:
         for group in self.optimizer.param_groups:
             group["lr"].fill_(rate * group["factor"])
 
-    def descend(self, loss: Tensor) -> None:
-        """One step; none, if a gradient is not finite."""
+    def descend(self, parts: dict[str, Tensor]) -> dict[str, Tensor]:
+        """One step down "loss"; none, if a gradient is not finite -> the parts, to be logged."""
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        parts["loss"].backward()
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, CLIP, foreach=True)
         # The fused optimiser heeds these, as GradScaler sets them.
         self.optimizer.grad_scale = None  # type: ignore[attr-defined]
         self.optimizer.found_inf = (~norm.isfinite()).float()  # type: ignore[attr-defined]
         self.optimizer.step()
+        return {name: value.detach() for name, value in parts.items()}
 
     @torch.no_grad()
     def follow(self) -> None:
@@ -125,29 +128,28 @@ def learn(
     log: Log,
     refill: Callable[[int], object] = lambda limit: None,
     checkpoint: Path | None = None,
+    graphs: StepGraphs | None = None,
 ) -> None:
     """Train for `seconds`, or for the phase's own number of steps; end with averaged weights.
 
     refill: called before each step with the most samples that it may bring. checkpoint: a file, written every
-    `checkpoint_seconds`, from which the same call goes on where it stopped. FloatingPointError if the loss stops being
-    a number again and again.
+    `checkpoint_seconds`, from which the same call goes on where it stopped. graphs: what replays the steps, if the loss
+    draws nothing at random and waits for nothing. FloatingPointError if it stops being a number again and again.
     """
-    phase, device = config.phase(name), torch.device(config.device)
+    phase = config.phase(name)
     learner = Learner(lesson.modules, phase, lesson.rates)
-    generator, seed = torch.Generator(device), (config.seed + 1) * 1_000_003
+    generator, seed = torch.Generator(config.device), (config.seed + 1) * 1_000_003
     spent, rescues, first = 0.0, 0, math.nan
     if checkpoint is not None and checkpoint.exists():
         state = load(checkpoint)
         learner.load(state)
         spent, seconds = state["spent"], state["seconds"]
 
-    def step_of(draw: Draw) -> Draw:
-        parts = lesson.loss(draw)
-        learner.descend(parts["loss"])
-        return {key: value.detach() for key, value in parts.items()}
+    def take(draw: Draw) -> dict[str, Tensor]:
+        return learner.descend(lesson.loss(draw))
 
-    recorded = RecordedStep(step_of, Recorder() if device.type == "cuda" and config.compile else None)
-    settled = WARM_UP + 1 if recorded.recorder else 1  # from then on, steps take as long as they will
+    # A capture's warm-ups are steps too: from the first draw it learns more than once.
+    step = graphs.of(take, []) if graphs else take
     sums: dict[str, Tensor] = {}
     started = saved = logged = time.monotonic()
     logged_step = learner.step
@@ -155,8 +157,8 @@ def learn(
     while True:
         now = time.monotonic()
         share = learner.step / phase.steps if phase.steps else (spent + now - started) / seconds
-        over = share >= 1 and (phase.steps is not None or learner.step > settled)
-        if sums and (over or learner.step % LOG_EVERY == 0 or learner.step == settled):
+        over = share >= 1 and (phase.steps is not None or learner.step > 1)
+        if sums and (over or learner.step % LOG_EVERY == 0 or learner.step == 1):
             # The only place that waits for the device, but for checkpoints.
             means = {key: float(value) / (learner.step - logged_step) for key, value in sums.items()}
             now = time.monotonic()
@@ -185,8 +187,7 @@ def learn(
             saved = now
         refill(phase.batch)
         learner.set_rate(share)
-        parts = recorded(lesson.draw(generator.manual_seed(seed + learner.step), phase))
+        parts = step(lesson.draw(generator.manual_seed(seed + learner.step), phase))
         learner.follow()
-        # Added at once: a recorded step writes its results to the same place again.
-        sums = {key: value + sums[key] if key in sums else value.clone() for key, value in parts.items()}
+        sums = {key: value + sums.get(key, 0) for key, value in parts.items()}
     learner.adopt_average()

@@ -5,12 +5,12 @@ B batch, N image tokens, C channels, E = 20 experts.
 
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from facemogle.mogle import MoGLE
 from facemogle.pipeline import FaceMoGLEPipeline, image_ids
+from facemogle.scheduler import FlowMatchAdamsBashforthScheduler
 from facemogle.transformer import AdapterConfig, FaceMoGLETransformer2DModel
 from train.mini.config import MiniConfig
 from train.mini.text import TextEncoders, load_encoders
@@ -32,7 +32,6 @@ class Mini(nn.Module):
     ):
         super().__init__()
         self.encoders, self.transformer, self.mogle = encoders, transformer, mogle
-        self.shift, self.steps = config.sampling_shift, config.num_inference_steps
         grid = image_ids(*[config.size // 16] * 2)
         self.text_rows, self.image_rows = config.text_length, len(grid)
         with torch.no_grad():
@@ -80,16 +79,10 @@ class Mini(nn.Module):
             text, rows = run(rows, text, temb, rotary, attention)
         return transformer.proj_out(transformer.norm_out(rows[:, : self.image_rows], temb[:, 0])).float()
 
-    def sigmas(self) -> list[float]:
-        """Noise levels of sampling, the last one 0."""
-        return [*map(self.sigma_at, np.linspace(1.0, 1 / self.steps, self.steps)), 0.0]
 
-    def sigma_at(self, place):
-        """Of an even walk from 1 to 0, as the scheduler shifts it."""
-        return self.shift * place / (1 + (self.shift - 1) * place)
-
-    def place_of(self, sigma: Tensor) -> Tensor:
-        return sigma / (self.shift - (self.shift - 1) * sigma)
+def scheduler_of(config: MiniConfig) -> FlowMatchAdamsBashforthScheduler:
+    """What the exported model is sampled by."""
+    return FlowMatchAdamsBashforthScheduler(shift=config.sampling_shift)
 
 
 def from_nothing(config: MiniConfig) -> Mini:

@@ -112,7 +112,7 @@ class ParserLesson:
     def draw(self, generator: torch.Generator, phase: Phase) -> Draw:
         rows = torch.randint(len(self.pool), (phase.batch,), generator=generator, device=generator.device)
         pictures, classes = draw_batch(self.pool["images"][rows], self.pool["label_maps"][rows], generator)
-        return {"pictures": pictures.contiguous(memory_format=torch.channels_last), "classes": classes}
+        return {"pictures": pictures, "classes": classes}
 
     def loss(self, draw: Draw) -> dict[str, Tensor]:
         with autocast(self.config.device):

@@ -20,12 +20,13 @@ from torch import Tensor
 
 from facemogle.checkpoints import load_pipeline
 from facemogle.labels import to_colours
+from facemogle.step_graph import StepGraphs
 from train import saving
 from train.mini import model as models
 from train.mini.config import PHASES, MiniConfig, Phase
 from train.mini.export import export
 from train.mini.feeder import Feed, Recipe
-from train.mini.guidance import Teacher, grid_timesteps
+from train.mini.guidance import Teacher
 from train.mini.latent_code import fit_latent_code
 from train.mini.linear_vae import hold_constants, set_linear
 from train.mini.log import Log
@@ -110,8 +111,7 @@ class Run:
 
     def save(self) -> None:
         weights = {"model": self.model.state_dict(), "vae": self.vae.state_dict()}
-        rest = {"done": self.done, "steps": self.model.steps, "settings": self.config.settings()}
-        saving.save(weights | rest, self.file)
+        saving.save(weights | {"done": self.done, "settings": self.config.settings()}, self.file)
 
     def load(self) -> None:
         """ValueError if they are of other settings, or damaged."""
@@ -123,13 +123,18 @@ class Run:
             )
         self.model.load_state_dict(state["model"])
         self.vae.load_state_dict(state["vae"])
-        self.done, self.model.steps = state["done"], state["steps"]
+        self.done = state["done"]
 
     def learn(
         self, name: str, lesson: Lesson, seconds: float, refill: Callable[[int], object] = lambda limit: None
     ) -> None:
-        seconds = max(1.0, seconds)
-        learn(name, lesson, self.config, seconds=seconds, log=self.log, refill=refill, checkpoint=self.checkpoint)
+        config = self.config
+        # Python launches a small model's kernels too slowly.
+        graphs = StepGraphs() if config.compile and config.device != "cpu" else None
+        learn(
+            name, lesson, config, seconds=max(1.0, seconds), log=self.log, refill=refill, checkpoint=self.checkpoint,
+            graphs=graphs,
+        )  # fmt: skip
 
     # The phases.
 
@@ -185,20 +190,6 @@ class Run:
             draw, lambda draw, batch: teacher.guided(draw, batch, without_map=without_map, portraits=portraits)
         )
         self.learn("guidance", lesson, seconds, self.pool.refill)
-
-    def halving(self, seconds: float) -> None:
-        """One step learns what two made."""
-        config, sampler, teacher = self.config, self.sampler, Teacher(self.model, self.spoiler, self.config)
-
-        def draw(generator: torch.Generator, phase: Phase) -> Draw:
-            drawn = sampler.draw(generator, phase)
-            random = torch.rand(phase.batch, generator=generator, device=generator.device)
-            drawn["guidance"] = 1 + (config.guidance_max - 1) * random
-            drawn["timestep"] = grid_timesteps(teacher.model, generator, phase.batch, config.on_the_grid)
-            return drawn
-
-        self.learn("halving", self.denoising(draw, teacher.two_steps), seconds, self.pool.refill)
-        self.model.steps //= 2
 
     def decoder(self, seconds: float) -> None:
         """From what the model draws. The portraits it redrew stay where they are meanwhile."""

@@ -2,6 +2,7 @@
 
 import time
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -12,7 +13,7 @@ from train.mini.config import MiniConfig, Phase
 from train.mini.latent_code import LatentCode, mixed_pictures, to_tensor, unpack
 from train.mini.linear_vae import hold_constants
 from train.mini.loop import Draw
-from train.mini.model import Mini, autocast
+from train.mini.model import Mini, autocast, scheduler_of
 from train.mini.pool import Pool
 
 
@@ -101,11 +102,11 @@ class DecoderLesson:
 
 @torch.no_grad()
 def redraw(model: Mini, code: LatentCode, pool: Pool, config: MiniConfig, *, seconds: float) -> tuple[Tensor, Tensor]:
-    """Portraits, noised as before one of the last steps of sampling (up to three eighths of them), after those steps:
-    tokens (R, N, C) and which portraits of the pool they are (R,)."""
-    batch, device = config.phase("halving").batch, config.device
+    """Portraits, noised as before one of the last steps of sampling (up to half of them), after those steps: tokens
+    (R, N, C) and which portraits of the pool they are (R,)."""
+    batch, device, whole = config.guidance.batch, config.device, config.num_inference_steps
     generator = torch.Generator(device).manual_seed(config.seed)
-    sigmas = model.sigmas()
+    scheduler = scheduler_of(config)
     tokens: list[Tensor] = []
     rows: list[Tensor] = []
     began = time.monotonic()
@@ -113,17 +114,19 @@ def redraw(model: Mini, code: LatentCode, pool: Pool, config: MiniConfig, *, sec
         if rows and time.monotonic() - began > seconds:
             break
         row = torch.randint(len(pool), (batch,), generator=generator, device=device)
-        steps = 1 + number % max(1, 3 * model.steps // 8)
-        latents, sigma = pool["latents"][row].float(), sigmas[-1 - steps]
-        latents = torch.lerp(latents, torch.randn(latents.shape, generator=generator, device=device), sigma)
+        first = whole - 1 - number % max(1, whole // 2)
+        scheduler.set_timesteps(sigmas=np.linspace(1, 1 / whole, whole), device=device)
+        scheduler.set_begin_index(first)
+        latents = pool["latents"][row].float()
+        noise = torch.randn(latents.shape, generator=generator, device=device)
+        latents = latents.lerp(noise, scheduler.sigmas[first])
         condition, _ = code.condition(pool["label_maps"][row, 0])
         guidance = torch.full((batch,), config.guidance_scale, device=device)
         with autocast(device):
             text = model.encoders(pool["clip"][row, 0].long(), pool["t5"][row, 0].long())
-            for sigma, after in zip(sigmas[-1 - steps :], sigmas[-steps:], strict=False):
-                timestep = torch.full((batch,), sigma, device=device)
-                velocity, _ = model(*text, condition, latents, timestep, guidance)
-                latents = latents + (after - sigma) * velocity
+            for t in scheduler.timesteps[first:]:
+                velocity, _ = model(*text, condition, latents, t.expand(batch) / 1000, guidance)
+                latents = scheduler.step(velocity, t, latents, return_dict=False)[0]
         tokens.append(latents)
         rows.append(row)
     return torch.cat(tokens), torch.cat(rows)
