@@ -6,7 +6,7 @@ import torch
 
 from facemogle.labels import to_colours
 from facemogle.vae import PixelShuffleAutoencoderKL
-from train.mini.latent_code import LatentCode, binary_masks, psnr, to_tensor, unpack
+from train.mini.latent_code import PATCH, LatentCode, binary_masks, psnr, to_tensor, unpack
 from train.mini.linear_vae import hold_constants, set_linear
 from train.mini.vae import code_of
 
@@ -40,13 +40,19 @@ def pictures() -> torch.Tensor:
     return torch.rand(2, 3, 32, 48, generator=torch.Generator().manual_seed(2)) * 2 - 1
 
 
+def inverse(code: LatentCode, latents: torch.Tensor) -> torch.Tensor:
+    """(B, c, h, w) -> (B, 3, 8h, 8w)."""
+    patches = latents.movedim(1, -1) @ code.decode + code.mean
+    return torch.nn.functional.pixel_shuffle(patches.movedim(-1, 1), PATCH)
+
+
 @torch.no_grad()
 def test_the_encoder_computes_the_linear_code_and_the_decoder_its_inverse(code, pictures):
     vae = build()
     set_linear(vae, code)
     latents = vae.encode(pictures).latent_dist.mode()
     assert (latents - code(pictures)).abs().max() < 2e-3
-    assert (vae.decode(latents).sample - code.inverse(latents)).abs().max() < 2e-3
+    assert (vae.decode(latents).sample - inverse(code, latents)).abs().max() < 2e-3
 
 
 @torch.no_grad()
@@ -55,7 +61,7 @@ def test_the_code_can_be_read_from_the_encoder(code, pictures):
     set_linear(vae, code)
     read = code_of(vae)
     assert (read(pictures) - code(pictures)).abs().max() < 1e-4
-    again = read(read.inverse(code(pictures)))  # its own inverse leaves codes as they are
+    again = read(inverse(read, code(pictures)))  # its own inverse leaves codes as they are
     assert (again - code(pictures)).abs().max() < 1e-4
 
 
@@ -68,9 +74,9 @@ def test_constants_that_drifted_are_held(code, pictures):
     for bias in (block.resnets[0].conv_shortcut.bias, block.resnets[1].conv2.bias):
         bias[constant] += 0.2
     latents = code(pictures)
-    assert (vae.decode(latents).sample - code.inverse(latents)).abs().max() > 0.05
+    assert (vae.decode(latents).sample - inverse(code, latents)).abs().max() > 0.05
     hold_constants(vae.decoder)
-    assert (vae.decode(latents).sample - code.inverse(latents)).abs().max() < 2e-3
+    assert (vae.decode(latents).sample - inverse(code, latents)).abs().max() < 2e-3
 
 
 @torch.no_grad()

@@ -39,7 +39,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, metavar="DIR", help="the run's folder (default: runs/mini)")
     parser.add_argument("--device", help="cuda or cpu (default: cuda where there is one)")
     parser.add_argument("--workers", type=int, metavar="N", help="processes that render (default: by the cores)")
-    parser.add_argument("--eager", action="store_true", help="compile no blocks, and record no steps on CUDA")
+    parser.add_argument("--eager", action="store_true", help="compile no blocks, and on CUDA replay no steps")
     parser.add_argument("--smoke", action="store_true", help="a minute: how fast each phase is, and the whole run then")
     return parser.parse_args()
 

@@ -3,7 +3,7 @@
 P pixels, of several pictures; confidence is the probability of the class taken, in 0..1.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -50,11 +50,9 @@ class Renderings:
 
     def strange(self, seed: int) -> "Renderings":
         """As no training has them, each in one of five ways: how the parser fails on what it was not made for."""
-        images = [
-            STRANGE[row % len(STRANGE)](image, np.random.default_rng((seed, row)))
-            for row, image in enumerate(self.images)
-        ]
-        return Renderings(np.stack(images), self.label_maps)
+        ways, images = list(STRANGE.values()), enumerate(self.images)
+        changed = [ways[row % len(ways)](image, np.random.default_rng((seed, row))) for row, image in images]
+        return Renderings(np.stack(changed), self.label_maps)
 
 
 @torch.no_grad()
@@ -114,25 +112,16 @@ def _some(batch: tuple[Tensor, Tensor, Tensor], generator: torch.Generator) -> t
     return chosen[0].flatten(0, 1), chosen[1].flatten(0, 1), chosen[2].flatten()
 
 
-def _negative(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    return 255 - image
-
-
-def _other_colours(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    return image[..., rng.permutation(3)]
-
-
-def _embossed(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    return cv2.filter2D(image, -1, np.array([[-2, -1, 0], [-1, 1, 1], [0, 1, 2]], np.float32))
-
-
-def _few_colours(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    return cv2.medianBlur(image, 7) // 64 * 85
-
-
 def _under_noise(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     veil = 127 + 60 * np.stack([clouds(rng, len(image)) for _ in range(3)], axis=2)
     return (0.5 * image + 0.5 * veil.clip(0, 255)).astype(np.uint8)
 
 
-STRANGE = (_negative, _other_colours, _embossed, _few_colours, _under_noise)
+EMBOSS = np.array([[-2, -1, 0], [-1, 1, 1], [0, 1, 2]], np.float32)
+STRANGE: dict[str, Callable[[np.ndarray, np.random.Generator], np.ndarray]] = {
+    "negative": lambda image, rng: 255 - image,
+    "other colours": lambda image, rng: image[..., rng.permutation(3)],
+    "embossed": lambda image, rng: cv2.filter2D(image, -1, EMBOSS),
+    "few colours": lambda image, rng: cv2.medianBlur(image, 7) // 64 * 85,
+    "under noise": _under_noise,
+}

@@ -4,6 +4,7 @@ import numpy as np
 
 from facemogle.labels import NAMES
 from train.mini.portraits import WIDE, World, render, sample_attributes
+from train.mini.report import table
 
 COLUMNS = ("present", "share 25%", "share 50%", "share 75%", "x 5%", "x 50%", "x 95%", "y 5%", "y 50%", "y 95%")
 
@@ -54,10 +55,9 @@ def class_statistics(label_maps) -> dict[str, tuple[float, ...]]:
 def statistics_table(count: int = 500, *, world: World | None = WIDE, seed: int = 0, size: int = 128) -> str:
     """A Markdown table: `count` portraits of a world, each number beside that of the real maps in brackets."""
     maps = (render(sample_attributes(np.random.default_rng(seed + i), world), size)[1] for i in range(count))
-    rows = [f"| class | {' | '.join(COLUMNS)} |", "|---" * (1 + len(COLUMNS)) + "|"]
+    digits = [2] + [3] * 3 + [2] * 6
+    rows = []
     for name, values in class_statistics(maps).items():
-        pairs = zip(values, REAL[name], strict=True)
-        digits = [2] + [3] * 3 + [2] * 6
-        cells = (f"{ours:.{n}f} ({real:.{n}f})" for (ours, real), n in zip(pairs, digits, strict=True))
-        rows.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(rows)
+        triples = zip(values, REAL[name], digits, strict=True)
+        rows.append([name, *(f"{ours:.{n}f} ({real:.{n}f})" for ours, real, n in triples)])
+    return table(["class", *COLUMNS], rows)

@@ -39,7 +39,7 @@ class MiniConfig:
     minutes: float = 15.0
     device: str = field(default_factory=default_device)
     workers: int | None = None  # processes that render; None: by the number of cores
-    # Blocks are compiled, and on CUDA a whole step is recorded; False: neither.
+    # Blocks are compiled, and on CUDA whole steps are replayed; False: neither.
     compile: bool = True
     checkpoint_seconds: float = 60.0
     reserve_seconds: float = 20.0  # for the last export and the sheet

@@ -55,11 +55,7 @@ def draw(pipeline: FaceMoGLEPipeline, captions: Sequence[str], label_maps: Seque
 
 
 def read(
-    parser: MiniParser,
-    images: np.ndarray,
-    wanted: np.ndarray,
-    captions: Sequence[str],
-    colours: ColourTable,
+    parser: MiniParser, images: np.ndarray, wanted: np.ndarray, captions: Sequence[str], colours: ColourTable
 ) -> dict:
     """Overlap with the wanted label maps and agreement with the captions, as the parser sees the pictures."""
     label_maps = np.stack(parser.parse(list(images)))
@@ -120,15 +116,13 @@ def measure_swaps(
     }
 
 
-@torch.no_grad()
 def code(pipeline: FaceMoGLEPipeline, pictures: np.ndarray, *, batch: int = 8) -> np.ndarray:
     """(N, S, S, 3) uint8 through the VAE and back."""
-    drawn = []
+    (height, width), drawn = pictures.shape[1:3], []
     for start in range(0, len(pictures), batch):
-        tensor = to_tensor(pictures[start : start + batch]).to(pipeline.vae.device, pipeline.vae.dtype)
-        drawn.append(pipeline.vae.decode(pipeline.vae.encode(tensor).latent_dist.mode()).sample.float().cpu())
-    values = (torch.cat(drawn).clamp(-1, 1) + 1) * 127.5
-    return values.round().byte().permute(0, 2, 3, 1).numpy()
+        pixels = torch.from_numpy(pictures[start : start + batch]).permute(0, 3, 1, 2) / 255
+        drawn.append(pipeline.decode_latents(pipeline.encode_images(pixels), height, width, "np"))
+    return (np.concatenate(drawn) * 255).round().astype(np.uint8)
 
 
 def measure_code(pipeline: FaceMoGLEPipeline, portraits: samples.Samples) -> dict:

@@ -114,8 +114,8 @@ def runs(record: dict) -> list[dict]:
 
 def draw_curves(record: dict, path: Path) -> None:
     """Loss over steps: a row for every run, a panel for every stage whose course, not its end alone, was kept."""
-    kept = [{stage: points for stage, points in run["stages"].items() if len(points) > 1} for run in runs(record)]
-    drawn = [(run, stages) for run, stages in zip(runs(record), kept, strict=True) if stages]
+    kept = [(run, {name: points for name, points in run["stages"].items() if len(points) > 1}) for run in runs(record)]
+    drawn = [(run, stages) for run, stages in kept if stages]
     figure = Figure(figsize=(12, max(1, 2.6 * len(drawn))), layout="constrained")
     if drawn:
         panels = figure.subplots(len(drawn), max(len(stages) for _, stages in drawn), squeeze=False)

@@ -52,7 +52,7 @@ class Feed(AbstractContextManager):
     """
 
     def __init__(self, recipe: Recipe, *, workers: int, slots: int, seeds: range):
-        self.recipe, self.seeds, self.slots = recipe, seeds, slots
+        self.recipe, self.seeds = recipe, seeds
         self.rings = Rings(recipe(seeds[0]), workers, slots)
         self.samples, self.counters = self.rings.samples(), self.rings.counters()
         self.counters[:, NEXT] = np.arange(workers)
@@ -89,8 +89,8 @@ class Feed(AbstractContextManager):
             worker = (self.turn + step) % len(self.processes)
             made, taken = self.counters[worker, [MADE, TAKEN]].tolist()
             while taken < made and count < limit:
-                first = taken % self.slots
-                more = min(made - taken, self.slots - first, limit - count)
+                first = taken % self.rings.slots
+                more = min(made - taken, self.rings.slots - first, limit - count)
                 for name, target in into.items():
                     target[count : count + more] = self.samples[name][worker, first : first + more]
                 taken, count = taken + more, count + more

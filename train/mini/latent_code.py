@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from facemogle.labels import NUM_CLASSES, PALETTE
+from facemogle.pipeline import tokens_of
 from train.mini.config import MiniConfig
 
 PATCH = 8
@@ -38,11 +39,6 @@ def mixed_pictures(images: Tensor, label_maps: Tensor, class_ids: Tensor, portra
     return torch.cat([images[:portraits], palette, white.to(torch.uint8) * 255])
 
 
-def pack(latents: Tensor) -> Tensor:
-    """(B, c, 2h, 2w) -> (B, h * w, 4c), as the pipeline packs them; the latent code needs no scale and shift."""
-    return F.pixel_unshuffle(latents, 2).flatten(2).mT.contiguous()
-
-
 def unpack(tokens: Tensor) -> Tensor:
     """(B, N, 4c) of square pictures -> (B, c, 2h, 2w)."""
     side = round(tokens.shape[1] ** 0.5)
@@ -66,12 +62,8 @@ class LatentCode:
         return ((patches - self.mean) @ self.encode).movedim(-1, 1)
 
     def tokens(self, pictures: Tensor) -> Tensor:
-        """(B, S, S, 3) uint8 -> (B, N, C)."""
-        return pack(self(to_tensor(pictures)))
-
-    def inverse(self, latents: Tensor) -> Tensor:
-        """(B, c, h, w) -> (B, 3, 8h, 8w)."""
-        return F.pixel_shuffle((latents.movedim(1, -1) @ self.decode + self.mean).movedim(-1, 1), PATCH)
+        """(B, S, S, 3) uint8 -> (B, N, C); the latent code needs no scale and shift."""
+        return tokens_of(self(to_tensor(pictures)))
 
     @cached_property
     def _tables(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -33,7 +33,7 @@ class Mini(nn.Module):
         super().__init__()
         self.encoders, self.transformer, self.mogle = encoders, transformer, mogle
         grid = image_ids(*[config.size // 16] * 2)
-        self.text_rows, self.image_rows = config.text_length, len(grid)
+        self.image_rows = len(grid)
         with torch.no_grad():
             rotary = transformer.pos_embed(torch.cat([torch.zeros(config.text_length, 3), grid, grid]))
         for name, table in zip(("cosines", "sines"), rotary, strict=True):

@@ -19,9 +19,10 @@ from facemogle.overlap import confusion, intersection_over_union
 from facemogle.parsing.mini import MiniParser
 from facemogle.parsing.parse import UNSURE
 from train.mini.calibration import Renderings
+from train.mini.export import ASSETS
 from train.mini.report import table
 
-FOLDER = Path(__file__).parents[2] / "assets" / "mini-parser"
+FOLDER = ASSETS / "mini-parser"
 FIRST_SEED = 30_000_000  # of portraits that no training has seen
 PICTURES = 48
 BINS = 15

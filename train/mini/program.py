@@ -253,7 +253,7 @@ def attempt(run: Run, name: str, seconds: float) -> bool:
         run.load()
         return False
     finally:
-        gc.collect()  # what a phase held is free before the next one begins, a recorded step's memory too
+        gc.collect()  # what a phase held is free before the next one begins, a replayed step's memory too
         torch.cuda.empty_cache()
 
 

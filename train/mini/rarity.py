@@ -47,9 +47,7 @@ class Rarity:
 
     def ids(self, attributes: Attributes) -> list[int]:
         """(A,) the values' numbers."""
-        tables = [list(self.factors[name]) for name in ATTRIBUTES]
-        values = [told(attributes, name) for name in ATTRIBUTES]
-        pairs = zip(tables, values, strict=True)
+        pairs = [(list(self.factors[name]), told(attributes, name)) for name in ATTRIBUTES]
         return [table.index(value) if value in table else UNHEARD_OF for table, value in pairs]
 
     def draw(self, rng: np.random.Generator, world: World | None, balanced: float) -> Attributes:

@@ -25,12 +25,8 @@ class AttributeHeads(nn.Module):
         """(B, L, W), (B, W) -> logits (2, B, A, V), from the pooled text and from the sequence."""
         attention = (sequence @ self.queries.T).softmax(dim=1)
         read = torch.einsum("bla,blw->baw", attention, sequence)
-        return torch.stack(
-            [
-                torch.einsum("bw,avw->bav", pooled, self.of_pooled),
-                torch.einsum("baw,avw->bav", read, self.of_sequence),
-            ]
-        )
+        from_pooled = torch.einsum("bw,avw->bav", pooled, self.of_pooled)
+        return torch.stack([from_pooled, torch.einsum("baw,avw->bav", read, self.of_sequence)])
 
 
 def words_loss(logits: Tensor, attributes: Tensor, silent: Tensor) -> Tensor:
