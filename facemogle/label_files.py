@@ -46,6 +46,11 @@ class Reading(NamedTuple):
         return self.off_palette / self.label_map.size
 
     @property
+    def exact(self) -> bool:
+        """Nothing had to be guessed: class ids, or the palette's very colours, in whichever order."""
+        return self.how.partition(",")[0] in _PLAIN and not self.off_palette
+
+    @property
     def messages(self) -> tuple[str, ...]:
         """Sentences on all that a person should know; () for a plain map of a face."""
         return (*self.notes, *map(str, self.doubts))

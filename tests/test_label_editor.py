@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 from gradio.blocks import postprocess_update_dict
 from PIL import Image
+from sketches import drawn
 
 from facemogle.label_files import read_label_map
 from facemogle.labels import CLASS_ID, NUM_CLASSES, PALETTE, mirror, to_colours
 from facemogle.templates import TEMPLATES, template_face
 from facemogle.ui.label_editor import component
 from facemogle.ui.label_editor.component import (
+    IF_CHALK,
     MAX_SIDE,
     LabelEditor,
     decode,
@@ -135,6 +137,30 @@ def test_open_makes_a_map_of_a_line_drawing_and_marks_its_doubts():
     assert label_map[244, 320] == CLASS_ID["left_eye"] and label_map[244, 192] == CLASS_ID["right_eye"]
     assert doubtful[376, 256] and not doubtful[244, 320]
     assert "doubtful" not in opened(png(Image.fromarray(template_face(size=96))))
+
+
+def test_light_lines_on_dark_are_a_drawing_unless_they_are_a_label_map():
+    board = 255 - drawn(template_face("bald"))
+    on_paper = opened(png(Image.fromarray(255 - board)))
+    two_values = Image.fromarray(board).point(lambda grey: 255 * (grey > 127))
+    for picture in (Image.fromarray(board), two_values, two_values.convert("1")):
+        answer = opened(png(picture))
+        assert answer["message"].startswith("Opened. A line drawing: skin, ")
+        assert (decode(answer["value"]) == decode(on_paper["value"])).mean() > 0.95
+
+    lines = np.asarray(two_values) > 0
+    indexed = Image.fromarray(lines.astype(np.uint8))
+    indexed.putpalette([0, 0, 0, 255, 255, 255])
+    answer = opened(png(indexed))  # class ids 0 and 1, too
+    assert np.array_equal(decode(answer["value"]), lines) and IF_CHALK in answer["message"]
+    face = template_face("bald")
+    parts = Image.fromarray((face == CLASS_ID["skin"]).astype(np.uint8))
+    parts.putpalette([0, 0, 0, 255, 255, 255])
+    answer = opened(png(parts))
+    assert np.array_equal(decode(answer["value"]), face == CLASS_ID["skin"]) and IF_CHALK not in answer["message"]
+    for name in ("skin", "upper_lip", "left_brow"):
+        mask = np.where(face == CLASS_ID[name], np.uint8(255), np.uint8(0))
+        assert "two values alone, 0 and 255" in opened(png(Image.fromarray(mask)))["error"]
 
 
 def test_open_scales_large_masks_down_and_says_so():

@@ -87,9 +87,10 @@ def test_a_part_is_changed_and_the_next_change_goes_on_from_there(paint, base):
     assert not differ[0][:40].any() and not differ[0][:, :80].any()  # beyond the crop
     _, shown = handlers.to_be_changed(None, changed(paint, hat, again, Wish("background", "blue")), None)
     assert "goes on beyond the crop of the face, and the change fades out there" in shown["fading"]
-    editor, under, go_on = handlers.go_on(hat)
-    assert np.array_equal(editor["value"], hat.settings.label_map) and under.picture is hat.face
-    assert not go_on["visible"]
+    joined, made, kept, map_of_it = handlers.join(hair, hat)
+    assert joined.runs == (*hair.runs, hat.run) and kept is hat.run and made is None
+    assert np.array_equal(map_of_it, hat.settings.label_map) and joined.base.picture is hat.face
+    assert joined.showing().base.picture is drawn.picture  # once it is picked again, what it is a change of
 
     back, _, _, said = handlers.undo(hat)
     assert back.run is hair.run and "Made from prompt and map" in said

@@ -158,6 +158,8 @@ def test_a_label_map_is_opened_as_one(colours, tmp_path):
 
 def test_a_line_drawing_is_sent_to_the_editor_whether_a_face_is_found_in_it_or_not():
     oval = cv2.ellipse(np.full((300, 300, 3), 255, np.uint8), (150, 150), (80, 110), 0, 0, 360, (30, 30, 30), 3)
+    chalk = 255 - drawn(template_face("bald"), 0)
+    assert "looks like a line drawing: Open in the editor" in opened(file_of(chalk)).note  # and no ids times 15.94
     for picture, face in ((drawn(template_face("hat")), True), (oval, False)):
         shown = opened(file_of(picture))
         assert "looks like a line drawing: Open in the editor" in shown.note and "failed" not in shown.note

@@ -12,7 +12,7 @@ from sketches import SIDE, drawn, enlarged
 from facemogle import cli
 from facemogle.label_files import read_label_map
 from facemogle.labels import CLASS_ID, NAMES
-from facemogle.sketch import is_line_drawing, line_drawing_in, read_sketch
+from facemogle.sketch import is_chalk_drawing, is_line_drawing, line_drawing_in, read_sketch
 from facemogle.templates import template_face
 
 ROOT = Path(__file__).parents[1]
@@ -105,7 +105,8 @@ def test_an_answer_settles_a_doubt():
 def test_what_is_no_line_drawing():
     cases = [*(ROOT / "tests/cases").glob("*.[pj]*g"), *(ROOT / "assets/examples").glob("*/*.jpg"), *DRAWINGS]
     for path in cases:
-        assert line_drawing_in(io.BytesIO(path.read_bytes())) is None, path.name
+        for chalk in (False, True):
+            assert line_drawing_in(io.BytesIO(path.read_bytes()), chalk=chalk) is None, path.name
     assert line_drawing_in(io.BytesIO(b"no picture")) is None
     with pytest.raises(ValueError, match="has no lines"):
         read_sketch(np.full((64, 64), 255, np.uint8))
@@ -120,6 +121,23 @@ def test_what_is_no_line_drawing():
         read_sketch(hatched)
     with pytest.raises(ValueError, match="must be uint8"):
         read_sketch(np.zeros((8, 8)))
+
+
+def test_chalk_is_told_from_a_mask_of_one_part():
+    for path in DRAWINGS[4:6]:
+        label_map = read_label_map(path).label_map
+        on_paper = drawn(label_map)
+        board = 30 + (255 - on_paper) // 4 * 3  # grey, and not quite white on it
+        assert is_chalk_drawing(255 - on_paper) and is_chalk_drawing(board) and not is_chalk_drawing(on_paper)
+        assert not is_line_drawing(255 - on_paper)
+        for class_id in np.unique(label_map):
+            mask = np.where(label_map == class_id, np.uint8(255), np.uint8(0))
+            assert not is_chalk_drawing(mask), (path.name, NAMES[class_id])
+    for pen in (1, 4, 8):  # a face of few strokes
+        few = cv2.ellipse(np.zeros((SIDE, SIDE), np.uint8), (256, 270), (140, 190), 0, 0, 360, 255, pen)
+        for x in (196, 316):
+            cv2.ellipse(few, (x, 240), (28, 14), 0, 0, 360, 255, pen)
+        assert is_chalk_drawing(few)
 
 
 def test_the_command_tells_what_it_did(tmp_path, capsys, bald):

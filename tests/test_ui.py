@@ -504,16 +504,13 @@ def test_page_builds_and_offers_its_endpoints(provider):
     assert list(page.get_api_info()["named_endpoints"]) == endpoints
 
 
-def test_all_components_take_updates_and_the_page_shows_the_last_of_them(provider):
-    """Gradio makes a component anew for each update, gr.skip() among them."""
+def test_every_component_takes_an_update_that_changes_nothing(provider):
+    """Gradio makes a component anew for each, gr.skip() among them."""
     page = layout.build(provider, [], load_parser=lambda: None)
     own = [block for block in page.blocks.values() if isinstance(block, PageComponent)]
     assert len({type(block) for block in own}) >= 10
     for block in own:
         type(block)(**block.constructor_args | {"render": False})
-    # Two quick clicks: the second is shown as well, once the first is.
-    shows = [event for event in page.fns.values() if event.name == "show"]
-    assert len(shows) >= 9 and {event.trigger_mode for event in shows} == {"always_last"}
 
 
 def test_data_url_holds_the_picture():

@@ -24,7 +24,7 @@ examples:
 def add_sketch(commands) -> None:
     command = add_command(commands, "sketch", run_sketch, "a line drawing of a face becomes a label map", _SKETCH_HELP)
     add = command.add_argument
-    add("drawing", type=Path, metavar="PICTURE", help="dark lines on light paper")
+    add("drawing", type=Path, metavar="PICTURE", help="dark lines on light paper, or light on dark")
     add("--out", type=picture_path, required=True, metavar="PNG", help="the label map, its longer side of 512 pixels")
     add(
         "--set",

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from facemogle.picture_formats import open_picture
-from facemogle.sketch.lines import is_line_drawing
+from facemogle.sketch.lines import is_chalk_drawing, is_line_drawing
 
 MAX_PIXELS = 100_000_000  # a large photo of a sheet of paper
 
@@ -31,8 +31,11 @@ def read_drawing(file: str | os.PathLike | BinaryIO) -> np.ndarray:
         raise ValueError(f"{name} cannot be read: {error}. It may be damaged: fetch or save it again.") from error
 
 
-def line_drawing_in(file: BinaryIO) -> np.ndarray | None:
-    """What `read_drawing` gives where the file shows a line drawing; None where it shows anything else, or is none."""
+def line_drawing_in(file: BinaryIO, *, chalk: bool = False) -> np.ndarray | None:
+    """What `read_drawing` gives where the file shows a line drawing; None where it shows anything else, or is none.
+
+    chalk: one in light lines on dark, which a label map may be as well.
+    """
     start = file.tell()
     try:
         drawing = read_drawing(file)
@@ -40,4 +43,4 @@ def line_drawing_in(file: BinaryIO) -> np.ndarray | None:
         return None
     finally:
         file.seek(start)
-    return drawing if is_line_drawing(drawing) else None
+    return drawing if (is_chalk_drawing if chalk else is_line_drawing)(drawing) else None

@@ -15,6 +15,9 @@ _REACH = 12  # pixels at the end of a line that tell where it is going
 _AHEAD = 0.4  # cosine of the widest angle that an end is led on by
 # What a line drawing is: its paper's grey at least, the share of ink, the share of bare paper, and how even that is.
 _LIGHT, _INK, _BARE, _SMOOTH, _EVEN = 135, (0.002, 0.25), 0.4, 6.0, 0.6
+# Of light lines, those longer than this share of SIDE together, in widths of the pen: masks of brows, lips or glasses
+# have at most 63, and faces of few strokes 180.
+_STROKE, _LONG = 0.1, 120
 
 
 def grey_of(picture: np.ndarray) -> np.ndarray:
@@ -61,7 +64,22 @@ def ink_in(grey: np.ndarray) -> np.ndarray:
 
 def is_line_drawing(picture: np.ndarray) -> bool:
     """Dark thin lines on light paper, and hardly anything else: neither a label map nor a photo of a face."""
+    return _lines_alone(grey_of(picture))
+
+
+def is_chalk_drawing(picture: np.ndarray) -> bool:
+    """The same in light on dark, and long lines: a mask of one part of a face is light on dark, too."""
     grey = grey_of(picture)
+    inverted = dark_on_light(grey)
+    if inverted is grey or not _lines_alone(inverted):
+        return False
+    ink = ink_in(inverted)
+    skeleton = thinned(ink)
+    lengths = cv2.connectedComponentsWithStats(skeleton.astype(np.uint8), connectivity=8)[2][1:, cv2.CC_STAT_AREA]
+    return bool(lengths[lengths > _STROKE * SIDE].sum() > _LONG * max(line_width(ink, skeleton), 4))
+
+
+def _lines_alone(grey: np.ndarray) -> bool:
     ink = ink_in(grey)
     near = cv2.dilate(ink.astype(np.uint8), np.ones((7, 7), np.uint8)) > 0
     bare = grey[~near]

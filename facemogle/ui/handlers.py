@@ -195,9 +195,12 @@ def generate(provider: PipelineProvider, visit: Visit, *fields: Any) -> Iterator
         raise gr.Error(plain(error), visible=False, print_exception=not isinstance(error, ValueError)) from error
 
 
-def join(visit: Visit, made: Visit) -> tuple[Visit, None]:
-    """(a visit as it is now, with the run that just ended; nothing made): much may have come to pass since it began."""
-    return visit.added(made.runs[-1]), None
+def join(visit: Visit, made: Visit) -> tuple:
+    """A visit as it is now, with the run that just ended -> (visit, made: None, the run to keep, editor).
+
+    Much may have come to pass since it began.
+    """
+    return visit.added(made.runs[-1]), None, made.runs[-1], KEEP
 
 
 def generate_live(provider: PipelineProvider, latest: Latest, visitor: str | None, *fields: Any) -> Iterator[tuple]:
@@ -273,7 +276,7 @@ def show(
             title_of(settings), run.gating, visit.image, visit.face, settings.label_map,
             run.key(visit.image), names, settings.prompt, settings.seed,
         )  # fmt: skip
-    editor, next_change = laid_under(visit.base), gr.update(visible=run.request.edit is not None)
+    editor, next_change = laid_under(visit.base), gr.update(visible=run.request.edit is not None and not visit.onward)
     face = picture_file(run, visit.image)
     return face, variations, comparison, followed, inspected, history, editor, visit.base, next_change
 

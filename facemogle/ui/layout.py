@@ -42,6 +42,7 @@ from facemogle.ui.picture_strip import picture_strip, strip
 from facemogle.ui.prompt_notes import component as prompt_notes
 from facemogle.ui.provider import PipelineProvider
 from facemogle.ui.run import Base
+from facemogle.ui.showing.component import Showing, asking
 from facemogle.ui.suggestions import suggestion_list, toggle_phrase
 from facemogle.ui.turns.component import MODEL, Pace, Turns, turn
 from facemogle.ui.visit import Visit
@@ -68,7 +69,6 @@ FILLING = """(...values) => {
   document.dispatchEvent(new Event("facemogle:filling"));
   return values;
 }"""
-FILLED = '() => { document.dispatchEvent(new Event("facemogle:filled")); }'
 SETTLE_FILLING = f"(...values) => ({FILLING})(...({SETTLE})(...values))"
 BEGIN = f"""(status, seed, keep) => [
   status.includes("running") ? status : {_WAITING},
@@ -139,6 +139,7 @@ def build(
         Keys(elem_id="keys")
         Connection(elem_id="connection")
         turns = Turns(elem_id="turns")
+        showing = Showing(elem_id="showing")
         with gr.Row(elem_id="head"):
             gr.Markdown(HEADLINE)
             checkpoint = gr.HTML()
@@ -253,9 +254,10 @@ def build(
             others = [choices(visit)] if between else []
             return *views_of_visit, *part_handlers.to_be_changed(parser, visit, base), *others
 
-        # Else Gradio skips what is asked for while it works, and the page would show another run than the visit.
-        showing: dict[str, Any] = {"fn": show, "inputs": shown, "outputs": views_of_visit, "queue": False}
-        showing |= {"trigger_mode": "always_last", **private}
+        showing.wire("views", private, fn=show, inputs=shown, outputs=views_of_visit)
+        showing.wire("face", private, fn=handlers.last_face, inputs=visit, outputs=face)
+        showing.wire("comparison", private, fn=handlers.compare, inputs=shown[:3], outputs=comparison)
+        look, look_filled = asking("views") | private, asking("views", "filled") | private
 
         def pick(visit: Visit, event: gr.EventData):
             return *handlers.pick_example(examples, visit, event.index), views.status(HINT)
@@ -303,10 +305,9 @@ def build(
         gr.on([steps.release, guidance.release], None, None, None, cancels=[filling], **private)
         started = [visit, editor, base, in_place, sample]
         picking: dict[str, Any] = {"queue": False, "trigger_mode": "always_last", **private}  # the last click counts
-        filled = start_from.pick(
+        start_from.pick(
             pick, visit, [*started, prompt, status], js=SETTLE_FILLING, **picking
-        ).then(**showing)  # fmt: skip
-        filled.then(None, None, None, js=FILLED, **private)
+        ).then(**look_filled)  # fmt: skip
         words.pick(pick_phrase, prompt, prompt, queue=False, **private)
         read_prompt = partial(prompt_notes.read, provider)
         listening: dict[str, Any] = {"queue": False, "trigger_mode": "always_last", **private}
@@ -315,11 +316,10 @@ def build(
         notes.replace(take_prompt, None, prompt, queue=False, **private)
         notes.wear(add_part, editor, editor, queue=False, **private)
         dice.click(handlers.roll_seed, None, seed, queue=False, **private)
-        filled = drop.restore(
+        drop.restore(
             restore, [drop, visit], [*started, status, *fields[1:], *lora_scales], queue=False, trigger_mode="multiple",
             cancels=[filling], js=FILLING, **private,
-        ).then(**showing)  # fmt: skip
-        filled.then(None, None, None, js=FILLED, **private)
+        ).then(**look_filled)  # fmt: skip
         # The page serves listeners in order, so that every other word comes after this one.
         generate.click(None, [status, seed, keep], [status, seed], js=BEGIN, **private)
         generate.click(stop_live, None, None, queue=False, **private)
@@ -334,18 +334,14 @@ def build(
             [visit, picker, picture, seed, steps, guidance, condition_scale, expert_scales, strength, *lora_scales],
             [face, status, made], concurrency_limit=1, concurrency_id=MODEL, **private,
         )  # fmt: skip
-        for run in (running, changing):
+        for run, joining in ((running, handlers.join), (changing, part_handlers.join)):
             run.success(None, None, None, js=SETTLE, **private)
             run.then(partial(handlers.show_checkpoint, provider), None, checkpoint, queue=False, **private)
-            joined = run.success(handlers.join, [visit, made], [visit, made], queue=False, **private)
-            looked = joined.success(**showing)
-            if run is changing:
-                looked.success(part_handlers.go_on, visit, [editor, base, go_on], queue=False, **private)
-            # Once it is shown: forgotten before that, it would be shown all the same.
-            looked.success(lambda visit: visit.run, visit, kept_runs, queue=False, **private)
+            joined = run.success(joining, [visit, made], [visit, made, kept_runs, editor], queue=False, **private)
+            joined.success(**look)
             run.failure(None, status, status, js=SAY_ENDED, **private)
-            run.failure(handlers.last_face, visit, face, queue=False, **private)
-        picker.undo(part_handlers.undo, visit, [visit, editor, base, status], queue=False, **private).then(**showing)
+            run.failure(**asking("face"), **private)
+        picker.undo(part_handlers.undo, visit, [visit, editor, base, status], queue=False, **private).then(**look)
         picker.save(part_handlers.save_photo, picture, picker, concurrency_limit=1, concurrency_id="photo", **private)
         looking = inspector.again(
             partial(handlers.look_again, paint, loras=tuple(provider.loras)), visit, [status, visit],
@@ -354,21 +350,19 @@ def build(
         if between:
             between.wire(provider, visit, status, fields, concurrency_id=MODEL, private=private)
         effects.wire(paint, tuple(provider.loras), visit, status, face, concurrency_id=MODEL, private=private)
-        looking.success(**showing)
-        kept_runs.back(handlers.come_back, [visit, kept_runs], visit, queue=False, **private).then(**showing)
-        kept_runs.forget(handlers.forget, photo, [visit, status, editor, base], queue=False, **private).then(**showing)
+        looking.success(**look)
+        kept_runs.back(handlers.come_back, [visit, kept_runs], visit, queue=False, **private).then(**look)
+        kept_runs.forget(handlers.forget, photo, [visit, status, editor, base], queue=False, **private).then(**look)
         # Cancel ends a run as a failure, dispatched once the page takes the next Generate; a click before that is lost.
         cancel.click(None, None, status, js=SAY_CANCELLING, cancels=[running, changing], **private)
-        against.change(handlers.compare, shown[:3], comparison, queue=False, **private)
-        variations.pick(pick_image, visit, [visit, seed, status], **picking).then(**showing)
+        against.change(**asking("comparison"), **private)
+        variations.pick(pick_image, visit, [visit, seed, status], **picking).then(**look)
         picked = history.pick(
             pick_run, visit, [visit, *fields, in_place, strength, region, status, *lora_scales],
             js=SETTLE_FILLING,
             **picking,
-        ).then(**showing)  # fmt: skip
-        picked.then(None, [editor, region], editor, js=GIVE_REGION, **private).then(
-            None, None, None, js=FILLED, **private
-        )
+        )  # fmt: skip
+        picked.then(None, [editor, region], editor, js=GIVE_REGION, **private).then(**look_filled)
         exchange.click(None, None, None, js=EXCHANGE, **private)
         paint_live.change(None, paint_live, None, js=SET_LIVE, **private)
         in_place.change(None, in_place, None, js=SET_EDIT, **private)

@@ -22,11 +22,15 @@ MAX_RUNS = 8  # kept, with their gating weights
 
 @dataclass(frozen=True, eq=False)
 class Visit:
-    """`shown` counts the `runs`, oldest first; `image` the pictures of that run. Below 0, no run is shown."""
+    """`shown` counts the `runs`, oldest first; `image` the pictures of that run. Below 0, no run is shown.
+
+    `onward`: what is shown is what is changed next, though it is itself a change of another picture.
+    """
 
     runs: tuple[Run, ...] = ()
     shown: int = -1
     image: int = 0
+    onward: bool = False
 
     @property
     def run(self) -> Run | None:
@@ -56,7 +60,7 @@ class Visit:
     @property
     def base(self) -> Base | None:
         """What lies under the label map while the picture is shown: what it is a change of, or else the picture."""
-        if self.run and self.run.request.edit:
+        if self.run and self.run.request.edit and not self.onward:
             return self.run.request.edit.base
         return self.drawn
 
@@ -133,11 +137,11 @@ class Visit:
         run = self.shown if run is None else run
         if not (0 <= run < len(self.runs) and 0 <= image < len(self.runs[run].faces)):
             raise ValueError(f"This visit has no picture {image} of run {run}.")
-        return replace(self, shown=run, image=image)
+        return replace(self, shown=run, image=image, onward=False)
 
     def put_aside(self) -> "Visit":
         """With no run shown: the map on the page is another one."""
-        return replace(self, shown=-1, image=0)
+        return replace(self, shown=-1, image=0, onward=False)
 
 
 def differ_in_factors_alone(one: Settings, other: Settings) -> bool:

@@ -86,7 +86,12 @@ def test_a_line_drawing_or_the_pencil_makes_a_map_with_doubts_hatched(page, tmp_
     page.wait_for_selector("#label-editor >> text=Made a map. A line drawing: skin, eyes recognised.")
     made = map_in(page)
     assert [made[256, 205], made[256, 307], made[51, 51]] == [CLASS_ID["right_eye"], CLASS_ID["left_eye"], 0]
-    assert page.get_by_role("button", name="Make a map of it").is_hidden()
+    make = page.get_by_role("button", name="Make a map of it")
+    assert make.is_hidden()
+    press(page, "Undo")
+    assert not map_in(page).any() and make.is_visible()
+    press(page, "Redo")
+    assert np.array_equal(map_in(page), made) and make.is_hidden()
 
 
 @pytest.mark.parametrize(("form", "mode"), [("Indexed PNG", "P"), ("Colour PNG", "RGB")])

@@ -122,8 +122,8 @@ def served(pipeline, port):
         yield url
 
 
-@pytest.mark.parametrize("in_mid_run", [False, True])
-def test_a_server_that_goes_is_missed_and_one_that_comes_back_is_met(browser, pipeline, in_mid_run):
+@pytest.mark.parametrize("under_way", ["nothing", "a run", "a study"])
+def test_a_server_that_goes_is_missed_and_one_that_comes_back_is_met(browser, pipeline, under_way):
     pipeline.register_to_config(num_inference_steps=2)
     port = free_port()
     with closing(browser.new_context()) as context:
@@ -135,12 +135,19 @@ def test_a_server_that_goes_is_missed_and_one_that_comes_back_is_met(browser, pi
             picture = file_of(page, face_changes(page, None)).getvalue()
             page.wait_for_selector("#kept-runs >> text=The last run is kept")
             page.wait_for_function("document.querySelector('#connection .lost').hidden")
-            if in_mid_run:
+            if under_way == "a run":
                 open_advanced(page)
                 set_number(page, "steps", 50)
                 page.click("#generate")
                 page.wait_for_selector("#status >> text=Step")
+            elif under_way == "a study":
+                page.get_by_role("tab", name="Experts").click()
+                page.click("#without-begin")
+                page.wait_for_selector("#status >> text=Without")
         page.wait_for_selector("#connection .lost", state="visible")
+        said = page.locator("#status").inner_text()
+        assert said.startswith("Made from" if under_way == "nothing" else "Broken off: the server went away.")
+        assert page.locator("#status progress").count() == 0 and page.locator("#cancel").is_hidden()
         assert page.eval_on_selector("#generate", "button => button.inert")
         page.locator("#prompt textarea").fill("written while it was away")
         with served(pipeline, port):
@@ -148,7 +155,8 @@ def test_a_server_that_goes_is_missed_and_one_that_comes_back_is_met(browser, pi
             reopened(page)
             assert file_of(page, face_address(page)).getvalue() == picture
             page.wait_for_function("document.querySelector('#prompt textarea')?.value == 'written while it was away'")
-            if in_mid_run:
+            assert page.locator("#status").inner_text() == layout.HINT
+            if under_way == "a run":
                 open_advanced(page)
                 set_number(page, "steps", 2)
             set_number(page, "seed", 31)

@@ -82,6 +82,37 @@ def test_generate_waits_for_an_example_that_was_picked_before(page, app, monkeyp
     assert page.locator("#face img").is_visible()
 
 
+def test_of_what_is_asked_of_a_slow_server_the_page_shows_the_newest(page, monkeypatch):
+    """The views of the second run take longer than those of the first, which are asked for in between."""
+    show, answered = handlers.show, []
+
+    def late(provider, parser, visit, *others):
+        views = show(provider, parser, visit, *others)
+        time.sleep(1.0 if visit.shown == 1 else 0)
+        answered.append(visit.shown)
+        return views
+
+    monkeypatch.setattr(handlers, "show", late)
+    generate(page)
+    page.wait_for_selector("#history button")
+    answered.clear()
+    set_number(page, "seed", 8)
+    page.click("#generate")
+    page.wait_for_selector("#status .run.idle >> text=seed 8")
+    page.wait_for_timeout(200)
+    page.locator("#history button").first.click()
+    page.wait_for_selector("#status .run.idle >> text=seed 7")
+    for _ in range(50):
+        page.wait_for_timeout(100)
+        if len(answered) == 2:
+            break
+    page.wait_for_selector("#history button:nth-of-type(2)")
+    page.wait_for_timeout(300)  # for what may come after it
+    assert page.locator("#history button").first.get_attribute("aria-current") == "true"
+    assert read_settings(file_of(page, face_address(page))).seed == 7
+    assert answered == [1, 0]
+
+
 def test_what_is_forgotten_while_a_run_goes_on_does_not_come_back(page, app, slow):
     generate(page)
     page.wait_for_selector("#kept-runs >> text=The last run is kept")

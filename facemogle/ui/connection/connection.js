@@ -2,8 +2,8 @@
 // the page loads anew, and finds all that the browser kept.
 
 const PERIOD = 3000, PATIENCE = 6000; // milliseconds
-const NEED_IT = "#generate, #cancel, #live, #examples, #history, #variations, #photo, #in-place, #onward, " +
-  "#gating button[name=again]";
+const NEED_IT = "#generate, #cancel, #live, #examples, #history, #variations, #photo, #in-place, #onward, #without, " +
+  "#way, #gating button[name=again]";
 
 const line = element.querySelector(".lost");
 const { root = "", api_prefix = "/gradio_api" } = window.gradio_config ?? {};
@@ -21,14 +21,22 @@ function show(isLost) {
   line.hidden = !lost;
   document.documentElement.dataset.server = lost ? "lost" : "";
   for (const control of document.querySelectorAll(NEED_IT)) control.inert = lost;
-  interrupted ||= lost && Boolean(document.querySelector("#status .running"));
+  if (lost) breakOff();
+}
+
+// A run or a study that is under way never ends on this page.
+function breakOff() {
+  const run = document.querySelector("#status .run:is(.running, :has(progress))");
+  if (!run) return;
+  interrupted = true;
+  run.className = "run failed";
+  run.innerHTML = "<p>Broken off: the server went away. Begin again once it is back.</p>";
 }
 
 async function look() {
   if (!element.isConnected) return;
   try {
     const answer = await ask();
-    // A run that was broken off never ends on this page.
     if ((name !== null && answer !== name) || (lost && interrupted)) return location.reload();
     name = answer;
     misses = 0;

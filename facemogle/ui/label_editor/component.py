@@ -27,6 +27,7 @@ from facemogle.ui.views import COLOURS, data_url
 MAX_SIDE = 1024
 MAX_FILE_BYTES = 32 * 2**20
 START_SIDE = 512
+IF_CHALK = "If it is a drawing in light lines on dark, invert its colours: dark lines on light are read as a drawing."
 # As the palette lists them.
 GROUPS = {
     "Face": ("skin", "nose"),
@@ -209,6 +210,7 @@ def fit(label_map: np.ndarray) -> np.ndarray:
 def open_label_map(upload: Any) -> dict[str, Any]:
     """{"name", "file", "order"}, the file in base64 and the order one of ORDER_NAMES -> {"value", "message"} for the
     page, or {"error"} that names the remedy. A line drawing becomes a map; the page hatches its "doubtful" regions.
+    One in light lines on dark is taken for a label map only where it is one exactly.
     """
     sent = upload if isinstance(upload, dict) else {}
     name, file, order = sent.get("name"), sent.get("file"), sent.get("order")
@@ -220,14 +222,24 @@ def open_label_map(upload: Any) -> dict[str, Any]:
         contents.name = str(name or "The file")[:80]
         if (drawing := line_drawing_in(contents)) is not None:
             return _sketched(drawing, "Opened.")
-        reading = read_label_map(contents, classes=class_order(None if order is None else str(order), files=False))
+        classes = class_order(None if order is None else str(order), files=False)
+        chalk = line_drawing_in(contents, chalk=True)
+        try:
+            reading = read_label_map(contents, classes=classes)
+        except ValueError:
+            if chalk is not None:
+                return _sketched(chalk, "Opened.")
+            raise
+        if chalk is not None and not reading.exact:
+            return _sketched(chalk, "Opened.")
     except Exception as error:
         return {"error": f"Not opened: {plain(error)}"}
     height, width = reading.label_map.shape
     message = f"Opened, {width}×{height}."
     if max(height, width) > MAX_SIDE:
         message += f" Scaled down to {MAX_SIDE} pixels."
-    return {"value": encode(fit(reading.label_map)), "message": " ".join((message, *reading.messages))}
+    said = (message, *reading.messages, *([] if chalk is None else [IF_CHALK]))
+    return {"value": encode(fit(reading.label_map)), "message": " ".join(said)}
 
 
 @answered

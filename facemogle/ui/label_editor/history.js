@@ -56,10 +56,12 @@ function change(edit) {
 function travel(from, to) {
   if (gesture || !from.length) return;
   say("");
+  if (from === past) giveLines(current);
   const data = from.pop();
   to.push(current);
   show(data);
   commit(data);
+  if (from === future) takeLines(current);
   tell();
 }
 

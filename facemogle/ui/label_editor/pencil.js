@@ -1,9 +1,10 @@
-// The pencil: lines over the map, which Python makes a map of. They are no part of the map or its history, and outlast
-// its size; the browser keeps them as it keeps the map.
+// The pencil: lines over the map, which Python makes a map of. They are no part of the map, and outlast its size; the
+// browser keeps them as it keeps the map. Of its history they are where a map was made of them.
 
 const PEN = 4, SHEET = 512; // pixels: of a line, and of the drawing's longer side
 
 let lines = []; // each the places that it goes through, in shares of the map's sides
+const madeOf = new WeakMap(); // a step of the history -> the lines that went into it
 
 const share = (value, side) => Math.round((1e4 * value) / side) / 1e4;
 const placeOf = ({ x, y }) => ({ x: share(x, width), y: share(y, height) });
@@ -62,9 +63,22 @@ function sheetOf(lines) {
 
 async function makeMap() {
   say("Reading the drawing …");
-  const answer = await server.read_lines(sheetOf(lines));
+  const read = lines, answer = await server.read_lines(sheetOf(read));
   replace(answer);
-  if (!answer.error) setLines([]);
+  if (answer.error) return;
+  madeOf.set(current, read);
+  takeLines(current);
+}
+
+// Those that went into a step, as it is taken; and given back, as it is undone.
+function takeLines(step) {
+  const read = madeOf.get(step);
+  if (read) setLines(lines.filter((line) => !read.includes(line)));
+}
+
+function giveLines(step) {
+  const read = madeOf.get(step);
+  if (read) setLines([...read, ...lines]);
 }
 
 controls.sketched.addEventListener("click", () => makeMap().catch(lost));

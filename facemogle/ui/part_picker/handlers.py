@@ -62,12 +62,10 @@ def to_be_changed(load_parser: Callable[[], Any] | None, visit: Visit, base: Bas
     return picture, to_change(picture, undoable=bool(visit.run and visit.run.request.edit))
 
 
-def go_on(visit: Visit) -> tuple:
-    """What was changed in one part is what is painted on next -> (editor, base, go_on)."""
-    drawn = visit.drawn
-    if drawn is None:
-        return KEEP, KEEP, KEEP
-    return laid_under(drawn) | {"value": drawn.label_map}, drawn, gr.update(visible=False)
+def join(visit: Visit, made: Visit) -> tuple:
+    """As handlers.join; what was changed in one part is what is painted on next."""
+    visit = replace(visit.added(made.runs[-1]), onward=True)
+    return visit, None, visit.run, visit.drawn.label_map if visit.drawn else KEEP
 
 
 def undo(visit: Visit) -> tuple:

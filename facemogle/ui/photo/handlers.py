@@ -19,7 +19,7 @@ from facemogle.parsing.alignment import Face, Frame, find_faces, frame_face, fra
 from facemogle.parsing.cleanup import swap_sides
 from facemogle.parsing.parse import FaceParse, FaceParser, disagreement, parse_frame
 from facemogle.parsing.photos import read_photo
-from facemogle.sketch import is_line_drawing
+from facemogle.sketch import is_chalk_drawing, is_line_drawing
 from facemogle.ui import torch_thread
 from facemogle.ui.failures import plain
 from facemogle.ui.label_editor.component import laid_under
@@ -122,7 +122,8 @@ def open_picture(
     pixels = within(read_photo(file.opened()), KEPT_SIDE)
     drawing = is_line_drawing(pixels)
     reading = None if drawing else label_map_in(file)  # of few greys, a drawing could be one
-    if reading is not None:
+    drawing = drawing or (not (reading and reading.exact) and is_chalk_drawing(pixels))
+    if reading is not None and not drawing:
         text = " ".join((f"{file.name} is a label map, and is opened as one.", *reading.messages))
         yield Shown(note=note(text), editor=reading.label_map)
         return
