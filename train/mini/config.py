@@ -118,7 +118,7 @@ class MiniConfig:
 
     # Sampling: more of the steps where the noise is high, as in training. They are of second order (`scheduler_of`).
     num_inference_steps: int = 4
-    sampling_shift: float = 4.0
+    sampling_shift: float = 3.0
     guidance_scale: float = 2.5
 
     # Evaluation: unseen portraits for the main figures, and the first of them for the costlier comparisons; and some of
