@@ -98,7 +98,7 @@ def test_the_exported_folder_paints_from_map_and_text(checkpoint, portraits):
     assert first.shape == (64, 64, 3)
     assert not np.array_equal(first, second)
     assert pipeline.config.num_inference_steps == MiniConfig.num_inference_steps
-    assert type(pipeline.scheduler) is FlowMatchAdamsBashforthScheduler and pipeline.scheduler.shift == 4
+    assert type(pipeline.scheduler) is FlowMatchAdamsBashforthScheduler and pipeline.scheduler.shift == 3
     record = json.loads((checkpoint / "training.json").read_text())
     assert record["stages"]["flow"][-1]["step"] == 2 and record["run"]["samples"]["guidance"] == 8
     assert (checkpoint / "LICENSE.md").is_file()

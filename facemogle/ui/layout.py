@@ -290,6 +290,7 @@ def build(
             return visit, *under, "", status, *others, *handlers.lora_sliders(provider.loras, settings)
 
         def run_live(request: gr.Request, *fields: Any):
+            yield gr.skip(), gr.skip()  # Gradio empties what a generator leaves out that yields nothing
             yield from handlers.generate_live(provider, latest, request.session_hash, *fields)
 
         def tell_turn(request: gr.Request):
@@ -322,7 +323,9 @@ def build(
         ).then(**look_filled)  # fmt: skip
         # The page serves listeners in order, so that every other word comes after this one.
         generate.click(None, [status, seed, keep], [status, seed], js=BEGIN, **private)
-        generate.click(stop_live, None, None, queue=False, **private)
+        # A face of a stroke before that would come over what is asked for.
+        for asked in (generate.click, start_from.pick, drop.restore, variations.pick, history.pick, picker.undo):
+            asked(stop_live, None, None, queue=False, **private)
         picker.wish(None, status, status, js=BEGIN_CHANGE, **private)
         turns.ask(tell_turn, None, turns, queue=False, **private)
         running = generate.click(

@@ -35,6 +35,7 @@ from facemogle.picture_files import Settings, read_settings, write_picture
 from facemogle.templates import template_face
 from facemogle.ui import handlers, layout
 from facemogle.ui.provider import PipelineProvider
+from facemogle.ui.run import Run
 
 
 def test_a_stroke_reaches_python_and_gives_a_face_and_its_gating(page, app):
@@ -429,6 +430,35 @@ def test_live_answers_every_stroke_and_the_last_one_wins(page, app):
     stroke(page, (0.1, 0.9), (0.9, 0.9))
     page.wait_for_timeout(1500)
     assert face_address(page) == face
+
+
+def test_a_live_face_gives_way_to_a_picture_that_is_picked_after_its_stroke(page, monkeypatch):
+    stream, drawn = handlers.stream, []
+
+    def late(*arguments, **options):
+        try:
+            for event in stream(*arguments, **options):
+                time.sleep(1.0 if isinstance(event, Run) else 0)
+                yield event
+        finally:
+            drawn.append(True)
+
+    generate(page)
+    picked = face_address(page)
+    page.wait_for_selector("#history button")
+    monkeypatch.setattr(handlers, "stream", late)
+    page.get_by_label("Live").check()
+    stroke(page, (0.3, 0.2), (0.3, 0.6))
+    page.wait_for_timeout(500)
+    page.locator("#history button").first.click()
+    page.wait_for_function("!document.querySelector('#status .running')")
+    for _ in range(50):
+        page.wait_for_timeout(100)
+        if drawn:
+            break
+    page.wait_for_timeout(300)  # for what may come after it
+    assert drawn and face_address(page) == picked
+    page.get_by_label("Live").uncheck()
 
 
 def test_the_result_is_compared_with_the_run_before_and_with_the_map(page):
