@@ -58,6 +58,12 @@ def beside(source: str, name: str, *, scripts: Sequence[str] = ()) -> dict[str, 
     }
 
 
+def script_beside(source: str, name: str) -> dict[str, Any]:
+    """The same of a component that shows nothing of its own, and is a script alone."""
+    script = Path(source).with_name(f"{name}.js").read_text("utf-8")
+    return {"html_template": "", "js_on_load": _lean(script), "apply_default_css": False}
+
+
 def _lean(script: str) -> str:
     """Without indentation and lines of comment, which every visitor would load."""
     lines = (line.strip() for line in script.splitlines())

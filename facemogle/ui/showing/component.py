@@ -1,13 +1,11 @@
 """In what order the page asks for what it shows of the visit: of two answers under way, the older may come last."""
 
 import json
-from pathlib import Path
 from typing import Any
 
-from facemogle.ui.component import PageComponent
+from facemogle.ui.component import PageComponent, script_beside
 
 ENDED = '() => { document.dispatchEvent(new Event("facemogle:shown")); }'
-_HERE = Path(__file__).parent
 
 
 class Showing(PageComponent):
@@ -16,13 +14,7 @@ class Showing(PageComponent):
     """
 
     def __init__(self, *, elem_id: str | None = None, render: bool = True):
-        super().__init__(
-            elem_id=elem_id,
-            render=render,
-            html_template="",
-            js_on_load=(_HERE / "showing.js").read_text("utf-8"),
-            apply_default_css=False,
-        )
+        super().__init__(elem_id=elem_id, render=render, **script_beside(__file__, "showing"))
 
     def wire(self, event: str, private: dict[str, Any], **answering: Any) -> None:
         """answering: fn, inputs and outputs of what answers it."""

@@ -4,14 +4,12 @@ import statistics
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
-from facemogle.ui.component import PageComponent
+from facemogle.ui.component import PageComponent, script_beside
 
 MODEL = "model"  # the queue in which all runs of it stand
 LAST = 9  # runs, of which the median tells how long the next one takes
-_HERE = Path(__file__).parent
 
 
 class Turns(PageComponent):
@@ -21,13 +19,7 @@ class Turns(PageComponent):
     """
 
     def __init__(self, *, elem_id: str | None = None, render: bool = True):
-        super().__init__(
-            elem_id=elem_id,
-            render=render,
-            html_template="",
-            js_on_load=(_HERE / "turns.js").read_text("utf-8"),
-            apply_default_css=False,
-        )
+        super().__init__(elem_id=elem_id, render=render, **script_beside(__file__, "turns"))
 
 
 class Pace:
