@@ -18,14 +18,12 @@ from torch import nn
 from facemogle import checkpoints
 from facemogle.checkpoints import load_parser, load_pipeline
 from facemogle.data.pairs import find_pairs
-from facemogle.gating import EXPERTS, coverage, inside_outside
+from facemogle.gating import coverage, inside_outside
 from facemogle.labels import CLASS_ID, NAMES
 from facemogle.scheduler import FlowMatchAdamsBashforthScheduler
-from tests import tiny_training
 from tests.mini_recipes import AtOnce
 from train.data import FaceDataset
 from train.mini import edits, model, objective, parser, program, report, samples, vae, words
-from train.mini.adopt import adopt
 from train.mini.config import PHASES, MiniConfig
 from train.mini.export import pipeline_of
 from train.mini.guidance import Teacher
@@ -193,16 +191,17 @@ def test_it_is_measured_and_reported(made, checkpoint, config, monkeypatch):
     monkeypatch.setitem(checkpoints.PARSERS, "mini", made / "mini-parser")
     report.report(replace(config, cases=4, few_cases=3, seen_cases=12, edits=2), checkpoint)
     measured = json.loads((checkpoint / "evaluation.json").read_text())
-    assert (measured["cases"], measured["cases of the other runs"]) == (4, 3)
+    both, alone = measured["text and map"], measured["map only"]
+    assert (both["metrics"]["miou"]["cases"], alone["metrics"]["miou"]["cases"]) == (4, 3)
+    assert "words" in both["metrics"] and "words" not in alone["metrics"]
+    assert "miou" not in measured["text only"]["metrics"]  # which no map was to be followed in
     assert measured["edits"]["equal to the photo outside"] == measured["edits"]["cases"] == 2
-    assert set(measured["gating inside / outside"]) == set(measured["text and map"]["IoU"]) == set(NAMES)
-    assert len(measured["gating inside / outside, by step"]["skin"]) == config.num_inference_steps
-    over_time = measured["gating over the steps"]
-    assert over_time["cases"] == 3 and set(over_time["by expert"]) == set(EXPERTS)
-    assert 0 < over_time["first to last step"] < 1 and 0 < over_time["between portraits"] < 1
+    gating = measured["gating"]
+    assert set(gating["inside / outside"]) == set(both["classes"]) == set(NAMES) and gating["cases"] == 3
+    assert 0 < gating["first to last step"] < 1 and 0 < gating["between portraits"] < 1
     page = (checkpoint / "REPORT.md").read_text()
-    assert f"total variation of\n{over_time['first to last step']} " in page
-    assert str(measured["text and map"]["mean IoU"]) in page
+    assert f"total variation of\n{gating['first to last step']} " in page
+    assert f"Mean IoU {both['metrics']['miou']['value']}%" in page
     for picture in re.findall(r"\((\S+\.jpg)\)", page):
         assert (checkpoint / picture).is_file()
 
@@ -227,27 +226,6 @@ def test_training_goes_on_from_an_exported_checkpoint(checkpoint, config, run_of
     )
     changes = [(a - b).abs().max() for a, b in zip(first.parameters(), second.parameters(), strict=True)]
     assert 0 < max(changes) < 0.05  # one step away, not begun anew
-
-
-def test_a_run_of_the_training_program_takes_the_place_of_the_adapter(checkpoint, tmp_path):
-    own, run, adopted = tmp_path / "own", tmp_path / "run", tmp_path / "adopted"
-    tiny_training.run(run, checkpoint=str(checkpoint), from_checkpoint=True, rank=2, alpha=2.0)
-    weights = run / "weights"
-    for folder in (own, adopted):
-        shutil.copytree(checkpoint, folder)
-    adopt(run, adopted)
-    trained = load_pipeline(own, adapter=weights / checkpoints.ADAPTER_FILE, mogle=weights / "mogle", device="cpu")
-    before, after = (load_pipeline(folder, device="cpu") for folder in (own, adopted))
-    for part in ("transformer", "mogle"):
-        first, second, third = (getattr(each, part).state_dict() for each in (before, after, trained))
-        assert any(not torch.equal(first[name], second[name]) for name in first)
-        for name in second:
-            torch.testing.assert_close(second[name], third[name].bfloat16().float(), atol=0, rtol=0)
-    record = json.loads((adopted / "training.json").read_text())
-    assert [point["step"] for point in record["stages"]["validation"]] == [6, 12]
-    assert record["settings"]["rank"] == 2 and record["before"]["stages"]["flow"][-1]["step"] == 2
-    assert "| adapter | 64 | 12 |" in report.stage_times(adopted)
-    assert not any(str(tmp_path) in file.read_text() for file in adopted.rglob("*.json"))
 
 
 def test_the_words_to_go_on_from_are_those_of_the_checkpoint(checkpoint, config):
@@ -646,7 +624,6 @@ def test_spoiled_captions(config):
         (["--help"], "a phase that fails leaves the weights of the one before it"),
         (["--minutes", "0"], "--minutes must be above 0"),
         (["--start-from", "nowhere"], "--start-from must be a folder, got nowhere"),
-        (["adopt"], "adopt needs --start-from RUN"),
         (["bake"], "invalid choice"),
     ],
 )

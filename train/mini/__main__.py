@@ -19,7 +19,6 @@ COMMANDS = {
     "make": "all of the above (the default)",
     "parser": "the parser alone",
     "pictures": "4,000 portraits as files, for train.cache and train.train",
-    "adopt": "put the adapter and MoGLE of a run of train.train (--start-from) in the place of those of assets/mini",
     "examples": "the page's example label maps",
     "report": "measure assets/mini, and write its REPORT.md",
 }
@@ -73,13 +72,7 @@ def main() -> int:
         if failed:
             print(f"Failed: {', '.join(failed)}. The reasons stand above.")
         return len(failed) > 0
-    if given.command == "adopt":
-        if not config.start_from:
-            raise SystemExit("adopt needs --start-from RUN, a folder that train.train has written.")
-        from train.mini.adopt import adopt
-
-        adopt(config.start_from)
-    elif given.command == "pictures":
+    if given.command == "pictures":
         from train.mini.samples import load, write_pictures
 
         write_pictures(load(config, "train", limit=4_000), config.folder / "pictures")

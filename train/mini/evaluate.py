@@ -1,119 +1,63 @@
-"""Does the bundled checkpoint obey? Unseen label maps and captions in, the parser's reading of the pictures out."""
+"""Does the bundled checkpoint obey? Unseen portraits drawn anew, and measured by `python -m facemogle evaluate`.
 
-import re
-import resource
-import time
+N pictures of size S; E = 20 experts.
+"""
+
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
-import cv2
 import numpy as np
 import torch
 
 from facemogle.checkpoints import load_parser
-from facemogle.evaluation.attributes import COLOURS, ColourTable, told
-from facemogle.evaluation.readings import PLACES
-from facemogle.gating import EXPERTS, locality
-from facemogle.labels import CLASS_ID, NAMES, to_colours
-from facemogle.overlap import confusion, intersection_over_union
+from facemogle.cli import main
+from facemogle.evaluation import distances
+from facemogle.gating import locality
+from facemogle.labels import NAMES, to_colours
 from facemogle.parsing.mini import MiniParser
 from facemogle.pipeline import FaceMoGLEPipeline
-from train.mini import measures, samples
+from train.mini import samples
 from train.mini.config import MiniConfig
 from train.mini.edits import measure_edits
 from train.mini.latent_code import binary_masks, psnr, to_tensor
 
 BATCH = 4
-SWAPPED = ("hair colour", "clothes colour", "background colour")
-NECKLACE_PIXELS = 4
-TIMED = 20  # portraits whose gating over the steps is measured
 
 
-@dataclass(frozen=True)
-class Drawn:
-    """N pictures (N, S, S, 3) uint8 and the gating ratio's parts in every step (N, steps, 19, 2)."""
-
-    images: np.ndarray
-    ratios: np.ndarray
-    seconds: float  # a picture
-
-
-def draw(pipeline: FaceMoGLEPipeline, captions: Sequence[str], label_maps: Sequence[np.ndarray] | None) -> Drawn:
-    """One picture for each caption, seeded by its place; without label maps, from the words alone."""
-    images, ratios = [], []
-    started = time.monotonic()
+def draw(
+    pipeline: FaceMoGLEPipeline, captions: Sequence[str], label_maps: Sequence[np.ndarray] | None, folder: Path
+) -> np.ndarray:
+    """A picture for each caption, seeded by its place, as files and (N, S, S, 3) uint8; None: from the words alone."""
+    folder.mkdir(parents=True)
+    pictures: list[np.ndarray] = []
     for start in range(0, len(captions), BATCH):
         texts = list(captions[start : start + BATCH])
         maps = None if label_maps is None else list(label_maps[start : start + BATCH])
         generators = [torch.Generator().manual_seed(start + row) for row in range(len(texts))]
-        result = pipeline(texts, label_map=maps, generator=generators, record_gating=True)
-        assert result.gating is not None
-        images += [np.asarray(image) for image in result.images]
-        for image, label_map in enumerate(maps or ()):
-            ratios.append(locality(result.gating, label_map, image=image))
-    return Drawn(np.stack(images), np.array(ratios), (time.monotonic() - started) / len(captions))
+        for picture in pipeline(texts, label_map=maps, generator=generators).images:
+            picture.save(folder / f"{len(pictures):05d}.png")
+            pictures.append(np.asarray(picture))
+    return np.stack(pictures)
 
 
-def read(
-    parser: MiniParser, images: np.ndarray, wanted: np.ndarray, captions: Sequence[str], colours: ColourTable
-) -> dict:
-    """Overlap with the wanted label maps and agreement with the captions, as the parser sees the pictures."""
-    label_maps = np.stack(parser.parse(list(images)))
-    iou = intersection_over_union(confusion(label_maps, wanted))
-    verdicts = [measures.agreement(*case, colours) for case in zip(images, label_maps, captions, strict=True)]
-    inventions = [measures.invented(*case) for case in zip(label_maps, wanted, strict=True)]
-    return {
-        "mean IoU": round(float(np.nanmean(iou)), 3),
-        "IoU": by_class(iou, 3),
-        "agrees with the prompt": {name: round(share, 3) for name, share in measures.shares(verdicts).items()},
-        "told by so many": {name: sum(name in verdict for verdict in verdicts) for name in measures.shares(verdicts)},
-        "invented": {name: round(share, 3) for name, share in measures.shares(inventions).items()},
+def measured(pictures: Path, portraits: Path, metrics: str) -> dict:
+    """What `evaluate` finds in a folder, as the bundled parser reads it; beside it the same of the true portraits."""
+    out = pictures.with_name(f"{pictures.name}-figures")
+    of = ["--real", str(portraits), "--parser", "mini", "--metrics", metrics]
+    assert main(["evaluate", str(pictures), *of, "--out", str(out), "--cache", str(out.parent)]) < 2
+    found = json.loads((out / "evaluation.json").read_text())
+    metrics_of = {
+        name: {"cases": len(each["each"])} | {key: each[key] for key in ("value", "interval", "real")}
+        for name, each in found["metrics"].items()
     }
+    return json.loads(json.dumps({"metrics": metrics_of, "classes": found["classes"]}), parse_float=short)
 
 
-def by_class(values: np.ndarray, digits: int) -> dict[str, float]:
-    return {name: round(float(value), digits) for name, value in zip(NAMES, values, strict=True)}
-
-
-def swap(caption: str, seed: int) -> tuple[str, str] | None:
-    """The caption with one colour word changed, and whose it was; None if it has no such word."""
-    rng = np.random.default_rng(seed)
-    for name in rng.permutation(SWAPPED):
-        words, nouns = COLOURS[name]
-        pattern = rf"\b({words.replace(' ', '|')}) (?=({nouns})\b)"
-        if found := re.search(pattern, caption):
-            other = rng.choice([word for word in words.split() if word != found[1]])
-            swapped = re.sub(pattern, f"{other} ", caption, count=1)
-            if told(swapped)[name] == other:  # not where another word tells the old one too, as "redhead"
-                return swapped, str(name)
-    return None
-
-
-def measure_swaps(
-    pipeline: FaceMoGLEPipeline,
-    parser: MiniParser,
-    images: np.ndarray,
-    portraits: samples.Samples,
-    colours: ColourTable,
-) -> dict:
-    """One colour word changed under the same map and seed: what changes, and where. Differences are in 0..1."""
-    pairs = [swap(captions[0], row) for row, captions in enumerate(portraits.captions)]
-    captions = [pair[0] if pair else own[0] for pair, own in zip(pairs, portraits.captions, strict=True)]
-    swapped = draw(pipeline, captions, list(portraits.label_maps)).images
-    label_maps = parser.parse(list(swapped))
-    changed, elsewhere = [], []
-    for row, pair in enumerate(pairs):
-        if pair is None:
-            continue
-        named = np.isin(portraits.label_maps[row], [CLASS_ID[each] for each in PLACES[pair[1]]])
-        difference = abs(swapped[row] / 255 - images[row] / 255).mean(-1)
-        elsewhere.append(difference[~named].mean())
-        changed.append(measures.agreement(swapped[row], label_maps[row], captions[row], colours).get(pair[1], False))
-    return {
-        "cases": len(changed),
-        "shows the new colour": round(float(np.mean(changed)), 3),
-        "mean absolute difference elsewhere": round(float(np.mean(elsewhere)), 4),
-    }
+def short(number: str) -> float:
+    return float(f"{float(number):.4g}")
 
 
 def code(pipeline: FaceMoGLEPipeline, pictures: np.ndarray, *, batch: int = 8) -> np.ndarray:
@@ -139,95 +83,93 @@ def measure_code(pipeline: FaceMoGLEPipeline, portraits: samples.Samples) -> dic
     }
 
 
-def measure_necklace(pipeline: FaceMoGLEPipeline, portraits: samples.Samples) -> dict:
-    """Does a necklace of 4 pixels (of 256) survive the condition's code? Linear probes on the tokens of two experts."""
-    experts = ["global", "necklace"]
-    rows = [EXPERTS.index(name) for name in experts]
-    tokens, present = [], []
-    size = portraits.label_maps.shape[1]
-    for label_map in portraits.label_maps:
-        drawn = np.ascontiguousarray(np.where(label_map == CLASS_ID["necklace"], CLASS_ID["neck"], label_map))
-        thickness = max(1, round(NECKLACE_PIXELS * size / 256))
-        centre, axes = (size // 2, round(0.86 * size)), (round(0.16 * size), round(0.1 * size))
-        cv2.ellipse(drawn, centre, axes, 0, 0, 180, CLASS_ID["necklace"], thickness)
-        tokens.append(pipeline.encode_label_map(drawn, size, size)[rows].float().cpu().numpy())
-        side = pipeline.pixels_per_token
-        covered = (drawn == CLASS_ID["necklace"]).reshape(size // side, side, size // side, side).sum((1, 3))
-        present.append(covered.ravel() >= thickness**2)
-    by_expert = zip(experts, np.concatenate(tokens, axis=1), strict=True)
-    return {name: round(measures.probe_accuracy(each, np.concatenate(present)), 3) for name, each in by_expert}
+@torch.no_grad()
+def features(parser: MiniParser, pictures: np.ndarray, *, batch: int = 16) -> np.ndarray:
+    """(N, S, S, 3) uint8 -> (N, F): mean and deviation over the picture of the parser's coarsest features."""
+    gathered: list[torch.Tensor] = []
+    handle = parser.middle.register_forward_hook(
+        lambda module, inputs, output: gathered.append(torch.cat([output.mean((2, 3)), output.std((2, 3))], 1))
+    )
+    try:
+        for start in range(0, len(pictures), batch):
+            parser(to_tensor(pictures[start : start + batch]).to(parser.device))
+    finally:
+        handle.remove()
+    return torch.cat(gathered).double().cpu().numpy()
 
 
-def measure_time(pipeline: FaceMoGLEPipeline, portraits: samples.Samples) -> dict:
-    """Does the gating heed the time? Mean total variation between the first step's weights and the last's, over tokens.
+def kernel_distance(one: np.ndarray, other: np.ndarray) -> float:
+    """KID of two (N, F) sets, of all of them at once.
 
-    Beside it, that between two portraits' first steps; and what each expert's weight changes by, on average.
+    Features are first centred by the mean of `other` and scaled by its deviations, since the parser's differ in size
+    and this kernel, unlike a Gaussian, grows without bound with their distance from 0.
     """
-    first, last = [], []
+    centre, scale = other.mean(0), other.std(0) + 1e-6
+    one, other = (one - centre) / scale, (other - centre) / scale
+    return distances.kernel_distance(one, other, subsets=1, size=len(other))[0]
+
+
+def measure_gating(pipeline: FaceMoGLEPipeline, portraits: samples.Samples) -> dict:
+    """How much more each local expert weighs inside its class than outside, and how much the weights change: mean total
+    variation over the tokens from the first step to the last, and between two portraits."""
+    weights: list[np.ndarray] = []
+    places: list[np.ndarray] = []
     for row, (label_map, captions) in enumerate(zip(portraits.label_maps, portraits.captions, strict=True)):
         generator = torch.Generator().manual_seed(row)
         gating = pipeline(captions[0], label_map=label_map, generator=generator, record_gating=True).gating
         assert gating is not None
-        first.append(gating.over_steps()[0])
-        last.append(gating.over_steps()[-1])
-    others = np.roll(first, 1, axis=0)
-    changes = abs(np.array(last) - np.array(first)).mean((0, 2, 3))
+        weights.append(gating.over_steps()[[0, -1]])
+        places.append(locality(gating, label_map).mean(0))
+    first, last = np.stack(weights, axis=1)  # (N, E, h, w) each
+    inside, outside = np.nanmean(places, axis=0).T
     return {
         "cases": len(portraits),
-        "first to last step": round(float(np.mean(list(map(measures.total_variation, first, last)))), 4),
-        "between portraits": round(float(np.mean(list(map(measures.total_variation, first, others)))), 4),
-        "by expert": {name: round(float(change), 4) for name, change in zip(EXPERTS, changes, strict=True)},
+        "inside / outside": {name: round(float(ratio), 2) for name, ratio in zip(NAMES, inside / outside, strict=True)},
+        "first to last step": round(total_variation(first, last), 4),
+        "between portraits": round(total_variation(first, np.roll(first, 1, axis=0)), 4),
     }
+
+
+def total_variation(one: np.ndarray, other: np.ndarray) -> float:
+    """How far apart two gatings are, (N, E, ...) weights that sum to 1 over the experts: 0 where they are equal, 1
+    where no expert is in both."""
+    return float(abs(one - other).sum(1).mean() / 2)
 
 
 def evaluate(
     pipeline: FaceMoGLEPipeline, portraits: samples.Samples, config: MiniConfig
 ) -> tuple[dict, dict[str, np.ndarray]]:
     """Measure on unseen portraits -> the figures, and the pictures."""
-    few = portraits.first(config.few_cases)
-    parser = load_parser(device=config.device)
-    seen = samples.load(config, "train", limit=config.seen_cases)
-    colours = measures.learn_colours(seen)
+    few, seen = portraits.first(config.few_cases), samples.load(config, "train", limit=config.seen_cases)
     captions = [each[0] for each in portraits.captions]
-    label_maps = list(portraits.label_maps)
-    both = draw(pipeline, captions, label_maps)
-    map_only = draw(pipeline, [""] * len(few), label_maps[: len(few)])
-    text_only = draw(pipeline, captions[: len(few)], None)
-    # Not to the portraits whose maps were drawn: pairs are closer than two samples of one distribution.
-    seen_features = measures.features(parser, seen.images)
-    distances = {
-        name: round(measures.kernel_distance(measures.features(parser, pictures), seen_features), 4)
-        for name, pictures in (
-            ("mini", both.images),
-            ("VAE alone", code(pipeline, portraits.images)),
-            ("true portraits", portraits.images),
-        )
+    parser = load_parser(device=config.device)
+    runs: dict[str, tuple[list[str], Any, str]] = {
+        "text and map": (captions, portraits.label_maps, "miou,words"),
+        "map only": ([""] * len(few), few.label_maps, "miou"),
+        "text only": (captions[: len(few)], None, "words"),
     }
-    ratios = np.nanmean(both.ratios, axis=0)  # (steps, 19, 2)
+    with TemporaryDirectory() as folder:
+        samples.write_pictures(portraits, Path(folder) / "portraits")
+        pictures = {
+            name: draw(pipeline, prompts, maps, Path(folder) / name) for name, (prompts, maps, _) in runs.items()
+        }
+        figures: dict[str, Any] = {
+            name: measured(Path(folder) / name, Path(folder) / "portraits", metrics)
+            for name, (*_, metrics) in runs.items()
+        }
+    # Not to the portraits whose maps were drawn: pairs are closer than two samples of one distribution.
+    seen_features = features(parser, seen.images)
+    distance = {
+        name: round(kernel_distance(features(parser, each), seen_features), 4)
+        for name, each in (("mini", pictures["text and map"]), ("true portraits", portraits.images))
+    }
     networks = [part for part in pipeline.components.values() if isinstance(part, torch.nn.Module)]
-    figures = {
-        "cases": len(portraits),
-        "cases of the other runs": len(few),
+    figures |= {
         "size": config.size,
         "parameters": sum(parameter.numel() for network in networks for parameter in network.parameters()),
-        "seconds per image": round(both.seconds, 2),
-        "peak memory in GB": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, 2),
-        "text and map": read(parser, both.images, portraits.label_maps, captions, colours),
-        "true portraits": read(parser, portraits.images, portraits.label_maps, captions, colours),
-        "map only": read(parser, map_only.images, few.label_maps, [""] * len(few), colours),
-        "text only": read(parser, text_only.images, few.label_maps, captions[: len(few)], colours)[
-            "agrees with the prompt"
-        ],
-        "one colour word swapped": measure_swaps(pipeline, parser, both.images[: len(few)], few, colours),
-        "kernel distance": distances,
+        "kernel distance": distance,
         "edits": measure_edits(pipeline, parser, config),
         "VAE in dB": measure_code(pipeline, few),
-        "linear probe finds a thin necklace, by expert": measure_necklace(pipeline, portraits),
-        "gating over the steps": measure_time(pipeline, few.first(TIMED)),
-        "gating inside / outside": by_class(ratios.mean(0)[:, 0] / ratios.mean(0)[:, 1], 2),
-        "gating inside / outside, by step": {
-            name: [round(float(inside / outside), 2) for inside, outside in ratios[:, index]]
-            for index, name in enumerate(NAMES)
-        },
+        "gating": measure_gating(pipeline, few),
     }
-    return figures, {"text and map": both.images, "map only": map_only.images, "text only": text_only.images}
+    return figures, pictures

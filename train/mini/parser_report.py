@@ -20,7 +20,7 @@ from facemogle.parsing.mini import MiniParser
 from facemogle.parsing.parse import UNSURE
 from train.mini.calibration import Renderings
 from train.mini.export import ASSETS
-from train.mini.report import table
+from train.mini.report import share, table
 
 FOLDER = ASSETS / "mini-parser"
 FIRST_SEED = 30_000_000  # of portraits that no training has seen
@@ -152,10 +152,7 @@ def page(measured: dict[str, dict[str, dict]], pictures: int) -> str:
 
 
 def _rows(columns: dict[str, dict], names: Sequence[str]) -> str:
-    def cell(value: float | None) -> str:
-        return "" if value is None else f"{value:.3f}"
-
-    return table(["", *columns], [[name, *(cell(figures[name]) for figures in columns.values())] for name in names])
+    return table(["", *columns], [[name, *(share(figures[name]) for figures in columns.values())] for name in names])
 
 
 PAGE = """\

@@ -12,13 +12,13 @@ from facemogle import figures
 from facemogle.checkpoints import load_pipeline
 from facemogle.gating import EXPERTS
 from facemogle.label_files import read_label_map
-from facemogle.labels import NAMES, to_colours
+from facemogle.labels import to_colours
 from facemogle.masks import resize_nearest
 from facemogle.pipeline import FaceMoGLEPipeline
 from train.mini import samples
 from train.mini.config import MiniConfig
 from train.mini.evaluate import evaluate
-from train.mini.export import DESTINATION, runs
+from train.mini.export import DESTINATION, RECORD_FILE
 
 TILE = 128  # pixels, of a picture in a sheet
 DRAWINGS = Path(__file__).with_name("drawings")
@@ -44,7 +44,8 @@ def report(config: MiniConfig, checkpoint: Path = DESTINATION) -> None:
     for name, picture in sheets.items():
         picture.save(checkpoint / f"{name}.jpg", quality=90)
     prompts = [captions[0] for captions in portraits.captions[:16]]
-    (checkpoint / "REPORT.md").write_text(page(measured, stage_times(checkpoint), prompts))
+    training = json.loads((checkpoint / RECORD_FILE).read_text())["stages"]
+    (checkpoint / "REPORT.md").write_text(page(measured, training, prompts))
 
 
 def sheet(pictures: Sequence[np.ndarray], *, columns: int) -> Image.Image:
@@ -105,76 +106,69 @@ def gating_steps(pipeline: FaceMoGLEPipeline, portraits: samples.Samples) -> Ima
     return sheet(pictures, columns=len(shown) + 1)
 
 
-def stage_times(checkpoint: Path) -> str:
-    """How long every stage took, in all the runs that led to the checkpoint."""
-    rows = [
-        (stage, run["settings"]["size"], end["step"], f"{end['seconds'] / 60:.0f}", f"{end['loss']:.4f}")
-        for run in runs(json.loads((checkpoint / "training.json").read_text()))
-        for stage, points in run["stages"].items()
-        for end in points[-1:]
-        if "seconds" in end
-    ]
-    return table(("stage", "px", "steps", "minutes", "last loss"), rows)
-
-
 def table(head: Sequence[str], rows: Sequence[Sequence]) -> str:
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
 
 
-def percent(share: float) -> str:
-    return f"{share:.1%}"
+def share(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
 
 
-def page(measured: dict, times: str, prompts: Sequence[str]) -> str:
+def percent(value: float | None) -> str:
+    return "" if value is None else f"{value:.1f}%"
+
+
+def page(found: dict, training: dict, prompts: Sequence[str]) -> str:
     """The figures of `evaluate` in words and tables."""
-    ours, true = measured["text and map"], measured["true portraits"]
-    few, swapped, distance = (
-        measured[name] for name in ("cases of the other runs", "one colour word swapped", "kernel distance")
-    )
-    gating, over_time = measured["gating inside / outside"], measured["gating over the steps"]
-    probes = measured["linear probe finds a thin necklace, by expert"]
-    edits = measured["edits"]
+    ours, alone, words_alone = (found[name] for name in ("text and map", "map only", "text only"))
+    miou, gating, distance, edits = ours["metrics"]["miou"], found["gating"], found["kernel distance"], found["edits"]
     inside, seam = edits["mean IoU inside"], edits["difference across the border, to the photo's"]
-    alone = measured["map only"]
     classes = table(
-        ("class", "IoU", "true portraits", "map only", "gating inside / outside"),
+        ("class", "IoU", "95%", "true portraits", "map only", "recall", "precision", "gating inside / outside"),
         [
-            (name.replace("_", " "), *(part["IoU"][name] for part in (ours, true, alone)), gating[name])
-            for name in NAMES
+            (
+                name.replace("_", " "), share(each["iou"]), " to ".join(map(share, each["interval"])),
+                share(each["real"]), share(alone["classes"][name]["iou"]), share(each["recall"]),
+                share(each["precision"]), gating["inside / outside"][name],
+            )
+            for name, each in ours["classes"].items()
         ],
-    )
+    )  # fmt: skip
     words = table(
         ("told by the prompt", "cases", "text and map", "text only", "true portraits"),
         [
             (
-                name,
-                ours["told by so many"][name],
-                percent(share),
-                percent(measured["text only"].get(name, np.nan)),
-                percent(true_share),
+                name.partition(".")[2].replace("_", " ") or "all", each["cases"], percent(each["value"]),
+                percent(words_alone["metrics"].get(name, {}).get("value")), percent(each["real"]),
             )
-            for (name, share), true_share in zip(
-                ours["agrees with the prompt"].items(), true["agrees with the prompt"].values(), strict=True
-            )
+            for name, each in ours["metrics"].items()
+            if name.startswith("words")
+        ],
+    )  # fmt: skip
+    phases = table(
+        ("phase", "steps", "seconds", "last loss"),
+        [
+            (name, points[-1]["step"], points[-1].get("seconds"), points[-1]["loss"])
+            for name, points in training.items()
         ],
     )
     listed = "\n".join(f"{number}. {prompt}" for number, prompt in enumerate(prompts, 1))
     return f"""\
 # mini, measured
 
-Written by `python -m train.mini report`; `evaluation.json` holds the figures. {measured["cases"]} unseen portraits'
-label maps and captions (a seed range that nothing was trained on) at {measured["size"]} px and the checkpoint's own
-steps; the first {few} of them for the runs without map or text and for swaps. Read by the bundled parser, whose own
-reading of the true portraits stands beside. A colour is right where training portraits of that word, on average, look
-more like it than those of any other.
+Written by `python -m train.mini report`; `evaluation.json` holds the figures. {miou["cases"]} unseen portraits' label
+maps and captions (a seed range that nothing was trained on) at {found["size"]} px and the checkpoint's own steps; the
+first {alone["metrics"]["miou"]["cases"]} of them for the runs without map or text and for the gating. Measured by
+`python -m facemogle evaluate`, as the bundled parser reads the pictures; its own reading of the true portraits stands
+beside. A colour is right where the true portraits of that word, on average, look more like it than those of any other.
 
-**{measured["parameters"] / 1e6:.1f} million parameters; {measured["seconds per image"]} s an image in batches;
-{measured["peak memory in GB"]} GB at most in this whole evaluation.**
+{found["parameters"] / 1e6:.1f} million parameters.
 
 ## Label map
 
-Mean IoU {ours["mean IoU"]} (true portraits {true["mean IoU"]}; map alone {alone["mean IoU"]}).
+Mean IoU {miou["value"]}% (95% interval {miou["interval"][0]} to {miou["interval"][1]}; true portraits {miou["real"]}%;
+map alone {alone["metrics"]["miou"]["value"]}%).
 
 {classes}
 
@@ -184,11 +178,7 @@ Mean IoU {ours["mean IoU"]} (true portraits {true["mean IoU"]}; map alone {alone
 
 {words}
 
-Drawn where the map has none: {", ".join(f"{name} {percent(share)}" for name, share in ours["invented"].items())}.
-
-One colour word swapped under the same map and seed ({swapped["cases"]} cases): the new colour shows in
-{percent(swapped["shows the new colour"])}; outside the named class the pictures differ by
-{swapped["mean absolute difference elsewhere"]} on average (0 to 1).
+Under the same map and seed, with other words:
 
 ![Hair and clothes: {", ".join("/".join(pair) for pair in SWAPS)}](swaps.jpg)
 
@@ -214,19 +204,15 @@ Across the region's border neighbours differ {seam["mean"]} times as much as in 
 
 ## Code and distribution
 
-- VAE at {measured["size"]} px: {", ".join(f"{name} {value} dB" for name, value in measured["VAE in dB"].items())}.
-- A linear probe finds a necklace of 4 pixels in {percent(probes["necklace"])} of the tokens of its own expert's
-  mask; in {percent(probes["global"])} of those of the map in colours, which the global expert has.
+- VAE at {found["size"]} px: {", ".join(f"{name} {value} dB" for name, value in found["VAE in dB"].items())}.
 - Kernel distance (KID's kernel, the parser's features) to portraits of the training split: {distance["mini"]}; of the
-  VAE's reconstructions of the unseen portraits: {distance["VAE alone"]}; of these themselves:
-  {distance["true portraits"]}.
+  unseen portraits themselves: {distance["true portraits"]}.
 
-## Gating over the steps
+## Gating
 
-Training asks every local expert to weigh more inside its class (`adapter_specialisation`); how much more each does,
-the table of the label map tells. From the first to the last step the weights change by a total variation of
-{over_time["first to last step"]} (0 to 1, mean over the tokens of {over_time["cases"]} portraits); between two
-portraits by {over_time["between portraits"]}.
+Training asks every local expert to weigh more inside its class; how much more each does, over {gating["cases"]}
+portraits, the table of the label map tells. From the first to the last step the weights change by a total variation of
+{gating["first to last step"]} (0 to 1, mean over the tokens); between two portraits by {gating["between portraits"]}.
 
 Rows: the first to the last step. Columns: {", ".join(name.replace("_", " ") for name in SHOWN_EXPERTS)}, the face.
 
@@ -234,5 +220,7 @@ Rows: the first to the last step. Columns: {", ".join(name.replace("_", " ") for
 
 ## Training
 
-{times}
+{phases}
+
+The course of these, and what went before, is in `training.json`.
 """
