@@ -20,46 +20,62 @@ from train.mini.loop import Lesson, learn, schedule
 from train.mini.pool import Pool
 
 
-def take(feed: Feed, count: int, *, seconds: float = 60.0) -> list[int]:
-    """The seeds of the next samples, each of them whole."""
-    arrays = {name: np.zeros((4, *shape), dtype) for name, (shape, dtype) in feed.rings.spec.items()}
+def take(feed: Feed, count: int, *, seconds: float = 60.0) -> tuple[list[int], set[int]]:
+    """The seeds of the next samples, each of them whole, and the processes that made them."""
     seeds: list[int] = []
+    makers: set[int] = set()
     end = time.monotonic() + seconds
     while len(seeds) < count and time.monotonic() < end:
-        taken = feed.take(arrays, min(4, count - len(seeds)))
-        assert (arrays["picture"][:taken] == arrays["seed"][:taken, None, None] % 256).all()
-        seeds += arrays["seed"][:taken].tolist()
-        if not taken:
-            feed.mend()
+        if samples := feed.take(min(4, count - len(seeds))):
+            assert (samples["picture"] == samples["seed"][:, None, None] % 256).all()
+            seeds += samples["seed"].tolist()
+            makers |= set(samples["pid"].tolist())
+        else:
             time.sleep(0.01)
-    return seeds
+    return seeds, makers
 
 
 def test_workers_make_every_seed_once_and_none_beyond():
-    with Feed(Numbers(), workers=2, slots=3, seeds=range(100, 110)) as feed:
-        seeds = take(feed, 25)
-        while len(set(seeds)) < 10:  # one may have been slow to start
-            seeds += take(feed, 4)
-        processes = feed.processes
-    for first in (100, 101):  # past the end they begin again
-        own = [seed for seed in seeds if seed % 2 == first % 2]
-        assert own == [first + 2 * number % 10 for number in range(len(own))]
-    assert not any(process.is_alive() for process in processes)
+    with Feed(Numbers(), workers=2, slots=3, seeds=range(100, 10**6)) as feed:
+        seeds, makers = take(feed, 12)
+        while len(makers) < 2:  # one may be slow to start
+            more, by = take(feed, 4)
+            seeds, makers = seeds + more, makers | by
+    assert len(set(seeds)) == len(seeds)
+    assert set(seeds) <= set(range(100, 100 + len(seeds) + 2 * 3)) and 100 in seeds
+    assert not any(map(alive, makers))
+    with Feed(Numbers(), workers=1, slots=3, seeds=range(100, 104)) as feed:
+        assert take(feed, 10)[0] == [*range(100, 104), *range(100, 104), 100, 101]
 
 
 def test_a_dead_worker_is_told_of_and_replaced(capfd):
-    with Feed(Numbers(fatal=3), workers=1, slots=2, seeds=range(1000)) as feed:
-        assert take(feed, 6) == [0, 1, 2, 4, 5, 6]  # what killed it is not tried again
-    assert "worker 0 died (exit code -9)" in capfd.readouterr().out
+    with Feed(Numbers(fatal=range(3, 4)), workers=1, slots=2, seeds=range(1000)) as feed:
+        seeds, makers = take(feed, 6)
+    assert seeds == sorted(seeds) and len(makers) == 2
+    assert seeds[:3] == [0, 1, 2] and 3 not in seeds and seeds[-1] == 7  # nor is what else it had been asked for
+    assert capfd.readouterr().out.count("a worker died (exit code -9)") == 1
 
 
-def test_workers_that_cannot_go_on_are_an_error(capfd):
+@pytest.mark.parametrize(
+    ("recipe", "reason", "said", "times"),
+    [
+        (Numbers(fatal=range(1, 1000)), "4 workers that make samples have died", "a worker died", 4),
+        (Numbers(broken=1), f"{FAILURES} samples in a row could not be made", "out of paint", FAILURES),
+    ],
+)
+def test_what_cannot_go_on_is_an_error(capfd, recipe, reason, said, times):
     with (
-        Feed(Numbers(broken=1), workers=1, slots=2, seeds=range(1000)) as feed,
-        pytest.raises(RuntimeError, match="try fewer --workers"),
+        Feed(recipe, workers=1, slots=2, seeds=range(1000)) as feed,
+        pytest.raises(RuntimeError, match=f"{reason}.*try fewer --workers"),
     ):
         take(feed, 2)
-    assert capfd.readouterr().out.count("out of paint") >= FAILURES
+    assert times <= capfd.readouterr().out.count(said) <= times + 2
+
+
+def test_a_sample_that_fails_is_told_of_and_left_out(capfd):
+    with Feed(Numbers(broken=2, mended=2 + FAILURES - 1), workers=1, slots=4, seeds=range(1000)) as feed:
+        assert take(feed, 4)[0] == [0, 1, FAILURES + 1, FAILURES + 2]
+    assert capfd.readouterr().out.count("out of paint") == FAILURES - 1
 
 
 def test_workers_end_when_the_trainer_is_killed():
@@ -67,12 +83,13 @@ def test_workers_end_when_the_trainer_is_killed():
         "from tests.mini_recipes import Numbers; from train.mini.feeder import Feed; import time\n"
         "if __name__ == '__main__':\n"
         "    feed = Feed(Numbers(), workers=1, slots=4, seeds=range(9))\n"
-        "    while not feed.made(): time.sleep(0.01)\n"
-        "    print(feed.processes[0].pid, flush=True); time.sleep(600)\n"
+        "    while not (samples := feed.take(1)): time.sleep(0.01)\n"
+        "    print(samples['pid'][0], flush=True); time.sleep(600)\n"
     )
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as trainer:
         assert trainer.stdout is not None
         worker = int(trainer.stdout.readline())
+        assert alive(worker)
         trainer.kill()
     for _ in range(600):
         if not alive(worker):

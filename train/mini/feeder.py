@@ -1,16 +1,18 @@
-"""Worker processes that make samples without end, into memory that the trainer shares. Without torch: they start fast.
+"""Worker processes that make samples without end, in memory that the trainer shares. Without torch: they start fast.
 
 A recipe makes one sample from a seed, arrays by name, of the same shapes and dtypes each time; it is pickled on its way
-to the workers. Every worker has a ring of slots with one writer, itself, and one reader.
+to the workers. They share nothing with each other, so that one may die at any time and hold up no other.
 """
 
-import ctypes
 import os
 import signal
-import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
-from multiprocessing import get_context, parent_process
+from itertools import chain, repeat
+from multiprocessing import get_context
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -19,123 +21,102 @@ from facemogle.threads import inherited
 
 Sample = dict[str, np.ndarray]
 Recipe = Callable[[int], Sample]
-FAILURES = 20  # samples in a row, after which a worker gives up
-MADE, TAKEN, NEXT, STOPPED = range(4)
+FAILURES, DEATHS = 20, 3  # samples in a row, and workers for each that there are, after which it is given up
 # Each worker has a core, not all of them.
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
-class Rings:
-    """The shared memory of all workers: their samples, which are like the one given, and counters."""
-
-    def __init__(self, sample: Sample, workers: int, slots: int):
-        self.workers, self.slots = workers, slots
-        self.spec = {name: (array.shape, array.dtype.name) for name, array in sample.items()}
-        self._dtype = np.dtype([(name, dtype, shape) for name, (shape, dtype) in self.spec.items()])
-        allocate = get_context("spawn").RawArray  # in /dev/shm where there is room, else in a temporary file
-        self._samples = allocate(ctypes.c_uint8, workers * slots * self._dtype.itemsize)
-        self._counters = allocate(ctypes.c_int64, workers * 4)
-
-    def samples(self) -> np.ndarray:
-        """(workers, slots) records; `samples()[name]` is (workers, slots, ...)."""
-        return np.frombuffer(self._samples, self._dtype).reshape(self.workers, self.slots)
-
-    def counters(self) -> np.ndarray:
-        """(workers, 4): made, taken, the next seed, whether to stop."""
-        return np.frombuffer(self._counters, np.int64).reshape(self.workers, 4)
+class Worker(NamedTuple):
+    process: BaseProcess
+    orders: Connection  # for places in `samples`, with the seeds to fill them from
+    samples: np.ndarray
 
 
 class Feed(AbstractContextManager):
     """Samples of a recipe by `workers` processes, for seeds of `seeds` alone; a context manager that ends them.
 
-    They end by themselves when this process is gone, however it went. Past its end `seeds` begins again.
+    Past its end `seeds` begins again. slots: for each worker, the most samples that wait to be taken. `sample`: one, to
+    tell what they are like.
     """
 
     def __init__(self, recipe: Recipe, *, workers: int, slots: int, seeds: range):
-        self.recipe, self.seeds = recipe, seeds
-        self.rings = Rings(recipe(seeds[0]), workers, slots)
-        self.samples, self.counters = self.rings.samples(), self.rings.counters()
-        self.counters[:, NEXT] = np.arange(workers)
-        self.processes = [self._start(index) for index in range(workers)]
-        self.deaths, self.turn = 0, 0
+        self.recipe, self.slots, self.sample = recipe, slots, recipe(seeds[0])
+        self.dtype = np.dtype([(name, array.dtype, array.shape) for name, array in self.sample.items()])
+        self.seeds = chain.from_iterable(repeat(seeds))
+        self.failures = self.deaths = 0
+        self.workers: dict[Connection, Worker] = {}  # by where they tell of filled places
+        for _ in range(workers):
+            self._start()
 
-    def _start(self, index: int):
-        process = get_context("spawn").Process(
-            target=work, args=(self.recipe, self.rings, index, self.seeds), daemon=True
-        )
-        with inherited(ONE_THREAD):
+    def _start(self) -> None:
+        spawn = get_context("spawn")
+        memory = spawn.RawArray("B", self.slots * self.dtype.itemsize)  # in /dev/shm if there is room, else in a file
+        (theirs, orders), (made, their_made) = spawn.Pipe(duplex=False), spawn.Pipe(duplex=False)
+        arguments = self.recipe, memory, self.dtype, theirs, their_made
+        process = spawn.Process(target=work, args=arguments, daemon=True)
+        with inherited(ONE_THREAD), theirs, their_made:  # both are closed here, so that a death shows
             process.start()
-        return process
+        self.workers[made] = worker = Worker(process, orders, np.frombuffer(memory, self.dtype))
+        for place in range(self.slots):
+            self._order(worker, place)
+
+    def _order(self, worker: Worker, place: int) -> None:
+        with suppress(BrokenPipeError):  # its death is seen where it is heard
+            worker.orders.send((place, next(self.seeds)))
 
     def __exit__(self, *exception) -> None:
         self.stop()
 
     def stop(self) -> None:
-        self.counters[:, STOPPED] = 1
-        end = time.monotonic() + 3
-        for process in self.processes:
-            process.join(max(0.0, end - time.monotonic()))
-            if process.is_alive():
-                process.kill()
-                process.join()
+        for worker in self.workers.values():
+            worker.process.kill()
+            worker.process.join()
+        self.workers.clear()
 
-    def made(self) -> int:
-        return int(self.counters[:, MADE].sum())
-
-    def take(self, into: Sample, limit: int) -> int:
-        """Copy at most `limit` finished samples to the front of arrays (limit, ...) -> how many."""
-        count = 0
-        for step in range(len(self.processes)):
-            worker = (self.turn + step) % len(self.processes)
-            made, taken = self.counters[worker, [MADE, TAKEN]].tolist()
-            while taken < made and count < limit:
-                first = taken % self.rings.slots
-                more = min(made - taken, self.rings.slots - first, limit - count)
-                for name, target in into.items():
-                    target[count : count + more] = self.samples[name][worker, first : first + more]
-                taken, count = taken + more, count + more
-            self.counters[worker, TAKEN] = taken
-        self.turn = (self.turn + 1) % len(self.processes)
-        return count
-
-    def mend(self) -> None:
-        """Say which workers have died and start others in their place. RuntimeError once none is likely to live."""
-        for index, process in enumerate(self.processes):
-            if process.is_alive():
-                continue
-            self.deaths += 1
-            print(f"worker {index} died (exit code {process.exitcode}); another takes its place", flush=True)
-            if self.deaths > 3 * len(self.processes):
-                raise RuntimeError(
-                    f"{self.deaths} workers that make samples have died, the last one with exit code "
-                    f"{process.exitcode}. Their own messages stand above; memory may be short: try fewer --workers."
-                )
-            self.processes[index] = self._start(index)
+    def take(self, limit: int) -> Sample:
+        """At most `limit` finished samples, stacked, or nothing: it does not wait. Workers that died are told of and
+        replaced; RuntimeError once too many have, or too many samples in a row could not be made."""
+        taken: list[tuple[Worker, int, bool]] = []
+        made: Any  # the connections of workers
+        while len(taken) < limit and (ready := wait(self.workers, 0)):
+            for made in ready[: limit - len(taken)]:
+                try:
+                    taken.append((self.workers[made], *made.recv()))
+                except EOFError:
+                    process = self.workers.pop(made).process
+                    process.join()
+                    print(f"a worker died (exit code {process.exitcode}); another takes its place", flush=True)
+                    self.deaths += 1
+                    self._start()
+        arrays = {
+            name: [worker.samples[name][place] for worker, place, filled in taken if filled] for name in self.sample
+        }
+        samples = {name: np.stack(values) for name, values in arrays.items() if values}
+        for worker, place, filled in taken:
+            self.failures = 0 if filled else self.failures + 1
+            self._order(worker, place)
+        if self.failures >= FAILURES or self.deaths > DEATHS * len(self.workers):
+            raise RuntimeError(
+                f"{self.deaths} workers that make samples have died, and {self.failures} samples in a row could not be "
+                "made. Their own messages stand above; memory may be short: try fewer --workers."
+            )
+        return samples
 
 
-def work(recipe: Recipe, rings: Rings, index: int, seeds: range) -> None:
-    """The life of a worker."""
+def work(recipe: Recipe, memory, dtype: np.dtype, orders: Connection, made: Connection) -> None:
+    """The life of a worker. It ends when the trainer is gone, however it went."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupted trainer ends its workers itself
     with suppress(AttributeError, OSError):
         os.nice(10)
     cv2.setNumThreads(1)
-    samples, counters, parent = rings.samples()[index], rings.counters()[index], parent_process()
-    failures = 0
-    while not counters[STOPPED] and parent is not None and parent.is_alive():
-        if counters[MADE] - counters[TAKEN] >= rings.slots:
-            time.sleep(0.01)
-            continue
-        seed = seeds[int(counters[NEXT]) % len(seeds)]
-        counters[NEXT] += rings.workers  # first, so that a seed that kills is not tried again
-        try:
-            sample = recipe(seed)
-        except Exception as error:
-            failures += 1
-            print(f"worker {index}, seed {seed}: {error!r}", flush=True)
-            if failures == FAILURES:
-                raise
-            continue
-        failures = 0
-        for name, value in sample.items():
-            samples[name][counters[MADE] % rings.slots] = value
-        counters[MADE] += 1
+    samples = np.frombuffer(memory, dtype)
+    with suppress(EOFError, BrokenPipeError):
+        while True:
+            place, seed = orders.recv()
+            try:
+                samples[place] = tuple(recipe(seed).values())
+                filled = True
+            except Exception as error:
+                print(f"seed {seed}: {error!r}", flush=True)
+                filled = False
+            made.send((place, filled))

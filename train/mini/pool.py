@@ -7,9 +7,10 @@ import psutil
 import torch
 from torch import Tensor
 
-from train.mini.feeder import Feed
+from train.mini.feeder import Feed, Sample
 
-CHUNK, STAGES = 128, 3
+CHUNK = 128
+Derive = Callable[[dict[str, Tensor]], dict[str, Tensor]]
 
 
 class Pool:
@@ -19,35 +20,13 @@ class Pool:
     share: the most that it may take of the device's memory that is free now.
     """
 
-    def __init__(
-        self,
-        feed: Feed,
-        device: torch.device | str,
-        *,
-        capacity: int,
-        share: float,
-        derive: Callable[[dict[str, Tensor]], dict[str, Tensor]] = lambda chunk: chunk,
-    ):
-        self.feed, self.device, self.derive = feed, torch.device(device), derive
+    def __init__(self, feed: Feed, device: str, *, capacity: int, share: float, derive: Derive = lambda chunk: chunk):
+        self.feed, self.device, self.derive, self.total = feed, torch.device(device), derive, 0
         self.chunk = max(1, min(CHUNK, capacity // 2))
-        pinned = self.device.type == "cuda"
-        # Copies run on while the next chunk is gathered: each stage is free again once its own copy is over.
-        self._stages = [
-            {
-                name: torch.empty((self.chunk, *shape), dtype=getattr(torch, dtype), pin_memory=pinned)
-                for name, (shape, dtype) in feed.rings.spec.items()
-            }
-            for _ in range(STAGES)
-        ]
-        self._copied = [torch.cuda.Event() if pinned else None for _ in range(STAGES)]
-        sample = derive({name: tensor[:1].zero_().to(self.device) for name, tensor in self._stages[0].items()})
+        sample = self._rows_of({name: array[None] for name, array in feed.sample.items()})
         size = sum(tensor.nbytes for tensor in sample.values())
         self.capacity = max(self.chunk, min(capacity, int(share * free_memory(self.device)) // size))
-        self._rows = {
-            name: torch.zeros((self.capacity, *tensor.shape[1:]), dtype=tensor.dtype, device=self.device)
-            for name, tensor in sample.items()
-        }
-        self.total = self._turn = 0
+        self._rows = {name: tensor.new_zeros(self.capacity, *tensor.shape[1:]) for name, tensor in sample.items()}
 
     def __len__(self) -> int:
         return min(self.total, self.capacity)
@@ -56,27 +35,22 @@ class Pool:
         return self._rows[name]
 
     @torch.no_grad()
-    def refill(self, limit: int) -> int:
-        """Take at most `limit` finished samples, and one chunk, from the workers -> how many; no wait for them.
+    def _rows_of(self, samples: Sample) -> dict[str, Tensor]:
+        tensors = {name: torch.from_numpy(array) for name, array in samples.items()}
+        if self.device.type == "cuda":  # copied while this process goes on
+            tensors = {name: tensor.pin_memory() for name, tensor in tensors.items()}
+        return self.derive({name: tensor.to(self.device, non_blocking=True) for name, tensor in tensors.items()})
 
-        Where nothing is ready, workers that have died are replaced.
-        """
-        stage, copied = self._stages[self._turn % STAGES], self._copied[self._turn % STAGES]
-        if copied is not None:
-            copied.synchronize()
-        count = self.feed.take({name: tensor.numpy() for name, tensor in stage.items()}, min(limit, self.chunk))
-        if not count:
-            self.feed.mend()
-            return 0
-        self._turn += 1
-        chunk = {name: tensor[:count].to(self.device, non_blocking=True) for name, tensor in stage.items()}
-        if copied is not None:
-            copied.record()
-        # Their places, from the oldest on; past the end they begin again at the front.
-        places = (torch.arange(count, device=self.device) + self.total) % self.capacity
-        for name, tensor in self.derive(chunk).items():
-            self._rows[name][places] = tensor
-        self.total += count
+    def refill(self, limit: int) -> int:
+        """Take at most `limit` finished samples, and one chunk, from the workers -> how many; no wait for them."""
+        samples = self.feed.take(min(limit, self.chunk))
+        count = len(next(iter(samples.values()), ()))
+        if count:
+            # Their places, from the oldest on; past the end they begin again at the front.
+            places = (torch.arange(count, device=self.device) + self.total) % self.capacity
+            for name, rows in self._rows_of(samples).items():
+                self._rows[name][places] = rows
+            self.total += count
         return count
 
     def gather(self, count: int) -> "Pool":

@@ -223,7 +223,7 @@ def make(config: MiniConfig, phases: Sequence[str] = PHASES) -> list[str]:
     run, total = Run(config, log), 60 * config.minutes - config.reserve_seconds
     with run.portraits, fast_attention(config.device):
         before = f"done before: {', '.join(run.done)}" if run.done else f"from {config.start_from or 'nothing'}"
-        log.say(f"{config.device}, {run.portraits.rings.workers} workers, {before}")
+        log.say(f"{config.device}, {len(run.portraits.workers)} workers, {before}")
         if not run.file.exists():
             run.save()
         for name in phases:
@@ -284,6 +284,13 @@ def sheet(config: MiniConfig) -> None:
     in_rows(list(np.concatenate(rows)), columns=columns).save(config.folder / "sheet.jpg", quality=90)
 
 
+def all_rendered(pool: Pool) -> int:
+    """How many portraits there have been, with those that waited to be taken."""
+    while pool.refill(pool.chunk):
+        pass
+    return pool.total
+
+
 def smoke(config: MiniConfig) -> None:
     """Some seconds of every phase; says how fast each is, and what it comes to in a whole run."""
     with TemporaryDirectory() as folder:
@@ -291,11 +298,10 @@ def smoke(config: MiniConfig) -> None:
         log = Log(short.folder / "log.jsonl")
         run = Run(short, log)
         with run.portraits, fast_attention(config.device):
-            run.pool.gather(64)
-            start, made = log.seconds(), run.portraits.made()
+            workers, before, start = len(run.portraits.workers), all_rendered(run.pool), log.seconds()
             for name in PHASES:
-                if name == "parser":
-                    rendered = (run.portraits.made() - made) / (log.seconds() - start)
+                if name == "decoder":  # the first that leaves them waiting
+                    rendered = (all_rendered(run.pool) - before) / (log.seconds() - start)
                 getattr(run, name)(SMOKE_SECONDS)
                 run.checkpoint.unlink(missing_ok=True)
     seconds = 60 * config.minutes - config.reserve_seconds - start
@@ -309,6 +315,5 @@ def smoke(config: MiniConfig) -> None:
     memory = f"At most {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.1f} GiB here"
     if config.device != "cpu":
         memory += f", {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB of the device's"
-    workers = run.portraits.rings.workers
     print(f"\n{table(head, rows)}\n")
     print(f"{rendered:.1f} portraits a second by {workers} workers. {start:.0f} s to begin. {memory}.")
