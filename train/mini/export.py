@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from matplotlib.figure import Figure
 from torch import nn
 
 from facemogle.checkpoints import SUGGESTIONS_FILE
@@ -65,7 +64,7 @@ def export(model: Mini, vae: PixelShuffleAutoencoderKL, config: MiniConfig, log:
     read_synonyms(part)
     (part / "LICENSE.md").write_text(LICENSE_NOTE + "The faces they draw are of nobody.\n")
     (part / SUGGESTIONS_FILE).write_text(json.dumps(SUGGESTIONS, indent=1) + "\n")
-    write_record(training_record(config, log), part)
+    (part / RECORD_FILE).write_text(json.dumps(training_record(config, log), indent=1) + "\n")
     shutil.rmtree(destination, ignore_errors=True)
     part.rename(destination)
 
@@ -76,11 +75,6 @@ def forget_origin(folder: Path) -> None:
         settings = json.loads(file.read_text())
         if settings.pop("_name_or_path", None) is not None:
             file.write_text(json.dumps(settings, indent=2) + "\n")
-
-
-def write_record(record: dict, folder: Path) -> None:
-    (folder / RECORD_FILE).write_text(json.dumps(record, indent=1) + "\n")
-    draw_curves(record, folder / "training.png")
 
 
 def thinned(points: list[dict]) -> list[dict]:
@@ -105,24 +99,3 @@ def training_record(config: MiniConfig, log: Log) -> dict:
     }
     before = config.start_from / RECORD_FILE if config.start_from else None
     return record | {"before": json.loads(before.read_text())} if before and before.is_file() else record
-
-
-def runs(record: dict) -> list[dict]:
-    """A training record and those it went on from, the first one first."""
-    return [*(runs(record["before"]) if "before" in record else []), record]
-
-
-def draw_curves(record: dict, path: Path) -> None:
-    """Loss over steps: a row for every run, a panel for every stage whose course, not its end alone, was kept."""
-    kept = [(run, {name: points for name, points in run["stages"].items() if len(points) > 1}) for run in runs(record)]
-    drawn = [(run, stages) for run, stages in kept if stages]
-    figure = Figure(figsize=(12, max(1, 2.6 * len(drawn))), layout="constrained")
-    if drawn:
-        panels = figure.subplots(len(drawn), max(len(stages) for _, stages in drawn), squeeze=False)
-    for (run, stages), axes in zip(drawn, panels if drawn else (), strict=True):
-        for panel in axes[len(stages) :]:
-            panel.axis("off")
-        for panel, (stage, points) in zip(axes, stages.items(), strict=False):
-            panel.semilogy([point["step"] for point in points], [point["loss"] for point in points])
-            panel.set(title=f"{stage}, {run['settings']['size']} px", xlabel="step", ylabel="loss")
-    figure.savefig(path, dpi=100)

@@ -13,15 +13,15 @@ from train.mini.config import MiniConfig
 from train.mini.loop import Draw
 from train.mini.model import Mini
 from train.mini.objective import Batch
-from train.mini.text import Spoiler
 
 
 class Teacher:
     """The model as it was when a phase began, frozen: a base that taught itself diverged."""
 
-    def __init__(self, model: Mini, spoiler: Spoiler, config: MiniConfig):
+    def __init__(self, model: Mini, empty: tuple[Tensor, Tensor], config: MiniConfig):
+        """empty: (1, L) of CLIP's and T5's ids, of a caption that says nothing."""
         self.model = deepcopy(model).requires_grad_(False).eval()
-        self.spoiler, self.config = spoiler, config
+        self.empty, self.config = empty, config
 
     @torch.no_grad()
     def guided(self, draw: Draw, batch: Batch, *, without_map: int = 0, portraits: int = 0) -> Tensor:
@@ -34,7 +34,7 @@ class Teacher:
         one = torch.ones_like(timestep)
         blended, _ = model.mogle(batch.condition, batch.noisy, timestep)
         text: tuple[Tensor, Tensor] = model.encoders(draw["clip"], draw["t5"])
-        embeds, pooled = model.encoders(*self.spoiler.empty)
+        embeds, pooled = model.encoders(*self.empty)
         nothing = embeds.repeat(len(one), 1, 1), pooled.repeat(len(one), 1)
         told = model.velocity(*text, blended, batch.noisy, timestep, one)
         untold = model.velocity(*nothing, blended, batch.noisy, timestep, one)

@@ -14,7 +14,6 @@ from train.mini.config import MiniConfig, Phase
 from train.mini.latent_code import LatentCode, class_shares
 from train.mini.loop import Draw
 from train.mini.pool import Pool
-from train.mini.text import Spoiler
 from train.objective import add_noise
 
 
@@ -23,7 +22,7 @@ class Sampler:
     """Draws samples from the pool. Everything random in a step is drawn here, from one generator."""
 
     pool: Pool
-    spoiler: Spoiler
+    empty: tuple[Tensor, Tensor]  # (1, L) of CLIP's and T5's ids, of a caption that says nothing
     config: MiniConfig
 
     @torch.no_grad()
@@ -51,11 +50,11 @@ class Sampler:
             without = torch.arange(count, device=device) < first_without_map
         # What is unusual must not be learned from anything that does not tell it: it would come unasked.
         with_map, alone = pool["unusual"][rows].unbind(1)
-        clip, t5, silent = self.spoiler(
-            pool["clip"][rows, caption].long(), pool["t5"][rows, caption].long(),
-            unknown=chance(config.unknown_words, count, config.text_length),
-            silent=chance(config.text_dropout, count) & ~torch.where(without, alone, with_map),
-        )  # fmt: skip
+        silent = chance(config.text_dropout, count) & ~torch.where(without, alone, with_map)
+        clip, t5 = (
+            torch.where(silent[:, None], empty, pool[name][rows, caption].long())
+            for name, empty in zip(("clip", "t5"), self.empty, strict=True)
+        )
         clean = pool["latents"][rows].float()
         normal = torch.randn(count, generator=generator, device=device)
         early, late = config.timestep_mean + config.timestep_std * normal, config.late_mean + config.late_std * normal

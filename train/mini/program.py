@@ -39,7 +39,6 @@ from train.mini.rarity import Rarity
 from train.mini.report import sheet as in_rows
 from train.mini.report import table
 from train.mini.samples import PairRecipe, PortraitRecipe, load
-from train.mini.text import Spoiler
 from train.mini.vae import DecoderLesson, build, code_of
 from train.mini.words import AttributeHeads, words_loss
 
@@ -86,7 +85,8 @@ class Run:
         if config.compile:
             torch._dynamo.config.recompile_limit = 64  # blocks are compiled for every phase's shapes
             self.model.transformer.compile_repeated_blocks(dynamic=False)
-        self.spoiler = Spoiler.of(self.model.encoders, config.device)
+        clip, t5 = self.model.encoders.ids([""])
+        self.empty = clip.to(config.device), t5.to(config.device)
 
     def _feed(self, recipe: Recipe) -> Feed:
         config, cores = self.config, torch.multiprocessing.cpu_count()
@@ -107,7 +107,7 @@ class Run:
 
     @property
     def sampler(self) -> Sampler:
-        return Sampler(self.pool, self.spoiler, self.config)
+        return Sampler(self.pool, self.empty, self.config)
 
     def save(self) -> None:
         weights = {"model": self.model.state_dict(), "vae": self.vae.state_dict()}
@@ -175,7 +175,7 @@ class Run:
 
     def guidance(self, seconds: float) -> None:
         """Guidance as a number, taught by the average's passes with words, without, and with perturbed attention."""
-        config, sampler, teacher = self.config, self.sampler, Teacher(self.model, self.spoiler, self.config)
+        config, sampler, teacher = self.config, self.sampler, Teacher(self.model, self.empty, self.config)
         batch = config.phase("guidance").batch
         without_map, portraits = round(config.without_map * batch), int(config.portraits_share * batch)
 

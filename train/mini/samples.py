@@ -1,8 +1,7 @@
 """Portraits: made without end for training, and those that figures are measured on, kept on disk."""
 
-import json
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -21,6 +20,7 @@ from train.mini.hard import harden
 from train.mini.portraits import caption, render, sample_attributes, unusual
 from train.mini.rarity import Rarity
 
+UNKNOWN_WORD = "xyzzy"
 ATTEMPTS = 4  # at a map that differs from the portrait's own: half of the augmentations change nothing
 
 
@@ -38,7 +38,8 @@ class PortraitRecipe:
         attributes = self.rarity.draw(rng, config.world, config.balanced)
         image, label_map = render(attributes, size=config.size)
         label_maps = [label_map, *(clumsier(label_map, rng) for _ in range(config.maps_per_portrait - 1))]
-        texts = [caption(attributes, rng) for _ in range(config.captions_per_portrait)]
+        captions = [caption(attributes, rng) for _ in range(config.captions_per_portrait)]
+        texts = [with_unknown_words(each, rng, config.unknown_words) for each in captions]
         clip, t5 = (np.array([tokenizer.encode(text).ids for text in texts], np.int16) for tokenizer in self.tokenizers)
         return {
             "images": image,
@@ -71,14 +72,19 @@ def clumsier(label_map: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return label_map
 
 
+def with_unknown_words(text: str, rng: np.random.Generator, share: float) -> str:
+    """Some words become one that the tokenizers do not know, so that such a word does no harm."""
+    words = text.split()
+    return " ".join(np.where(rng.random(len(words)) < share, UNKNOWN_WORD, words))
+
+
 @dataclass(frozen=True)
 class Samples:
     """N portraits of size S."""
 
     images: np.ndarray  # (N, S, S, 3) uint8 RGB
     label_maps: np.ndarray  # (N, S, S) uint8 class ids
-    captions: list[list[str]]
-    attributes: list[dict]
+    captions: np.ndarray  # (N, captions_per_portrait) str
 
     def __len__(self) -> int:
         return len(self.images)
@@ -87,31 +93,29 @@ class Samples:
         return Samples(*(values[:count] for values in vars(self).values()))
 
 
-def portrait_of(seed: int, config: MiniConfig) -> tuple[np.ndarray, np.ndarray, str]:
-    """Image, label map, and captions and attributes as JSON."""
+def portrait_of(seed: int, config: MiniConfig) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Image, label map and captions."""
     rng = np.random.default_rng(seed)
     attributes = sample_attributes(rng, config.measured_world)
     image, label_map = render(attributes, size=config.size)
-    captions = [caption(attributes, rng) for _ in range(config.captions_per_portrait)]
-    return image, label_map, json.dumps([captions, asdict(attributes)], default=float)
+    return image, label_map, [caption(attributes, rng) for _ in range(config.captions_per_portrait)]
 
 
 def load(config: MiniConfig, split: str, *, limit: int) -> Samples:
     """The first `limit` portraits of a split, "train" or "test", as they come; rendered if they are not there yet."""
     first = {"train": 0, "test": config.test_seed}[split]
-    file = config.folder / f"portraits-{config.size}" / f"{split}-{first:08d}-{limit}.npz"
+    file = config.folder / "portraits" / f"{config.size}-{first:08d}-{limit}.npz"
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
         # A forked worker would inherit locks that other threads of this process hold.
         spawn = get_context("spawn")
         with ProcessPoolExecutor(config.workers, spawn, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
             made = pool.map(partial(portrait_of, config=config), range(first, first + limit), chunksize=8)
-            images, label_maps, words = (np.array(column) for column in zip(*made, strict=True))
+            columns = [np.array(column) for column in zip(*made, strict=True)]
         with whole_file(file) as part:
-            np.savez(part, images=images, label_maps=label_maps, words=words)
-    with np.load(file, allow_pickle=False) as kept:
-        captions, attributes = zip(*map(json.loads, kept["words"].tolist()), strict=True)
-        return Samples(kept["images"], kept["label_maps"], list(captions), list(attributes))
+            np.savez(part, *columns)
+    with np.load(file) as kept:
+        return Samples(*kept.values())
 
 
 def write_pictures(samples: Samples, folder: Path) -> None:

@@ -1,6 +1,5 @@
 """Word-level tokenizers and small CLIP and T5 text encoders over the captions' closed vocabulary."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -130,30 +129,3 @@ def load_encoders(encoders: TextEncoders, folder: Path) -> None:
         table = other.get_input_embeddings().weight.data_ptr()
         state |= {key: embedding for key, value in state.items() if value.data_ptr() == table}
         encoder.load_state_dict(state)
-
-
-@dataclass(frozen=True)
-class Spoiler:
-    """Drops whole captions, and makes some words the unknown one, so that both are harmless: on the device."""
-
-    unknown: tuple[int, int]  # CLIP's and T5's ids
-    first_word: tuple[int, int]
-    empty: tuple[Tensor, Tensor]  # (1, L) each, of a caption that says nothing
-
-    @classmethod
-    def of(cls, encoders: TextEncoders, device: torch.device | str) -> "Spoiler":
-        tokenizers = (encoders.tokenizer, encoders.tokenizer_2)
-        unknown, first_word = (
-            tuple(tokenizer.convert_tokens_to_ids(token) for tokenizer in tokenizers)
-            for token in (UNKNOWN, VOCABULARY[0])
-        )
-        clip, t5 = (ids.to(device) for ids in encoders.ids([""]))
-        return cls(unknown, first_word, (clip, t5))
-
-    def __call__(self, clip: Tensor, t5: Tensor, *, unknown: Tensor, silent: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(B, L) ids twice, (B, L) words and (B,) captions to lose -> ids, and the captions that tell nothing (B,)."""
-        # A word's place in the caption is one more in CLIP's ids, which begin with a token of their own.
-        t5 = torch.where(unknown & (t5 >= self.first_word[1]), self.unknown[1], t5)
-        clip = torch.where(unknown.roll(1, 1) & (clip >= self.first_word[0]), self.unknown[0], clip)
-        clip, t5 = (torch.where(silent[:, None], *pair) for pair in zip(self.empty, (clip, t5), strict=True))
-        return clip, t5, silent
