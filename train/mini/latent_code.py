@@ -24,12 +24,6 @@ def to_tensor(pictures: np.ndarray | Tensor) -> Tensor:
     return torch.as_tensor(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
-def binary_masks(label_maps: np.ndarray, class_ids: np.ndarray) -> np.ndarray:
-    """(B, S, S) and one class per map (B,) -> (B, S, S, 3) uint8, white where the map has the class."""
-    mask = (label_maps == class_ids[:, None, None]).astype(np.uint8) * 255
-    return np.repeat(mask[..., None], 3, axis=-1)
-
-
 def mixed_pictures(images: Tensor, label_maps: Tensor, class_ids: Tensor, portraits: int) -> Tensor:
     """What the VAE must code: the first `portraits` of the images, and of the others in equal parts the palette map and
     the mask of one class. (B, S, S, 3) uint8, (B, S, S), (B,) -> (B, S, S, 3) uint8."""

@@ -126,15 +126,14 @@ def learn(
     *,
     seconds: float,
     log: Log,
-    refill: Callable[[int], object] = lambda limit: None,
     checkpoint: Path | None = None,
     graphs: StepGraphs | None = None,
 ) -> None:
     """Train for `seconds`, or for the phase's own number of steps; end with averaged weights.
 
-    refill: called before each step with the most samples that it may bring. checkpoint: a file, written every
-    `checkpoint_seconds`, from which the same call goes on where it stopped. graphs: what replays the steps, if the loss
-    draws nothing at random and waits for nothing. FloatingPointError if it stops being a number again and again.
+    checkpoint: a file, written every `checkpoint_seconds`, from which the same call goes on where it stopped. graphs:
+    what replays the steps, if the loss draws nothing at random and waits for nothing. FloatingPointError if it stops
+    being a number again and again.
     """
     phase = config.phase(name)
     learner = Learner(lesson.modules, phase, lesson.rates)
@@ -185,7 +184,6 @@ def learn(
             except SaveError as error:  # the phase goes on: its weights may find room at its end
                 log.say(str(error))
             saved = now
-        refill(phase.batch)
         learner.set_rate(share)
         parts = step(lesson.draw(generator.manual_seed(seed + learner.step), phase))
         learner.follow()

@@ -19,7 +19,7 @@ from train.objective import add_noise
 
 @dataclass(frozen=True)
 class Sampler:
-    """Draws samples from the pool. Everything random in a step is drawn here, from one generator."""
+    """Draws samples from the pool, and lets new ones in. All that is random in a step comes from one generator."""
 
     pool: Pool
     empty: tuple[Tensor, Tensor]  # (1, L) of CLIP's and T5's ids, of a caption that says nothing
@@ -40,6 +40,7 @@ class Sampler:
         def number(below: int, start: int = 0) -> Tensor:
             return torch.randint(start, below, (count,), generator=generator, device=device)
 
+        pool.refill(count)
         rows, caption = number(len(pool)), number(config.captions_per_portrait)
         which = torch.where(chance(config.own_maps, count), 0, number(max(2, config.maps_per_portrait), start=1))
         dropped = chance(config.local_mask_dropout, count, NUM_CLASSES + 1)

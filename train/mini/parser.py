@@ -110,6 +110,7 @@ class ParserLesson:
 
     @torch.no_grad()
     def draw(self, generator: torch.Generator, phase: Phase) -> Draw:
+        self.pool.refill(phase.batch)
         rows = torch.randint(len(self.pool), (phase.batch,), generator=generator, device=generator.device)
         pictures, classes = draw_batch(self.pool["images"][rows], self.pool["label_maps"][rows], generator)
         return {"pictures": pictures, "classes": classes}

@@ -72,7 +72,8 @@ class Run:
         known = self.file.exists()
         if known:
             self.load()
-        self.portraits = self._feed(PortraitRecipe(config, self.model.encoders.word_tokenizers(), self.rarity))
+        tokenizers = self.model.encoders.word_tokenizers()
+        self.portraits = self._feed(PortraitRecipe(config, tokenizers, self.rarity))
         if not known and not config.start_from:
             count = min(FITTED, config.first_portraits)
             pool = Pool(self.portraits, "cpu", capacity=FITTED, share=1.0).gather(count)
@@ -85,8 +86,8 @@ class Run:
         if config.compile:
             torch._dynamo.config.recompile_limit = 64  # blocks are compiled for every phase's shapes
             self.model.transformer.compile_repeated_blocks(dynamic=False)
-        clip, t5 = self.model.encoders.ids([""])
-        self.empty = clip.to(config.device), t5.to(config.device)
+        clip, t5 = (torch.tensor([each.encode("").ids], device=config.device) for each in tokenizers)
+        self.empty = clip, t5  # the ids of a caption that says nothing
 
     def _feed(self, recipe: Recipe) -> Feed:
         config, cores = self.config, torch.multiprocessing.cpu_count()
@@ -125,16 +126,12 @@ class Run:
         self.vae.load_state_dict(state["vae"])
         self.done = state["done"]
 
-    def learn(
-        self, name: str, lesson: Lesson, seconds: float, refill: Callable[[int], object] = lambda limit: None
-    ) -> None:
+    def learn(self, name: str, lesson: Lesson, seconds: float) -> None:
         config = self.config
         # Python launches a small model's kernels too slowly.
         graphs = StepGraphs() if config.compile and config.device != "cpu" else None
-        learn(
-            name, lesson, config, seconds=max(1.0, seconds), log=self.log, refill=refill, checkpoint=self.checkpoint,
-            graphs=graphs,
-        )  # fmt: skip
+        seconds = max(1.0, seconds)
+        learn(name, lesson, config, seconds=seconds, log=self.log, checkpoint=self.checkpoint, graphs=graphs)
 
     # The phases.
 
@@ -171,7 +168,7 @@ class Run:
             torch.manual_seed(self.config.seed)
             heads = AttributeHeads(self.config.text_width, self.rarity).to(self.config.device)
         lesson = self.denoising(self.sampler.draw, lambda draw, batch: batch.target, heads)
-        self.learn("flow", lesson, seconds, self.pool.refill)
+        self.learn("flow", lesson, seconds)
 
     def guidance(self, seconds: float) -> None:
         """Guidance as a number, taught by the average's passes with words, without, and with perturbed attention."""
@@ -189,7 +186,7 @@ class Run:
         lesson = self.denoising(
             draw, lambda draw, batch: teacher.guided(draw, batch, without_map=without_map, portraits=portraits)
         )
-        self.learn("guidance", lesson, seconds, self.pool.refill)
+        self.learn("guidance", lesson, seconds)
 
     def decoder(self, seconds: float) -> None:
         """From what the model draws. The portraits it redrew stay where they are meanwhile."""
@@ -209,7 +206,7 @@ class Run:
             pool = Pool(feed, config.device, capacity=config.pool, share=config.pool_share)
             pool.gather(config.first_portraits)
             lesson = ParserLesson(pool, config)
-            self.learn("parser", Lesson({"parser": lesson.parser}, lesson.draw, lesson.loss), seconds, pool.refill)
+            self.learn("parser", Lesson({"parser": lesson.parser}, lesson.draw, lesson.loss), seconds)
             lesson.export(config.folder / "mini-parser")
 
 

@@ -95,13 +95,8 @@ class TextEncoders(nn.Module):
             )
         )
 
-    def ids(self, captions: list[str]) -> tuple[Tensor, Tensor]:
-        """Captions -> CLIP and T5 token ids, both (B, text_length), padded as FluxPipeline pads them."""
-        options = {"padding": "max_length", "max_length": self.length, "truncation": True, "return_tensors": "pt"}
-        return self.tokenizer(captions, **options).input_ids, self.tokenizer_2(captions, **options).input_ids
-
     def word_tokenizers(self) -> tuple[Tokenizer, Tokenizer]:
-        """The same for `ids` of one caption, without torch: `tokenizer.encode(caption).ids`."""
+        """CLIP's and T5's, without torch; `tokenizer.encode(caption).ids`: `text_length`, as FluxPipeline pads them."""
         pair = []
         for tokenizer in (self.tokenizer, self.tokenizer_2):
             plain = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
