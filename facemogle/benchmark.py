@@ -140,7 +140,8 @@ def benchmark(
 ) -> Benchmark:
     """Measure a pipeline that a preset placed on its device. ValueError for fewer than 2 steps."""
     config, device, dtype = pipeline.config, pipeline._execution_device, pipeline.transformer.dtype
-    height, width, steps = height or config.height, width or config.width, steps or config.num_inference_steps
+    height, width = pipeline.whole_tokens(height, width)
+    steps = steps or config.num_inference_steps
     if steps < 2:
         raise ValueError(f"A step's time is that between steps: measure at least 2 steps, not {steps}.")
     assert pipeline.preset is not None

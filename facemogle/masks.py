@@ -3,7 +3,8 @@
 H, W: pixels. All masks are (3, H, W) float32 in 0..1.
 """
 
-from collections.abc import Iterable
+import logging
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +13,8 @@ from facemogle.labels import NUM_CLASSES, to_colours
 
 if TYPE_CHECKING:
     from facemogle.pipeline import FaceMoGLEPipeline
+
+logger = logging.getLogger(__name__)
 
 
 def check_label_map(label_map: Any) -> np.ndarray:
@@ -54,6 +57,23 @@ def picture_size(pipeline: "FaceMoGLEPipeline", label_map: np.ndarray | None) ->
     scale = max(pipeline.config.height, pipeline.config.width) / max(label_map.shape) / token
     height, width = (max(1, round(side * scale)) * token for side in label_map.shape)
     return height, width
+
+
+def pixels_per_token(block_out_channels: Sequence[int]) -> int:
+    """Of its side. A VAE's blocks but the first halve the sides, and its latents are packed 2x2."""
+    return 2 ** len(block_out_channels)
+
+
+def whole_tokens(height: int, width: int, pixels_per_token: int) -> tuple[int, int]:
+    """(height, width) rounded down to what can be drawn, which a warning tells. ValueError below one token."""
+    if height < pixels_per_token or width < pixels_per_token:
+        raise ValueError(f"Images must be at least {pixels_per_token} pixels a side, got {height}x{width}.")
+    rounded = height // pixels_per_token * pixels_per_token, width // pixels_per_token * pixels_per_token
+    if rounded != (height, width):
+        logger.warning(
+            f"{height}x{width} is not a multiple of {pixels_per_token}: making {rounded[0]}x{rounded[1]} instead."
+        )
+    return rounded
 
 
 def global_mask(label_map: np.ndarray) -> np.ndarray:

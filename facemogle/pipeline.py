@@ -33,7 +33,7 @@ from facemogle.labels import NUM_CLASSES
 from facemogle.latent_colours import CHART_SIZE, LatentColours
 from facemogle.lora_files import read_lora
 from facemogle.mask_encoding import MaskEncoder, images_at_once
-from facemogle.masks import check_label_map, resize_nearest
+from facemogle.masks import check_label_map, pixels_per_token, resize_nearest, whole_tokens
 from facemogle.mogle import MoGLE
 from facemogle.scheduler import FlowMatchAdamsBashforthScheduler
 from facemogle.step_caches import StepCache
@@ -103,8 +103,7 @@ class FaceMoGLEPipeline(StyleLoraMixin, ExpertEffectsMixin, DiffusionPipeline):
             max_sequence_length=max_sequence_length,
         )
         self.vae_scale_factor = 2 ** (len(vae.config.block_out_channels) - 1)
-        # Latents are packed 2x2 into tokens.
-        self.pixels_per_token = 2 * self.vae_scale_factor
+        self.pixels_per_token = pixels_per_token(vae.config.block_out_channels)
         self.image_processor = VaeImageProcessor(vae_scale_factor=self.pixels_per_token)
         self._interrupt = False
         self._masks = MaskEncoder()
@@ -181,9 +180,7 @@ class FaceMoGLEPipeline(StyleLoraMixin, ExpertEffectsMixin, DiffusionPipeline):
         self._interrupt = False
         self.use_loras(lora_scale)
         config, device = self.config, self._execution_device
-        height, width = self._whole_tokens(
-            config.height if height is None else height, config.width if width is None else width
-        )
+        height, width = self.whole_tokens(height, width)
         grid = height // self.pixels_per_token, width // self.pixels_per_token
         num_inference_steps = config.num_inference_steps if num_inference_steps is None else num_inference_steps
         guidance_scale = config.guidance_scale if guidance_scale is None else guidance_scale
@@ -595,20 +592,17 @@ class FaceMoGLEPipeline(StyleLoraMixin, ExpertEffectsMixin, DiffusionPipeline):
         pictures = edit.paste(images)
         return self.image_processor.postprocess(pictures, output_type, do_denormalize=[False] * len(pictures))
 
-    def _whole_tokens(self, height: int, width: int) -> tuple[int, int]:
-        size = self.pixels_per_token
-        if height < size or width < size:
-            raise ValueError(f"Images must be at least {size} pixels a side, got {height}x{width}.")
-        rounded = height // size * size, width // size * size
-        if rounded != (height, width):
-            logger.warning(f"{height}x{width} is not a multiple of {size}: making {rounded[0]}x{rounded[1]} instead.")
-        return rounded
+    def whole_tokens(self, height: int | None, width: int | None) -> tuple[int, int]:
+        """The size that a run makes of these: see `masks.whole_tokens`. None: the checkpoint's."""
+        height = self.config.height if height is None else height
+        width = self.config.width if width is None else width
+        return whole_tokens(height, width, self.pixels_per_token)
 
     def noise(
         self, generator: torch.Generator | None = None, height: int | None = None, width: int | None = None
     ) -> Tensor:
         """(1, N, C): the latents that a run of one image with this generator starts from, to be passed as `latents`."""
-        height, width = self._whole_tokens(height or self.config.height, width or self.config.width)
+        height, width = self.whole_tokens(height, width)
         grid = height // self.pixels_per_token, width // self.pixels_per_token
         return self._initial_latents(1, grid, generator, None)
 

@@ -3,19 +3,23 @@
 import os
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from facemogle.batch.jobs import Job, Source, read_jobs
+from facemogle.batch.jobs import Job, Source, finish, read_jobs
+from facemogle.batch.model import Survey
 from facemogle.batch.run import Outcome, run
 from facemogle.batch.workers import LocalWorkers, Maker
 from facemogle.batch.writing import Store
 from facemogle.picture_files import Settings
 
-CHECKPOINTS = {"height": 16, "width": 16, "num_inference_steps": 1, "guidance_scale": 1.0}
+SURVEY = Survey(
+    defaults={"height": 16, "width": 16, "num_inference_steps": 1, "guidance_scale": 1.0},
+    weights="", preset="", gigabytes=0.0, pixels_per_token=8,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -44,9 +48,10 @@ class Dummy:
         return Image.fromarray(noise.integers(0, 256, (settings.height, settings.width, 3), np.uint8))
 
 
-def dummy_jobs(place: str | os.PathLike, identity: str = "dummy", **source) -> list[Job]:
-    jobs, _ = read_jobs(Source(str(place), **source), {"checkpoint": "dummy"})
-    return [job.finished(CHECKPOINTS, identity, {}) for job in jobs]
+def dummy_jobs(place: str | os.PathLike, identity: str = "dummy", pixels_per_token: int = 8, **source) -> list[Job]:
+    whole = Source(str(place), **source)
+    jobs, _ = read_jobs(whole, {"checkpoint": "dummy"})
+    return finish(jobs, whole, replace(SURVEY, pixels_per_token=pixels_per_token), identity, {})
 
 
 def dummy_batch(jobs: list[Job], out: str | os.PathLike, workers=None, pause: float = 0.0, **options) -> Outcome:

@@ -74,7 +74,7 @@ ARROWS = {
         "picture_formats", "text_files", "weight_files", "whole_files", "words",
     },
     "batch": {
-        "checkpoints", "class_orders", "data", "folders", "gating", "label_files", "picture_files",
+        "checkpoints", "class_orders", "data", "folders", "gating", "label_files", "masks", "picture_files",
         "presets", "setting_ranges", "text_files", "threads", "weight_files",
     },
     "faces": {"checkpoints", "parsing", "picture_files", "labels"},

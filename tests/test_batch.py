@@ -155,6 +155,16 @@ def test_only_what_the_picture_depends_on_is_in_the_digest(tmp_path):
         one.whole_settings()
 
 
+def test_a_size_is_rounded_to_whole_tokens_before_the_first_picture(tmp_path, caplog):
+    """Of 8 pixels, those of the dummy."""
+    sizes = ["17x23", "16x16", "17x23"]
+    jobs = dummy_jobs(listed(tmp_path, [{"size": size, "name": str(n)} for n, size in enumerate(sizes)]))
+    assert [record.getMessage() for record in caplog.records] == ["17x23 is not a multiple of 8: making 16x16 instead."]
+    assert {(job.described()["height"], job.settings.width, job.digest) for job in jobs} == {(16, 16, jobs[0].digest)}
+    with pytest.raises(JobErrors, match=r"line 2: Images must be at least 16 pixels a side, got 8x400\.$"):
+        dummy_jobs(listed(tmp_path, [{}, {"size": "8x400"}]), pixels_per_token=16)
+
+
 def test_a_data_folder_gives_its_faces_by_seed(tmp_path):
     write(tmp_path, {"data/face/7.jpg": "face.jpg", "data/mask/7.png": "mask.png", "data/text/7.txt": b"a man\nhe\n"})
     write(tmp_path, {"data/face/8.jpg": "face.jpg", "data/mask/8_": "parts"})
@@ -426,14 +436,17 @@ def test_a_ray_cluster_gives_the_same_files(undisturbed, tmp_path, monkeypatch):
 # The command
 
 
-def test_the_command_makes_what_generate_makes(tmp_path, capsys, monkeypatch):
+def test_the_command_makes_what_generate_makes(tmp_path, capsys, caplog, monkeypatch):
     write_label_map(tmp_path / "7.png", np.arange(19).repeat(4).reshape(1, -1).repeat(40, 0))
     # After another one, so that what came before would show.
     place = listed(tmp_path, [{"prompt": "others"}, {"prompt": "a face", "label_map": "7.png", "seed": 3}])
-    command = ["batch", str(place), *TINY]
+    command = ["batch", str(place), *TINY, "--size=70x33"]
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     assert cli.main([*command, f"--out={tmp_path / 'out'}", "--workers=1"]) == 0
     assert "2 pictures made" in capsys.readouterr().out
+    assert caplog.text.count("70x33 is not a multiple of 16: making 64x32 instead.") == 1
+    with Image.open(tmp_path / "out" / "7.png") as picture:
+        assert {(row["width"], row["height"]) for row in rows(tmp_path / "out")} == {picture.size} == {(32, 64)}
     import torch
 
     threads = torch.get_num_threads()
@@ -445,7 +458,7 @@ def test_the_command_makes_what_generate_makes(tmp_path, capsys, monkeypatch):
         torch.set_num_threads(threads)
     assert (tmp_path / "again.png").read_bytes() == (tmp_path / "out" / "7.png").read_bytes()
     capsys.readouterr()
-    assert cli.main([*command, f"--out={tmp_path / 'out'}"]) == 0  # no process begins
+    assert cli.main([*command, f"--out={tmp_path / 'out'}", "--size=64x32"]) == 0  # no process begins
     assert "0 pictures made, 2 were there" in capsys.readouterr().out
     assert cli.main([*command, f"--out={tmp_path / 'out'}", "--guidance-scale=2"]) == 2
     assert "made with guidance_scale 3.5, not 2.0" in capsys.readouterr().err
@@ -460,6 +473,9 @@ def test_the_command_makes_what_generate_makes(tmp_path, capsys, monkeypatch):
     told = capsys.readouterr().err
     assert "line 1: there is no setting 'sed'; is seed meant?" in told and "none was begun" in told
     monkeypatch.setitem(sys.modules, "ray", None)
+    small = listed(tmp_path, [{"prompt": "a", "size": "8x8"}])
+    assert cli.main([*command, f"--out={tmp_path / 'out'}"]) == 2
+    assert f"{small}, line 1: Images must be at least 16 pixels a side, got 8x8." in capsys.readouterr().err
     listed(tmp_path, [{"prompt": "a"}])
     assert cli.main([*command, f"--out={tmp_path / 'out'}", "--ray=local"]) == 2
     assert "takes ray, which is not installed. Run `pip install -r requirements-scale.txt`" in capsys.readouterr().err

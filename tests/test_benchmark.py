@@ -23,7 +23,8 @@ def table(pipeline):
 
 
 def test_table(tmp_path, capsys, table, monkeypatch):
-    made = table()
+    made = table(height=70, width=79)
+    assert (made.height, made.width) == (64, 64)  # as what was drawn
     lines = list(made.lines())
     monkeypatch.setattr(benchmark, "benchmark", lambda *_, **__: made)
     assert cli.main(["benchmark", "--checkpoint=mini", "--device=cpu", f"--json={tmp_path / 'table.json'}"]) == 0

@@ -10,15 +10,18 @@ import os
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 from facemogle.batch.label_maps import MapFile, map_at, read_all
+from facemogle.batch.model import Survey
 from facemogle.batch.rows import read_rows, values_of
 from facemogle.class_orders import ClassOrder
 from facemogle.data.names import name_of
 from facemogle.data.pairs import find_pairs
 from facemogle.gating import EXPERTS
+from facemogle.masks import whole_tokens
 from facemogle.picture_files import MAX_SEED, Settings
 from facemogle.setting_ranges import require_sane
 
@@ -49,17 +52,13 @@ class Job:
     open: frozenset[str] = frozenset()
     digest: str = ""
 
-    def finished(self, checkpoints: Mapping[str, Any], identity: str, loras: Mapping[str, str]) -> "Job":
-        """With the checkpoint's own settings, and a digest.
-
-        identity: what else the pictures' bytes depend on. loras: what tells each file from others.
-        """
-        settings = replace(self.settings, **{name: checkpoints[name] for name in self.open})
-        drawn = {name: value for name, value in vars(settings).items() if name != "label_map"}
-        drawn["loras"] = {loras[file]: scale for file, scale in (settings.loras or {}).items()}
+    def digested(self, identity: str, loras: Mapping[str, str]) -> "Job":
+        """identity: what else the picture's bytes depend on. loras: what tells each file from others."""
+        drawn = {name: value for name, value in vars(self.settings).items() if name != "label_map"}
+        drawn["loras"] = {loras[file]: scale for file, scale in (self.settings.loras or {}).items()}
         drawn["label_map"] = self.label_map.digest if self.guided and self.label_map is not None else None
         digest = hashlib.sha256(json.dumps([drawn, identity], sort_keys=True).encode()).hexdigest()
-        return replace(self, settings=settings, digest=digest)
+        return replace(self, digest=digest)
 
     def whole_settings(self) -> Settings:
         """With the label map. ValueError where it cannot be read, or is not what it was when the job was checked."""
@@ -114,7 +113,7 @@ class Source:
 
 
 def read_jobs(source: Source, given: Mapping[str, Any]) -> tuple[list[Job], list[str]]:
-    """-> all jobs, each name once, for `finished`; and what looks wrong with label maps.
+    """-> all jobs, each name once, for `finish`; and what looks wrong with label maps.
 
     given: fields of Settings for what a job leaves open. What these do, too, is the checkpoint's.
     JobErrors; ValueError where the source itself cannot be read, OSError.
@@ -134,11 +133,39 @@ def read_jobs(source: Source, given: Mapping[str, Any]) -> tuple[list[Job], list
     if not errors:
         errors += _clashes(jobs)
     if errors:
-        what = "face" if is_data else "row" if source.place.lower().endswith(".parquet") else "line"
-        raise JobErrors([f"{source.place}, {what} {number}: {why}" for number, why in sorted(errors)])
+        raise _told(errors, source)
     if not jobs:
         raise ValueError(f"{source.place} holds no jobs.")
     return jobs, doubts
+
+
+def finish(jobs: Sequence[Job], source: Source, survey: Survey, identity: str, loras: Mapping[str, str]) -> list[Job]:
+    """With the checkpoint's own settings, the sizes that it draws, and digests. JobErrors.
+
+    identity and loras: as `digested` takes them.
+    """
+    whole = cache(partial(whole_tokens, pixels_per_token=survey.pixels_per_token))  # tells of each size once
+    finished: list[Job] = []
+    errors: list[tuple[int, str]] = []
+    for job in jobs:
+        settings = replace(job.settings, **{name: survey.defaults[name] for name in job.open})
+        try:
+            height, width = whole(settings.height, settings.width)
+        except ValueError as error:
+            errors.append((job.number, str(error)))
+        else:
+            job = replace(job, settings=replace(settings, height=height, width=width))
+            finished.append(job.digested(identity, loras))
+    if errors:
+        raise _told(errors, source)
+    return finished
+
+
+def _told(errors: Collection[tuple[int, str]], source: Source) -> JobErrors:
+    """errors: by the numbers of their jobs."""
+    is_data = Path(source.place).is_dir()
+    what = "face" if is_data else "row" if source.place.lower().endswith(".parquet") else "line"
+    return JobErrors([f"{source.place}, {what} {number}: {why}" for number, why in sorted(set(errors))])
 
 
 def _of_data(source: Source) -> Iterator[tuple[int, dict[str, Any]]]:

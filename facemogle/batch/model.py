@@ -13,7 +13,8 @@ from typing import Any
 
 from PIL import Image
 
-from facemogle.checkpoints import ADAPTER_FILE, LocalFiles, find_files, load_pipeline
+from facemogle.checkpoints import ADAPTER_FILE, CheckpointError, LocalFiles, find_files, load_pipeline
+from facemogle.masks import pixels_per_token
 from facemogle.picture_files import Settings
 from facemogle.presets import AUTOMATIC, PRESETS, choose_preset
 from facemogle.weight_files import check_device, read_settings
@@ -30,13 +31,14 @@ Draw = Callable[[Settings], Image.Image]
 class Survey:
     """What is known of a model before it is loaded. defaults: fields of Settings; gigabytes: of its weights.
 
-    weights: tells them from others. preset: by which every worker places it.
+    weights: tells them from others. preset: by which every worker places it. pixels_per_token: of its side.
     """
 
     defaults: dict[str, Any]
     weights: str
     preset: str
     gigabytes: float
+    pixels_per_token: int
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,10 @@ class Model:
             preset = max(chosen, key=lambda name: AUTOMATIC.index(name) if name in AUTOMATIC else -1)
         gigabytes = sum(path.stat().st_size for path in _weights(files)) / 1e9
         defaults = {name: told.get(name, value) for name, value in fluxes.items()} | {"checkpoint": self.checkpoint}
-        return Survey(defaults, _fingerprint(_weights(files)), preset, gigabytes)
+        blocks = read_settings(files.base / "vae" / "config.json").get("block_out_channels")
+        if not isinstance(blocks, list):
+            raise CheckpointError(f"{files.base / 'vae' / 'config.json'} has no list of block_out_channels.")
+        return Survey(defaults, _fingerprint(_weights(files)), preset, gigabytes, pixels_per_token(blocks))
 
     def identity(self, survey: Survey) -> str:
         """All that a picture's pixels depend on besides its settings and the machine."""

@@ -14,7 +14,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from multiprocessing import connection
 from typing import Any, Protocol
 
@@ -98,10 +98,8 @@ class Maker:
 
     def _drawn(self, job: Job, draw: Draw) -> bytes:
         settings = job.whole_settings()
-        picture = draw(settings)
         file = io.BytesIO()
-        settings = replace(settings, height=picture.height, width=picture.width)
-        write_picture(file, picture, settings, format=CARRYING[self.ending])
+        write_picture(file, draw(settings), settings, format=CARRYING[self.ending])
         return file.getvalue()
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from textwrap import fill
 from typing import Any
 
-from facemogle.batch.jobs import JobErrors, Source, read_jobs
+from facemogle.batch.jobs import JobErrors, Source, finish, read_jobs
 from facemogle.batch.model import Model
 from facemogle.batch.rows import FIELDS, SUFFIXES
 from facemogle.batch.run import Outcome, run
@@ -101,11 +101,15 @@ def run_batch(arguments: argparse.Namespace) -> int:
     if source.ids is not None and not Path(source.place).is_dir():
         raise ValueError(f"--ids names faces of a data folder, and {source.place} is none. Leave it out of a list.")
     try:
-        jobs, doubts = read_jobs(source, _given_settings(arguments))
+        return _run(source, arguments)
     except JobErrors as errors:
         _report(errors.messages)
         print(f"facemogle: {len(errors.messages)} jobs cannot be made; none was begun.", file=sys.stderr)
         return 2
+
+
+def _run(source: Source, arguments: argparse.Namespace) -> int:
+    jobs, doubts = read_jobs(source, _given_settings(arguments))
     _report(doubts)
     model = Model(
         checkpoint=arguments.checkpoint,
@@ -121,8 +125,7 @@ def run_batch(arguments: argparse.Namespace) -> int:
     workers = _workers(arguments)
     survey = workers.survey(model)
     model = replace(model, preset=survey.preset)
-    loras = model.lora_digests()
-    jobs = [job.finished(survey.defaults, model.identity(survey), loras) for job in jobs]
+    jobs = finish(jobs, source, survey, model.identity(survey), model.lora_digests())
     model.check_sizes({(job.settings.height, job.settings.width) for job in jobs})
     out = arguments.out if "://" in arguments.out else os.path.abspath(arguments.out)
     maker = Maker(model, Store(out), f".{arguments.format}", survey.gigabytes)

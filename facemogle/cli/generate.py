@@ -122,6 +122,8 @@ def run_generate(arguments: argparse.Namespace) -> None:
 
     own = {name: pipeline.config[name] for name in ("height", "width", "num_inference_steps", "guidance_scale")}
     first = Settings(**own | given)
+    height, width = pipeline.whole_tokens(first.height, first.width)
+    first = replace(first, height=height, width=width)
     if arguments.image is not None:
         report_squash(arguments.image, edit["image"].shape, first.height, first.width)
     if arguments.label_map is not None and first.label_map is not None:
@@ -140,7 +142,7 @@ def run_generate(arguments: argparse.Namespace) -> None:
         number = "" if arguments.num_images == 1 else f"-{index}"
         path = arguments.out.with_stem(arguments.out.stem + number)
         if (format := CARRYING.get(path.suffix.lower())) is not None:
-            write_picture(path, image, replace(settings, height=image.height, width=image.width), format=format)
+            write_picture(path, image, settings, format=format)
         else:
             save_picture(image, path)
         print(path)
