@@ -42,8 +42,8 @@ if TYPE_CHECKING:
 __all__ = [
     "ADAPTER_FILE", "CHECKPOINTS", "FLUX", "PARSERS", "PUBLISHED", "SUGGESTIONS_FILE", "Checkpoint", "CheckpointError",
     "LocalFiles", "available", "default_parser", "default_settings", "describe", "find_files", "find_folder",
-    "load_parser", "load_pipeline", "lora_scales", "parser_available", "parser_of", "parsers", "prompt_suggestions",
-    "prompt_words", "read_mogle",
+    "find_lora", "load_parser", "load_pipeline", "lora_scales", "parser_available", "parser_of", "parsers",
+    "prompt_suggestions", "prompt_words", "read_mogle",
 ]  # fmt: skip
 
 FLUX = "black-forest-labs/FLUX.1-dev"
@@ -145,7 +145,7 @@ def load_pipeline(
     check_step_cache(step_cache, preset)
     dtype = dtype or (torch.bfloat16 if device.type == "cuda" else torch.float32)
     scales = lora_scales(loras)
-    loras_found = {lora: _find_lora(lora, download=True) for lora in scales}  # before what takes long
+    loras_found = {lora: find_lora(lora, download=True) for lora in scales}  # before what takes long
     files = find_files(name_or_path, adapter=adapter, mogle=mogle, download=True)
     preset = preset or choose_preset(device, files.base)
     check_preset(preset)
@@ -282,7 +282,8 @@ def find_files(
     return LocalFiles(base=base, adapter=adapter_path, mogle=mogle_path, transformer=transformer)
 
 
-def _find_lora(lora: str, *, download: bool) -> Path:
+def find_lora(lora: str, *, download: bool) -> Path:
+    """As `load_pipeline` takes it, without a scale -> the file, which is whole. CheckpointError."""
     path = _find_file((lora,), download, whole_repository=ADAPTER_FILE)
     assert path is not None
     path = path / ADAPTER_FILE if path.is_dir() else path

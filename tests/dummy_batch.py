@@ -3,7 +3,7 @@
 import os
 import sys
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -48,10 +48,10 @@ class Dummy:
         return Image.fromarray(noise.integers(0, 256, (settings.height, settings.width, 3), np.uint8))
 
 
-def dummy_jobs(place: str | os.PathLike, identity: str = "dummy", pixels_per_token: int = 8, **source) -> list[Job]:
+def dummy_jobs(place: str | os.PathLike, identity: str = "dummy", survey: Survey = SURVEY, **source) -> list[Job]:
     whole = Source(str(place), **source)
     jobs, _ = read_jobs(whole, {"checkpoint": "dummy"})
-    return finish(jobs, whole, replace(SURVEY, pixels_per_token=pixels_per_token), identity, {})
+    return finish(jobs, whole, survey, identity)
 
 
 def dummy_batch(jobs: list[Job], out: str | os.PathLike, workers=None, pause: float = 0.0, **options) -> Outcome:

@@ -1,5 +1,6 @@
 """A batch is what its jobs say, whatever happens to it on the way: workers, kills, failures, stores."""
 
+import dataclasses
 import io
 import json
 import os
@@ -26,7 +27,7 @@ from facemogle.folders import LOCK_FILE
 from facemogle.label_files import read_label_map, write_label_map
 from facemogle.picture_files import read_settings
 from tests.data_folders import write
-from tests.dummy_batch import Dummy, dummy_batch, dummy_jobs
+from tests.dummy_batch import SURVEY, Dummy, dummy_batch, dummy_jobs
 from tests.recorded import ADAPTER, REFERENCE
 
 parquet = pytest.importorskip("pyarrow.parquet", reason="requirements-scale.txt is not installed")
@@ -162,7 +163,7 @@ def test_a_size_is_rounded_to_whole_tokens_before_the_first_picture(tmp_path, ca
     assert [record.getMessage() for record in caplog.records] == ["17x23 is not a multiple of 8: making 16x16 instead."]
     assert {(job.described()["height"], job.settings.width, job.digest) for job in jobs} == {(16, 16, jobs[0].digest)}
     with pytest.raises(JobErrors, match=r"line 2: Images must be at least 16 pixels a side, got 8x400\.$"):
-        dummy_jobs(listed(tmp_path, [{}, {"size": "8x400"}]), pixels_per_token=16)
+        dummy_jobs(listed(tmp_path, [{}, {"size": "8x400"}]), survey=dataclasses.replace(SURVEY, pixels_per_token=16))
 
 
 def test_a_data_folder_gives_its_faces_by_seed(tmp_path):
@@ -473,9 +474,17 @@ def test_the_command_makes_what_generate_makes(tmp_path, capsys, caplog, monkeyp
     told = capsys.readouterr().err
     assert "line 1: there is no setting 'sed'; is seed meant?" in told and "none was begun" in told
     monkeypatch.setitem(sys.modules, "ray", None)
-    small = listed(tmp_path, [{"prompt": "a", "size": "8x8"}])
-    assert cli.main([*command, f"--out={tmp_path / 'out'}"]) == 2
-    assert f"{small}, line 1: Images must be at least 16 pixels a side, got 8x8." in capsys.readouterr().err
+    (tmp_path / "ink.safetensors").write_bytes(ADAPTER.read_bytes())
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda *_, **__: str(tmp_path / "ink.safetensors"))
+    given = [{"size": "8x8"}, {"loras": "none.safetensors=1"}, {"loras": {str(tmp_path / "ink.safetensors"): 0.5}},
+             {"loras": "owner/name/ink.safetensors=1"}]  # fmt: skip
+    bad = listed(tmp_path, given)
+    assert cli.main([*command, f"--out={tmp_path / 'new'}"]) == 2 and not (tmp_path / "new").exists()
+    assert capsys.readouterr().err.splitlines()[-3:] == [
+        f"facemogle: {bad}, line 1: Images must be at least 16 pixels a side, got 8x8.",
+        f"facemogle: {bad}, line 2: There is no file none.safetensors.",
+        "facemogle: 2 jobs cannot be made; none was begun.",
+    ]
     listed(tmp_path, [{"prompt": "a"}])
     assert cli.main([*command, f"--out={tmp_path / 'out'}", "--ray=local"]) == 2
     assert "takes ray, which is not installed. Run `pip install -r requirements-scale.txt`" in capsys.readouterr().err

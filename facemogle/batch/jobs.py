@@ -139,14 +139,15 @@ def read_jobs(source: Source, given: Mapping[str, Any]) -> tuple[list[Job], list
     return jobs, doubts
 
 
-def finish(jobs: Sequence[Job], source: Source, survey: Survey, identity: str, loras: Mapping[str, str]) -> list[Job]:
+def finish(jobs: Sequence[Job], source: Source, survey: Survey, identity: str) -> list[Job]:
     """With the checkpoint's own settings, the sizes that it draws, and digests. JobErrors.
 
-    identity and loras: as `digested` takes them.
+    identity: what else the pictures' bytes depend on.
     """
     whole = cache(partial(whole_tokens, pixels_per_token=survey.pixels_per_token))  # tells of each size once
     finished: list[Job] = []
-    errors: list[tuple[int, str]] = []
+    first = {file: job.number for job in reversed(jobs) for file in job.settings.loras or ()}
+    errors = [(number, survey.unfound[file]) for file, number in first.items() if file in survey.unfound]
     for job in jobs:
         settings = replace(job.settings, **{name: survey.defaults[name] for name in job.open})
         try:
@@ -154,11 +155,10 @@ def finish(jobs: Sequence[Job], source: Source, survey: Survey, identity: str, l
         except ValueError as error:
             errors.append((job.number, str(error)))
         else:
-            job = replace(job, settings=replace(settings, height=height, width=width))
-            finished.append(job.digested(identity, loras))
+            finished.append(replace(job, settings=replace(settings, height=height, width=width)))
     if errors:
         raise _told(errors, source)
-    return finished
+    return [job.digested(identity, survey.loras) for job in finished]
 
 
 def _told(errors: Collection[tuple[int, str]], source: Source) -> JobErrors:

@@ -7,13 +7,13 @@ import json
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
-from facemogle.checkpoints import ADAPTER_FILE, CheckpointError, LocalFiles, find_files, load_pipeline
+from facemogle.checkpoints import ADAPTER_FILE, CheckpointError, LocalFiles, find_files, find_lora, load_pipeline
 from facemogle.masks import pixels_per_token
 from facemogle.picture_files import Settings
 from facemogle.presets import AUTOMATIC, PRESETS, choose_preset
@@ -32,6 +32,7 @@ class Survey:
     """What is known of a model before it is loaded. defaults: fields of Settings; gigabytes: of its weights.
 
     weights: tells them from others. preset: by which every worker places it. pixels_per_token: of its side.
+    loras: what tells each from others; unfound: why others cannot be loaded.
     """
 
     defaults: dict[str, Any]
@@ -39,6 +40,8 @@ class Survey:
     preset: str
     gigabytes: float
     pixels_per_token: int
+    loras: dict[str, str] = field(default_factory=dict)
+    unfound: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -78,16 +81,17 @@ class Model:
         blocks = read_settings(files.base / "vae" / "config.json").get("block_out_channels")
         if not isinstance(blocks, list):
             raise CheckpointError(f"{files.base / 'vae' / 'config.json'} has no list of block_out_channels.")
-        return Survey(defaults, _fingerprint(_weights(files)), preset, gigabytes, pixels_per_token(blocks))
+        survey = Survey(defaults, _fingerprint(_weights(files)), preset, gigabytes, pixels_per_token(blocks))
+        for name in self.loras:  # here, since a cluster's files are on its nodes
+            try:
+                survey.loras[name] = _fingerprint([find_lora(name, download=True)])
+            except CheckpointError as error:
+                survey.unfound[name] = str(error)
+        return survey
 
     def identity(self, survey: Survey) -> str:
         """All that a picture's pixels depend on besides its settings and the machine."""
         return json.dumps([VERSION, survey.weights, survey.preset, self.step_cache, self.condition_refresh])
-
-    def lora_digests(self) -> dict[str, str]:
-        """Of each file, if it is on this disk; else what names it."""
-        self._go_to_folder()
-        return {name: _fingerprint([Path(name)]) if Path(name).is_file() else name for name in self.loras}
 
     def load(self) -> Draw:
         """Settings -> the picture. Raises as `load_pipeline` does."""

@@ -125,7 +125,7 @@ def _run(source: Source, arguments: argparse.Namespace) -> int:
     workers = _workers(arguments)
     survey = workers.survey(model)
     model = replace(model, preset=survey.preset)
-    jobs = finish(jobs, source, survey, model.identity(survey), model.lora_digests())
+    jobs = finish(jobs, source, survey, model.identity(survey))
     model.check_sizes({(job.settings.height, job.settings.width) for job in jobs})
     out = arguments.out if "://" in arguments.out else os.path.abspath(arguments.out)
     maker = Maker(model, Store(out), f".{arguments.format}", survey.gigabytes)
