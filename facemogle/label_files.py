@@ -6,7 +6,7 @@ Read are pictures, NumPy arrays, and CelebAMask-HQ's folders of one picture for 
 import os
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -18,6 +18,7 @@ from facemogle.label_values import REMEDY, NotUnderstoodError, Values, from_grey
 from facemogle.labels import ALIASES, CLASS_ID, NAMES, NUM_CLASSES, PALETTE, PARSER_NAMES
 from facemogle.picture_formats import open_picture
 from facemogle.plausibility import Doubt, doubts
+from facemogle.sketch import LineDrawing, line_drawing_in
 from facemogle.whole_files import whole_file
 
 MAX_PIXELS = 4096 * 4096
@@ -56,28 +57,60 @@ class Reading(NamedTuple):
         return (*self.notes, *map(str, self.doubts))
 
 
+class LineDrawingError(ValueError):
+    """The file `name` shows a line drawing, which is here decoded, and not exactly a label map."""
+
+    def __init__(self, name: str, drawing: LineDrawing):
+        super().__init__(
+            f"{name} is a line drawing, no label map. Make a map of it first: python -m facemogle sketch, or drop it "
+            "on the page. If it is meant as a map, save it as a greyscale PNG of class ids."
+        )
+        self.drawing = drawing
+
+
 def read_label_map(file: str | os.PathLike | BinaryIO, *, classes: ClassTable | ClassOrder | None = None) -> Reading:
     """Read a label map, however it is written: see label_values. A file's mark of its own side is obeyed.
 
     classes: what its values mean, where they are in another order than ours; see class_orders. A folder, or a name in a
     folder without its ending, is read from CelebAMask-HQ's parts.
 
-    What looks wrong, but may be meant, is read as it stands, and told of in `doubts`. ValueError where a file is no
-    label map, is damaged or has over 4096x4096 pixels, with the reason; FileNotFoundError where there is none.
+    What looks wrong, but may be meant, is read as it stands, and told of in `doubts`. LineDrawingError where a file
+    shows lines alone; ValueError where it is no label map, is damaged or has over 4096x4096 pixels, with the
+    reason; FileNotFoundError where there is none.
     """
     name = getattr(file, "name", "The file") if hasattr(file, "read") else os.fspath(file)
     order = class_order(classes)
     if isinstance(file, (str, os.PathLike)) and (parts := parts_in(Path(file))):
         return read_parts(parts)
     with _explained(str(name)):
-        pixels, turned, lossy, count = _pixels(file)
-        found = _values(*pixels, order)
-        if lossy and found.how.startswith("class ids"):
-            raise NotUnderstoodError(f"is a JPEG of class ids, which JPEG changes. {REMEDY}")
+        start = 0 if isinstance(file, (str, os.PathLike)) else file.tell()
+        try:
+            reading = _read(file, order)
+        except NotUnderstoodError:
+            _refuse_drawing(file, start, name)
+            raise
+        if not reading.exact:  # the greys of smooth lines could be scaled class ids
+            _refuse_drawing(file, start, name)
+        return reading
+
+
+def _read(file: str | os.PathLike | BinaryIO, order: ClassOrder) -> Reading:
+    pixels, turned, lossy, count = _pixels(file)
+    found = _values(*pixels, order)
+    if lossy and found.how.startswith("class ids"):
+        raise NotUnderstoodError(f"is a JPEG of class ids, which JPEG changes. {REMEDY}")
     notes = ["It is turned upright, as its EXIF mark says."] if turned else []
     if count > 1:
         notes.append(f"It holds {count} pictures; the first is read.")
     return _reading(found, found.order.ids[found.values], notes)
+
+
+def _refuse_drawing(file: str | os.PathLike | BinaryIO, start: int, name: str) -> None:
+    """LineDrawingError where it shows one, from `start` on."""
+    with open(file, "rb") if isinstance(file, (str, os.PathLike)) else nullcontext(file) as opened:
+        opened.seek(start)
+        if (drawing := line_drawing_in(opened)) is not None:
+            raise LineDrawingError(name, drawing)
 
 
 def read_parts(parts: Sequence[tuple[Path, int]]) -> Reading:
@@ -231,7 +264,7 @@ def _explained(name: str) -> Iterator[None]:
         raise ValueError(f"{name} {error}") from error
     except UnidentifiedImageError as error:
         raise ValueError(f"{name} is not a picture that can be read. {REMEDY}") from error
-    except FileNotFoundError:
+    except (FileNotFoundError, LineDrawingError):
         raise
     except Exception as error:  # Pillow's readers fail on damaged files in ways beyond listing
         why = str(error).rstrip(".") or type(error).__name__

@@ -22,7 +22,9 @@ ARROWS = {
     "label_values": {"class_orders", "labels", "plausibility"},
     "whole_files": set(),
     "picture_formats": {"whole_files"},
-    "label_files": {"class_orders", "label_values", "labels", "picture_formats", "plausibility", "whole_files"},
+    "label_files": {
+        "class_orders", "label_values", "labels", "picture_formats", "plausibility", "sketch", "whole_files",
+    },
     "picture_files": {"labels", "picture_formats", "whole_files"},
     "region_files": {"picture_formats"},
     "templates": {"labels"},

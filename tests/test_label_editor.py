@@ -15,6 +15,8 @@ from sketches import drawn
 
 from facemogle.label_files import read_label_map
 from facemogle.labels import CLASS_ID, NUM_CLASSES, PALETTE, mirror, to_colours
+from facemogle.sketch import files as sketch_files
+from facemogle.sketch import line_tone
 from facemogle.templates import TEMPLATES, template_face
 from facemogle.ui.label_editor import component
 from facemogle.ui.label_editor.component import (
@@ -139,13 +141,17 @@ def test_open_makes_a_map_of_a_line_drawing_and_marks_its_doubts():
     assert "doubtful" not in opened(png(Image.fromarray(template_face(size=96))))
 
 
-def test_light_lines_on_dark_are_a_drawing_unless_they_are_a_label_map():
+def test_light_lines_on_dark_are_a_drawing_unless_they_are_a_label_map(monkeypatch):
+    looks = []
+    monkeypatch.setattr(sketch_files, "line_tone", lambda picture: looks.append(1) or line_tone(picture))
     board = 255 - drawn(template_face("bald"))
     on_paper = opened(png(Image.fromarray(255 - board)))
     two_values = Image.fromarray(board).point(lambda grey: 255 * (grey > 127))
+    looks.clear()
     for picture in (Image.fromarray(board), two_values, two_values.convert("1")):
         answer = opened(png(picture))
-        assert answer["message"].startswith("Opened. A line drawing: skin, ")
+        assert answer["message"].startswith("Opened. A line drawing: skin, ") and len(looks) == 1
+        looks.clear()
         assert (decode(answer["value"]) == decode(on_paper["value"])).mean() > 0.95
 
     lines = np.asarray(two_values) > 0

@@ -10,9 +10,9 @@ from PIL import Image
 from sketches import SIDE, drawn, enlarged
 
 from facemogle import cli
-from facemogle.label_files import read_label_map
+from facemogle.label_files import read_label_map, write_label_map
 from facemogle.labels import CLASS_ID, NAMES
-from facemogle.sketch import is_chalk_drawing, is_line_drawing, line_drawing_in, read_sketch
+from facemogle.sketch import line_drawing_in, line_tone, read_sketch
 from facemogle.templates import template_face
 
 ROOT = Path(__file__).parents[1]
@@ -65,7 +65,7 @@ def test_paper_under_a_lamp_is_read_as_the_drawing_itself(bald):
     light = np.linspace(0.6, 1, SIDE)[None] * np.linspace(0.8, 1, SIDE)[:, None]
     grain = np.random.default_rng(0).normal(0, 4, picture.shape)
     photo = np.clip((40 + picture * 0.75) * light + grain, 0, 255).astype(np.uint8)
-    assert is_line_drawing(photo)
+    assert line_tone(photo) == "dark"
     assert (read_sketch(photo).label_map == sketch.label_map).mean() > 0.98
 
 
@@ -105,8 +105,7 @@ def test_an_answer_settles_a_doubt():
 def test_what_is_no_line_drawing():
     cases = [*(ROOT / "tests/cases").glob("*.[pj]*g"), *(ROOT / "assets/examples").glob("*/*.jpg"), *DRAWINGS]
     for path in cases:
-        for chalk in (False, True):
-            assert line_drawing_in(io.BytesIO(path.read_bytes()), chalk=chalk) is None, path.name
+        assert line_drawing_in(io.BytesIO(path.read_bytes())) is None, path.name
     assert line_drawing_in(io.BytesIO(b"no picture")) is None
     with pytest.raises(ValueError, match="has no lines"):
         read_sketch(np.full((64, 64), 255, np.uint8))
@@ -128,16 +127,31 @@ def test_chalk_is_told_from_a_mask_of_one_part():
         label_map = read_label_map(path).label_map
         on_paper = drawn(label_map)
         board = 30 + (255 - on_paper) // 4 * 3  # grey, and not quite white on it
-        assert is_chalk_drawing(255 - on_paper) and is_chalk_drawing(board) and not is_chalk_drawing(on_paper)
-        assert not is_line_drawing(255 - on_paper)
+        assert [line_tone(picture) for picture in (255 - on_paper, board, on_paper)] == ["light", "light", "dark"]
         for class_id in np.unique(label_map):
             mask = np.where(label_map == class_id, np.uint8(255), np.uint8(0))
-            assert not is_chalk_drawing(mask), (path.name, NAMES[class_id])
+            assert line_tone(mask) is None, (path.name, NAMES[class_id])
     for pen in (1, 4, 8):  # a face of few strokes
         few = cv2.ellipse(np.zeros((SIDE, SIDE), np.uint8), (256, 270), (140, 190), 0, 0, 360, 255, pen)
         for x in (196, 316):
             cv2.ellipse(few, (x, 240), (28, 14), 0, 0, 360, 255, pen)
-        assert is_chalk_drawing(few)
+        assert line_tone(few) == "light"
+
+
+def test_a_drawing_is_no_label_map_whatever_its_greys(tmp_path, capsys, bald):
+    """Smoothed lines pass for class ids times 15.94."""
+    _, picture, _ = bald
+    few = Image.fromarray(picture).quantize(8).convert("L")
+    for drawing in (Image.fromarray(255 - picture), Image.fromarray(picture), few, few.point(lambda grey: 255 - grey)):
+        drawing.save(tmp_path / "drawing.png")
+        assert cli.main(["generate", f"--label-map={tmp_path / 'drawing.png'}", f"--out={tmp_path / 'face.png'}"]) == 2
+        told = (
+            f"{tmp_path / 'drawing.png'} is a line drawing, no label map. Make a map of it first: python -m facemogle"
+        )
+        assert told in capsys.readouterr().err
+    lines = (picture < 128).astype(np.uint8)
+    write_label_map(tmp_path / "lines.png", lines)  # of skin, exactly
+    assert np.array_equal(read_label_map(tmp_path / "lines.png").label_map, lines)
 
 
 def test_the_command_tells_what_it_did(tmp_path, capsys, bald):

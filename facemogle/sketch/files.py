@@ -1,13 +1,13 @@
 """Drawings as files."""
 
 import os
-from typing import BinaryIO
+from typing import BinaryIO, Literal, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from facemogle.picture_formats import open_picture
-from facemogle.sketch.lines import is_chalk_drawing, is_line_drawing
+from facemogle.sketch.lines import line_tone
 
 MAX_PIXELS = 100_000_000  # a large photo of a sheet of paper
 
@@ -31,11 +31,15 @@ def read_drawing(file: str | os.PathLike | BinaryIO) -> np.ndarray:
         raise ValueError(f"{name} cannot be read: {error}. It may be damaged: fetch or save it again.") from error
 
 
-def line_drawing_in(file: BinaryIO, *, chalk: bool = False) -> np.ndarray | None:
-    """What `read_drawing` gives where the file shows a line drawing; None where it shows anything else, or is none.
+class LineDrawing(NamedTuple):
+    """`picture` as `read_drawing` gives it. In "light" lines on dark, it may be a label map as well."""
 
-    chalk: one in light lines on dark, which a label map may be as well.
-    """
+    picture: np.ndarray
+    tone: Literal["dark", "light"]
+
+
+def line_drawing_in(file: BinaryIO) -> LineDrawing | None:
+    """None where it shows anything else, or is no picture."""
     start = file.tell()
     try:
         drawing = read_drawing(file)
@@ -43,4 +47,5 @@ def line_drawing_in(file: BinaryIO, *, chalk: bool = False) -> np.ndarray | None
         return None
     finally:
         file.seek(start)
-    return drawing if (is_chalk_drawing if chalk else is_line_drawing)(drawing) else None
+    tone = line_tone(drawing)
+    return LineDrawing(drawing, tone) if tone else None

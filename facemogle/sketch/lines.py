@@ -3,6 +3,8 @@
 H, W: pixels, of which the longer side has SIDE.
 """
 
+from typing import Literal
+
 import cv2
 import numpy as np
 
@@ -62,21 +64,22 @@ def ink_in(grey: np.ndarray) -> np.ndarray:
     return (ink > 0) & (parts[part_of, cv2.CC_STAT_AREA] > _SPECK)
 
 
-def is_line_drawing(picture: np.ndarray) -> bool:
-    """Dark thin lines on light paper, and hardly anything else: neither a label map nor a photo of a face."""
-    return _lines_alone(grey_of(picture))
+def line_tone(picture: np.ndarray) -> Literal["dark", "light"] | None:
+    """Of a drawing's lines: thin, and hardly anything else. None of all else, such as a label map or a photo of a face.
 
-
-def is_chalk_drawing(picture: np.ndarray) -> bool:
-    """The same in light on dark, and long lines: a mask of one part of a face is light on dark, too."""
+    Light ones are long: a mask of one part of a face is light on dark, too.
+    """
     grey = grey_of(picture)
+    if _lines_alone(grey):
+        return "dark"
     inverted = dark_on_light(grey)
     if inverted is grey or not _lines_alone(inverted):
-        return False
+        return None
     ink = ink_in(inverted)
     skeleton = thinned(ink)
     lengths = cv2.connectedComponentsWithStats(skeleton.astype(np.uint8), connectivity=8)[2][1:, cv2.CC_STAT_AREA]
-    return bool(lengths[lengths > _STROKE * SIDE].sum() > _LONG * max(line_width(ink, skeleton), 4))
+    long = lengths[lengths > _STROKE * SIDE].sum() > _LONG * max(line_width(ink, skeleton), 4)
+    return "light" if long else None
 
 
 def _lines_alone(grey: np.ndarray) -> bool:

@@ -14,7 +14,7 @@ import numpy as np
 
 from facemogle.class_orders import ORDER_NAMES, class_order
 from facemogle.editing import GROW
-from facemogle.label_files import read_label_map, write_label_map
+from facemogle.label_files import LineDrawingError, read_label_map, write_label_map
 from facemogle.labels import CLASS_ID, LEFT_RIGHT_PAIRS, NAMES, NUM_CLASSES, PALETTE
 from facemogle.masks import resize_nearest
 from facemogle.sketch import line_drawing_in, read_drawing, read_sketch
@@ -220,25 +220,22 @@ def open_label_map(upload: Any) -> dict[str, Any]:
             raise ValueError(f"The file is larger than {size}, or none. Save the map as an indexed PNG.")
         contents = io.BytesIO(base64.b64decode(file, validate=True))
         contents.name = str(name or "The file")[:80]
-        if (drawing := line_drawing_in(contents)) is not None:
-            return _sketched(drawing, "Opened.")
         classes = class_order(None if order is None else str(order), files=False)
-        chalk = line_drawing_in(contents, chalk=True)
         try:
             reading = read_label_map(contents, classes=classes)
-        except ValueError:
-            if chalk is not None:
-                return _sketched(chalk, "Opened.")
-            raise
-        if chalk is not None and not reading.exact:
-            return _sketched(chalk, "Opened.")
+            contents.seek(0)
+            drawing = line_drawing_in(contents) if reading.exact else None
+        except LineDrawingError as error:
+            return _sketched(error.drawing.picture, "Opened.")
+        if drawing is not None and drawing.tone == "dark":
+            return _sketched(drawing.picture, "Opened.")
     except Exception as error:
         return {"error": f"Not opened: {plain(error)}"}
     height, width = reading.label_map.shape
     message = f"Opened, {width}×{height}."
     if max(height, width) > MAX_SIDE:
         message += f" Scaled down to {MAX_SIDE} pixels."
-    said = (message, *reading.messages, *([] if chalk is None else [IF_CHALK]))
+    said = (message, *reading.messages, *([] if drawing is None else [IF_CHALK]))
     return {"value": encode(fit(reading.label_map)), "message": " ".join(said)}
 
 

@@ -19,7 +19,7 @@ from facemogle.parsing.alignment import Face, Frame, find_faces, frame_face, fra
 from facemogle.parsing.cleanup import swap_sides
 from facemogle.parsing.parse import FaceParse, FaceParser, disagreement, parse_frame
 from facemogle.parsing.photos import read_photo
-from facemogle.sketch import is_chalk_drawing, is_line_drawing
+from facemogle.sketch import line_tone
 from facemogle.ui import torch_thread
 from facemogle.ui.failures import plain
 from facemogle.ui.label_editor.component import laid_under
@@ -120,10 +120,9 @@ def open_picture(
     `template_prompts` go with maps to start from, and tell nothing of the photo: such a prompt is taken away.
     """
     pixels = within(read_photo(file.opened()), KEPT_SIDE)
-    drawing = is_line_drawing(pixels)
-    reading = None if drawing else label_map_in(file)  # of few greys, a drawing could be one
-    drawing = drawing or (not (reading and reading.exact) and is_chalk_drawing(pixels))
-    if reading is not None and not drawing:
+    tone = line_tone(pixels)
+    reading = None if tone == "dark" else label_map_in(file)
+    if reading is not None:
         text = " ".join((f"{file.name} is a label map, and is opened as one.", *reading.messages))
         yield Shown(note=note(text), editor=reading.label_map)
         return
@@ -134,7 +133,7 @@ def open_picture(
         f"No face was found in {photo.name}, nor on its side. Drag a square around one below, or press Read the "
         "picture as it is. If it is a label map, Open in the editor takes it."
     )
-    if drawing:
+    if tone:
         text = (
             f"{photo.name} looks like a line drawing: Open in the editor makes a label map of it. To take it as a "
             f"photo all the same, {'choose its face or ' * bool(photo.faces)}drag a square below."
