@@ -15,6 +15,7 @@ from facemogle.labels import CLASS_ID
 from facemogle.parsing.alignment import frame_square
 from facemogle.parts import PARTS, parts_of
 from facemogle.templates import template_face
+from facemogle.ui.handlers import done
 from facemogle.ui.part_picker import handlers
 from facemogle.ui.part_picker.component import SUGGESTED, WITHOUT, PartPicker, Wish, to_change
 from facemogle.ui.photo.held import Held, Origin
@@ -87,8 +88,8 @@ def test_a_part_is_changed_and_the_next_change_goes_on_from_there(paint, base):
     assert not differ[0][:40].any() and not differ[0][:, :80].any()  # beyond the crop
     _, shown = handlers.to_be_changed(None, changed(paint, hat, again, Wish("background", "blue")), None)
     assert "goes on beyond the crop of the face, and the change fades out there" in shown["fading"]
-    joined, made, kept, map_of_it = handlers.join(hair, hat)
-    assert joined.runs == (*hair.runs, hat.run) and kept is hat.run and made is None
+    joined, made, kept, map_of_it, said = handlers.join(hair, hat)
+    assert joined.runs == (*hair.runs, hat.run) and kept is hat.run and made is None and said == done(joined)
     assert np.array_equal(map_of_it, hat.settings.label_map) and joined.base.picture is hat.face
     assert joined.showing().base.picture is drawn.picture  # once it is picked again, what it is a change of
 

@@ -46,11 +46,12 @@ class Between:
         visit: gr.State,
         status: gr.HTML,
         fields: list[Any],
+        take_turn: Callable[..., None],
         *,
         concurrency_id: str,
         private: dict[str, Any],
     ) -> None:
-        """fields: those of a request, which a picture that is picked fills."""
+        """fields: those of a request, which a picture that is picked fills, in its turn: see Showing."""
         self.panel.expand(None, None, None, js=SHOW, **private)
         self.making.wire(
             partial(way, provider), [visit, self.other], [status, self.film, self.frames, self.made],
@@ -60,7 +61,7 @@ class Between:
         def pick(made: list[Settings] | None, event: gr.EventData) -> tuple:
             return start_at(made, event.index)
 
-        self.frames.pick(pick, self.made, [*fields, status], queue=False, **private)
+        take_turn(self.frames.pick, fn=pick, inputs=self.made, outputs=[*fields, status], show=())
 
 
 def choices(visit: Visit) -> dict[str, Any]:

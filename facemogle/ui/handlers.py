@@ -196,11 +196,12 @@ def generate(provider: PipelineProvider, visit: Visit, *fields: Any) -> Iterator
 
 
 def join(visit: Visit, made: Visit) -> tuple:
-    """A visit as it is now, with the run that just ended -> (visit, made: None, the run to keep, editor).
+    """A visit as it is now, with the run that just ended -> (visit, made: None, the run to keep, editor, status).
 
     Much may have come to pass since it began.
     """
-    return visit.added(made.runs[-1]), None, made.runs[-1], KEEP
+    visit = visit.added(made.runs[-1])
+    return visit, None, visit.run, KEEP, done(visit)
 
 
 def generate_live(provider: PipelineProvider, latest: Latest, visitor: str | None, *fields: Any) -> Iterator[tuple]:

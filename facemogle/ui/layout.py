@@ -42,7 +42,7 @@ from facemogle.ui.picture_strip import picture_strip, strip
 from facemogle.ui.prompt_notes import component as prompt_notes
 from facemogle.ui.provider import PipelineProvider
 from facemogle.ui.run import Base
-from facemogle.ui.showing.component import Showing, asking
+from facemogle.ui.showing.component import TURN, Showing, asking
 from facemogle.ui.suggestions import suggestion_list, toggle_phrase
 from facemogle.ui.turns.component import MODEL, Pace, Turns, turn
 from facemogle.ui.visit import Visit
@@ -64,12 +64,7 @@ SETTLE = """(...values) => {
   for (const note of document.querySelectorAll("#photo .note.failed")) note.hidden = true;
   return values;
 }"""
-# A press on Generate waits in between, see keys/hold.js.
-FILLING = """(...values) => {
-  document.dispatchEvent(new Event("facemogle:filling"));
-  return values;
-}"""
-SETTLE_FILLING = f"(...values) => ({FILLING})(...({SETTLE})(...values))"
+SETTLE_TURN = f"(...values) => ({TURN})(...({SETTLE})(...values))"
 BEGIN = f"""(status, seed, keep) => [
   status.includes("running") ? status : {_WAITING},
   keep ? seed : Math.floor(Math.random() * {handlers.DRAWN_SEEDS}),
@@ -257,7 +252,8 @@ def build(
         showing.wire("views", private, fn=show, inputs=shown, outputs=views_of_visit)
         showing.wire("face", private, fn=handlers.last_face, inputs=visit, outputs=face)
         showing.wire("comparison", private, fn=handlers.compare, inputs=shown[:3], outputs=comparison)
-        look, look_filled = asking("views") | private, asking("views", "filled") | private
+        # A press on Generate waits for these, see keys/hold.js.
+        take_turn = partial(showing.take_turn, private=private)
 
         def pick(visit: Visit, event: gr.EventData):
             return *handlers.pick_example(examples, visit, event.index), views.status(HINT)
@@ -305,10 +301,7 @@ def build(
         # What a person sets while the weights load stays.
         gr.on([steps.release, guidance.release], None, None, None, cancels=[filling], **private)
         started = [visit, editor, base, in_place, sample]
-        picking: dict[str, Any] = {"queue": False, "trigger_mode": "always_last", **private}  # the last click counts
-        start_from.pick(
-            pick, visit, [*started, prompt, status], js=SETTLE_FILLING, **picking
-        ).then(**look_filled)  # fmt: skip
+        take_turn(start_from.pick, fn=pick, inputs=visit, outputs=[*started, prompt, status], js=SETTLE_TURN)
         words.pick(pick_phrase, prompt, prompt, queue=False, **private)
         read_prompt = partial(prompt_notes.read, provider)
         listening: dict[str, Any] = {"queue": False, "trigger_mode": "always_last", **private}
@@ -317,10 +310,10 @@ def build(
         notes.replace(take_prompt, None, prompt, queue=False, **private)
         notes.wear(add_part, editor, editor, queue=False, **private)
         dice.click(handlers.roll_seed, None, seed, queue=False, **private)
-        drop.restore(
-            restore, [drop, visit], [*started, status, *fields[1:], *lora_scales], queue=False, trigger_mode="multiple",
-            cancels=[filling], js=FILLING, **private,
-        ).then(**look_filled)  # fmt: skip
+        take_turn(
+            drop.restore, fn=restore, inputs=[drop, visit], outputs=[*started, status, *fields[1:], *lora_scales],
+            cancels=[filling],
+        )  # fmt: skip
         # The page serves listeners in order, so that every other word comes after this one.
         generate.click(None, [status, seed, keep], [status, seed], js=BEGIN, **private)
         # A face of a stroke before that would come over what is asked for.
@@ -340,36 +333,34 @@ def build(
         for run, joining in ((running, handlers.join), (changing, part_handlers.join)):
             run.success(None, None, None, js=SETTLE, **private)
             run.then(partial(handlers.show_checkpoint, provider), None, checkpoint, queue=False, **private)
-            joined = run.success(joining, [visit, made], [visit, made, kept_runs, editor], queue=False, **private)
-            joined.success(**look)
+            take_turn(run.success, fn=joining, inputs=[visit, made], outputs=[visit, made, kept_runs, editor, status])
             run.failure(None, status, status, js=SAY_ENDED, **private)
             run.failure(**asking("face"), **private)
-        picker.undo(part_handlers.undo, visit, [visit, editor, base, status], queue=False, **private).then(**look)
+        take_turn(picker.undo, fn=part_handlers.undo, inputs=visit, outputs=[visit, editor, base, status])
         picker.save(part_handlers.save_photo, picture, picker, concurrency_limit=1, concurrency_id="photo", **private)
         looking = inspector.again(
             partial(handlers.look_again, paint, loras=tuple(provider.loras)), visit, [status, visit],
             concurrency_limit=1, concurrency_id=MODEL, **private,
         )  # fmt: skip
         if between:
-            between.wire(provider, visit, status, fields, concurrency_id=MODEL, private=private)
+            between.wire(provider, visit, status, fields, take_turn, concurrency_id=MODEL, private=private)
         effects.wire(paint, tuple(provider.loras), visit, status, face, concurrency_id=MODEL, private=private)
-        looking.success(**look)
-        kept_runs.back(handlers.come_back, [visit, kept_runs], visit, queue=False, **private).then(**look)
-        kept_runs.forget(handlers.forget, photo, [visit, status, editor, base], queue=False, **private).then(**look)
+        looking.success(**asking("views"), **private)
+        take_turn(kept_runs.back, fn=handlers.come_back, inputs=[visit, kept_runs], outputs=visit)
+        take_turn(kept_runs.forget, fn=handlers.forget, inputs=photo, outputs=[visit, status, editor, base])
         # Cancel ends a run as a failure, dispatched once the page takes the next Generate; a click before that is lost.
         cancel.click(None, None, status, js=SAY_CANCELLING, cancels=[running, changing], **private)
         against.change(**asking("comparison"), **private)
-        variations.pick(pick_image, visit, [visit, seed, status], **picking).then(**look)
-        picked = history.pick(
-            pick_run, visit, [visit, *fields, in_place, strength, region, status, *lora_scales],
-            js=SETTLE_FILLING,
-            **picking,
+        take_turn(variations.pick, fn=pick_image, inputs=visit, outputs=[visit, seed, status])
+        take_turn(
+            history.pick, fn=pick_run, inputs=visit,
+            outputs=[visit, *fields, in_place, strength, region, status, *lora_scales], js=SETTLE_TURN,
+            then={"fn": None, "inputs": [editor, region], "outputs": editor, "js": GIVE_REGION},
         )  # fmt: skip
-        picked.then(None, [editor, region], editor, js=GIVE_REGION, **private).then(**look_filled)
         exchange.click(None, None, None, js=EXCHANGE, **private)
         paint_live.change(None, paint_live, None, js=SET_LIVE, **private)
         in_place.change(None, in_place, None, js=SET_EDIT, **private)
-        go_on.click(handlers.go_on, visit, [editor, base], queue=False, **private)
+        take_turn(go_on.click, fn=handlers.go_on, inputs=visit, outputs=[editor, base], show=())
         editor.stroke(
             run_live, inputs, [face, status], trigger_mode="multiple", concurrency_limit=8,
             js=TAKE_REGION.format(map=0, place=inputs.index(region)), **private,

@@ -114,6 +114,60 @@ def test_of_what_is_asked_of_a_slow_server_the_page_shows_the_newest(page, monke
     assert answered == [1, 0]
 
 
+def test_the_last_thing_that_was_asked_is_what_the_page_tells(page, app, monkeypatch):
+    """Whatever kind of thing it is, and however long the one before takes."""
+
+    def told(slow: str, seconds: float, *clicks) -> str:
+        answer = getattr(handlers, slow)
+        with monkeypatch.context() as patch:
+            patch.setattr(handlers, slow, lambda *given: time.sleep(seconds) or answer(*given))
+            for click in clicks:
+                click()
+                page.wait_for_timeout(100)
+            page.wait_for_timeout(1000 * seconds + 700)  # until all is answered
+        return page.locator("#status").inner_text()
+
+    run, example = page.locator("#history button").first, page.locator("#examples button").nth(1)
+    chosen, prompt = page.locator("#history button[aria-current]"), page.locator("#prompt textarea")
+    generate(page)
+    run.wait_for()
+    assert told("pick_run", 0.8, run.click, example.click).startswith("Paint the map")
+    assert prompt.input_value() == "a face upside down" and chosen.count() == page.locator("#face img").count() == 0
+    assert "seed 7" in told("pick_example", 0.8, example.click, run.click)
+    assert prompt.input_value() == "a face" and chosen.count() == 1
+
+    # A run ends while another is being picked: it is shown, and neither is lost.
+    monkeypatch.setattr(app, "pace", 0.1)
+    set_number(page, "seed", 8)
+    assert "seed 8" in told("pick_run", 1.5, lambda: page.click("#generate"), run.click)
+    page.wait_for_selector("#history button:nth-of-type(2)[aria-current]")
+    assert read_settings(file_of(page, face_address(page))).seed == 8
+
+
+def test_what_fails_holds_up_nothing_that_is_asked_after_it(browser, app, monkeypatch):
+    failed = []
+
+    def fail(*given):
+        failed.append(given)
+        raise ValueError("a slip")
+
+    with closing(browser.new_context()) as context:
+        page = context.new_page()
+        page.goto(app.url)
+        page.wait_for_selector(".checkpoint.ready")
+        generate(page)
+        page.wait_for_selector("#history button")
+        for name in ("pick_run", "show"):
+            with monkeypatch.context() as patch:
+                patch.setattr(handlers, name, fail)
+                page.locator("#history button").first.click()
+                page.wait_for_timeout(700)
+        assert len(failed) == 2
+        page.locator("#examples button").nth(1).click()
+        page.wait_for_selector("#face img", state="detached")
+        assert page.locator("#status").inner_text().startswith("Paint the map")
+
+
 def test_what_is_forgotten_while_a_run_goes_on_does_not_come_back(page, app, slow):
     generate(page)
     page.wait_for_selector("#kept-runs >> text=The last run is kept")

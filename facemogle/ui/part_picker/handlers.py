@@ -65,7 +65,7 @@ def to_be_changed(load_parser: Callable[[], Any] | None, visit: Visit, base: Bas
 def join(visit: Visit, made: Visit) -> tuple:
     """As handlers.join; what was changed in one part is what is painted on next."""
     visit = replace(visit.added(made.runs[-1]), onward=True)
-    return visit, None, visit.run, visit.drawn.label_map if visit.drawn else KEEP
+    return visit, None, visit.run, visit.drawn.label_map if visit.drawn else KEEP, done(visit)
 
 
 def undo(visit: Visit) -> tuple:

@@ -1,4 +1,5 @@
-// At most one request is under way. What is asked for meanwhile comes after it, once, of the visit as it is by then.
+// At most one request is under way. What changes the visit comes as it was asked; what is to be shown, after all of
+// that, once, of the visit as it is by then.
 
 const events = {
   views: () => trigger("views"),
@@ -9,10 +10,12 @@ const events = {
     next();
   },
 };
-const wanted = new Set();
+const turns = [], wanted = new Set();
 let asked;
 
 function next() {
+  asked = turns.shift();
+  if (asked) return asked();
   [asked] = wanted;
   wanted.delete(asked);
   events[asked]?.();
@@ -20,11 +23,15 @@ function next() {
 
 function hear({ type, detail }) {
   if (!element.isConnected) {
-    for (const name of ["facemogle:show", "facemogle:shown"]) document.removeEventListener(name, hear);
+    for (const name of heard) document.removeEventListener(name, hear);
     return;
   }
-  for (const name of detail ?? []) wanted.add(name);
+  if (type === "facemogle:turn") {
+    document.dispatchEvent(new Event("facemogle:filling"));
+    turns.push(detail);
+  } else for (const name of detail ?? []) wanted.add(name);
   if (type === "facemogle:shown" || !asked) next();
 }
 
-for (const name of ["facemogle:show", "facemogle:shown"]) document.addEventListener(name, hear);
+const heard = ["facemogle:turn", "facemogle:show", "facemogle:shown"];
+for (const name of heard) document.addEventListener(name, hear);
