@@ -54,10 +54,15 @@ def test_a_run_comes_back_with_its_pictures_and_settings(run):
 def test_what_came_back_is_shown_and_its_experts_are_asked_again(provider, run):
     visit = handlers.come_back(Visit(), (decode(encode(run)),))
     assert handlers.show(provider, None, visit)[4] == FORGOTTEN
-    *_, (status, again) = handlers.look_again(lambda *values: handlers.generate(provider, *values), visit)
+    *_, (status, both) = handlers.look_again(lambda *values: handlers.generate(provider, *values), visit)
     assert "Made from" in status
+    again, none, said = handlers.join_again(visit.showing(image=1), both)
+    assert again.image == 1 and none is None and "Made from" in said
     assert np.array_equal(again.run.gating_weights, run.gating_weights)
     assert again.run.faces[1].tobytes() == run.faces[1].tobytes()
+    later, *_ = handlers.join_again(visit.added(run), both)  # another picture was picked meanwhile: it stays
+    assert later.run is run and later.runs[0] is again.run
+    assert handlers.join_again(Visit().added(run), both)[0].runs == (run,)  # forgotten meanwhile
 
 
 def test_runs_come_back_before_those_made_since(run):
@@ -73,7 +78,7 @@ def test_a_change_of_a_picture_cannot_be_made_again_without_it(provider, run):
     visit = handlers.come_back(Visit(), (decode([png(settings)]),))
     ((status, kept),) = handlers.look_again(lambda *_: pytest.fail("made again"), visit)
     assert "drop that" in status
-    assert kept == handlers.KEEP
+    assert kept == handlers.KEEP and handlers.join_again(visit, None)[0] == handlers.KEEP
 
 
 def test_forgetting_leaves_an_open_photo(run):

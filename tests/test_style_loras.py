@@ -160,8 +160,8 @@ def test_the_page_scales_its_loras_for_each_run(provider):
     assert handlers.lora_values(provider.loras, off.settings) == [0, 0]
     assert in_words(started.settings)["loras"] == "ink ×1, oil ×3"
     paint = partial(handlers.generate, provider)
-    *_, (_, again) = handlers.look_again(paint, off, tuple(provider.loras))
-    assert (np.asarray(again.face) == faces[1]).all()
+    *_, (_, (_, again)) = handlers.look_again(paint, off, tuple(provider.loras))
+    assert (np.asarray(again.faces[0]) == faces[1]).all()
 
 
 def test_a_dropped_picture_says_which_lora_the_page_has_not(provider):

@@ -302,7 +302,7 @@ def come_back(visit: Visit, runs: tuple[Run, ...]) -> Visit:
 
 
 def look_again(paint: Callable[..., Iterator[tuple]], visit: Visit, loras: Iterable[str] = ()) -> Iterator[tuple]:
-    """Make the shown run again, for its gating weights -> (status, visit); `paint` is `generate` of a provider."""
+    """Make the shown run again, for its gating weights -> (status, both runs); `paint` is `generate` of a provider."""
     run = visit.run
     if run is None:
         yield ended(), KEEP
@@ -313,8 +313,16 @@ def look_again(paint: Callable[..., Iterator[tuple]], visit: Visit, loras: Itera
     fields = *fields_of(run.settings[0], len(run.faces)), False, 1.0, None, None, *lora_values(loras, run.settings[0])
     for _, status, made in paint(Visit(), *fields):
         # As idle: Cancel is for the runs of Generate, and Gradio refuses to cancel what is not under way.
-        again = visit.replaced(made.runs[-1]) if isinstance(made, Visit) else KEEP
+        again = (run, made.runs[-1]) if isinstance(made, Visit) else KEEP
         yield status.replace("run running", "run idle"), again
+
+
+def join_again(visit: Visit, again: tuple[Run, Run] | None) -> tuple:
+    """As `join`, with a run in place of that which it makes again -> (visit, again: None, status)."""
+    if again is None:
+        return KEEP, KEEP, KEEP
+    visit = visit.replaced(*again)
+    return visit, None, done(visit) if visit.run else KEEP
 
 
 def forget(photo: OpenPhoto | None) -> tuple:

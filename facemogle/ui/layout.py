@@ -130,6 +130,7 @@ def build(
         photo, base = gr.State(None, time_to_live=HOUR), gr.State(None, time_to_live=HOUR)
         picture = gr.State(None, time_to_live=HOUR)  # the picture whose parts may be changed
         made = gr.State(None, time_to_live=HOUR)  # what a run left that just ended
+        again = gr.State(None, time_to_live=HOUR)  # the same of a run that was made again, and that run
         region = Region()
         Keys(elem_id="keys")
         Connection(elem_id="connection")
@@ -339,13 +340,13 @@ def build(
         take_turn(picker.undo, fn=part_handlers.undo, inputs=visit, outputs=[visit, editor, base, status])
         picker.save(part_handlers.save_photo, picture, picker, concurrency_limit=1, concurrency_id="photo", **private)
         looking = inspector.again(
-            partial(handlers.look_again, paint, loras=tuple(provider.loras)), visit, [status, visit],
+            partial(handlers.look_again, paint, loras=tuple(provider.loras)), visit, [status, again],
             concurrency_limit=1, concurrency_id=MODEL, **private,
         )  # fmt: skip
         if between:
             between.wire(provider, visit, status, fields, take_turn, concurrency_id=MODEL, private=private)
         effects.wire(paint, tuple(provider.loras), visit, status, face, concurrency_id=MODEL, private=private)
-        looking.success(**asking("views"), **private)
+        take_turn(looking.success, fn=handlers.join_again, inputs=[visit, again], outputs=[visit, again, status])
         take_turn(kept_runs.back, fn=handlers.come_back, inputs=[visit, kept_runs], outputs=visit)
         take_turn(kept_runs.forget, fn=handlers.forget, inputs=photo, outputs=[visit, status, editor, base])
         # Cancel ends a run as a failure, dispatched once the page takes the next Generate; a click before that is lost.

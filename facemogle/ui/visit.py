@@ -126,11 +126,9 @@ class Visit:
         runs = (*runs, *self.runs)[-MAX_RUNS:]
         return Visit(runs, len(runs) - 1)
 
-    def replaced(self, run: Run) -> "Visit":
-        """With another run in place of the one that is shown."""
-        runs = list(self.runs)
-        runs[self.shown] = run
-        return replace(self, runs=tuple(runs))
+    def replaced(self, old: Run, new: Run) -> "Visit":
+        """With another run in place of one, if that is still kept."""
+        return replace(self, runs=tuple(new if run is old else run for run in self.runs))
 
     def showing(self, run: int | None = None, image: int = 0) -> "Visit":
         """With another picture shown. ValueError where there is none, as a forged request may ask."""
