@@ -5,6 +5,7 @@ Pure functions from arrays to PIL pictures. S steps, E = 20 experts, (h, w) toke
 
 import os
 from functools import lru_cache
+from pathlib import Path
 from typing import BinaryIO
 
 import cv2
@@ -18,6 +19,7 @@ from facemogle.whole_files import whole_file
 
 INK, PAPER, FAINT = (34, 34, 34), (255, 255, 255), (221, 221, 221)
 COLUMNS = 5
+FILMS = {".gif": "GIF", ".webp": "WEBP"}
 GAP, BAR_WIDTH, TEXT_SIZE = 8, 64, 14
 
 
@@ -160,10 +162,16 @@ def step_frames(
 
 
 def save_animation(path: str | os.PathLike | BinaryIO, frames: list[Image.Image], *, milliseconds: int = 400) -> None:
-    """Write the frames, to a path or into an open file, as a GIF that repeats without end and rests on the last one."""
+    """Write the frames, to a path or into an open file, as a film that repeats without end and rests on the last one.
+
+    A GIF, of 256 colours; or, where the name ends in .webp, a WebP, of all.
+    """
+    format = FILMS[Path(path).suffix.lower()] if isinstance(path, (str, os.PathLike)) else "GIF"
     durations = [milliseconds] * (len(frames) - 1) + [4 * milliseconds]
     with whole_file(path) as part:
-        frames[0].save(part, format="GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0)
+        frames[0].save(
+            part, format=format, quality=90, save_all=True, append_images=frames[1:], duration=durations, loop=0
+        )
 
 
 def curves(expert_means: np.ndarray, timesteps: np.ndarray, *, size: tuple[int, int] = (900, 480)) -> Image.Image:

@@ -328,7 +328,7 @@ def test_errors_of_gating(record, tmp_path, capsys):
     _fails(capsys, ["gating", tmp_path / "bad.npz", out], "bad.npz is not a gating record")
     _fails(capsys, ["gating", record, out, "--step=3"], "steps 0 to 2, got step 3")
     _fails(capsys, ["gating", record, out, "--image=2"], "images 0 to 1")
-    _fails(capsys, ["gating", record, out, "--animate"], "Name it grid.gif")
+    _fails(capsys, ["gating", record, out, "--animate"], "Name it grid.gif or grid.webp")
     _fails(capsys, ["gating", record, out, f"--face={tmp_path / 'bad.npz'}"], "bad.npz")
 
 

@@ -76,10 +76,10 @@ def test_steps_share_one_scale_and_differ(weights, tmp_path):
     assert len(frames) == 3 and frames[0].size == frames[2].size
     assert _brightness(frames[2]).sum() > _brightness(frames[0]).sum()
     file = io.BytesIO()
-    for place in (tmp_path / "gating.gif", file):
+    for place, format in ((tmp_path / "gating.gif", "GIF"), (tmp_path / "gating.WEBP", "WEBP"), (file, "GIF")):
         figures.save_animation(place, frames)
         with Image.open(place) as film:
-            assert film.n_frames == 3 and film.info["loop"] == 0
+            assert (film.format, film.n_frames, film.info["loop"]) == (format, 3, 0)
 
 
 @pytest.mark.parametrize("steps", [1, 3])

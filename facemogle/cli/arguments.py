@@ -12,6 +12,7 @@ import numpy as np
 
 from facemogle.checkpoints import lora_scales
 from facemogle.class_orders import ORDERS, SWAPPED, ClassOrder, class_order
+from facemogle.figures import FILMS
 from facemogle.gating import EXPERTS
 from facemogle.label_files import read_label_map
 from facemogle.labels import NAMES
@@ -53,6 +54,12 @@ def read_and_report(path: Path, classes: ClassOrder | None = None) -> np.ndarray
 def report_failure(message: str) -> int:
     print(f"facemogle: {' '.join(message.split())}", file=sys.stderr)
     return 2
+
+
+def check_film(path: Path) -> None:
+    """ValueError where its name ends in no film's ending."""
+    if path.suffix.lower() not in FILMS:
+        raise ValueError(f"A film is a GIF or a WebP, got --out {path}. Name it {path.stem}.gif or {path.stem}.webp.")
 
 
 def positive(text: str) -> int:

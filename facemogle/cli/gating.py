@@ -11,6 +11,7 @@ from facemogle.cli.arguments import (
     CLASSES_HELP,
     LABEL_MAP_HELP,
     add_command,
+    check_film,
     classes,
     keep_apart,
     picture_path,
@@ -43,13 +44,13 @@ def add_gating(commands) -> None:
     add("--image", type=int, default=0, metavar="N", help="which image of the run (default: %(default)s)")
     what = command.add_mutually_exclusive_group()
     what.add_argument("--step", type=int, metavar="N", help="draw one step, from 0 (default: the mean over the steps)")
-    what.add_argument("--animate", action="store_true", help="draw every step, as a GIF")
+    what.add_argument("--animate", action="store_true", help="draw every step, as a film: a GIF or a WebP")
     what.add_argument("--curves", action="store_true", help="draw each expert's mean weight over the steps")
 
 
 def run_gating(arguments: argparse.Namespace) -> None:
-    if arguments.animate and arguments.out.suffix.lower() != ".gif":
-        raise ValueError(f"--animate writes a GIF, got --out {arguments.out}. Name it {arguments.out.stem}.gif.")
+    if arguments.animate:
+        check_film(arguments.out)
     keep_apart((arguments.record, arguments.face, arguments.label_map), [arguments.out])
     record = load_gating(arguments.record)
     weights = record.at(arguments.step, image=arguments.image)

@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from facemogle.cli.arguments import add_command, frames, keep_apart, output_path, picture_path
+from facemogle.cli.arguments import add_command, check_film, frames, keep_apart, output_path, picture_path
 from facemogle.cli.runs import add_loading, load_for, read_run
 from facemogle.figures import save_animation
 from facemogle.picture_formats import save_picture
@@ -24,7 +24,7 @@ def add_morph(commands) -> None:
     add = command.add_argument
     add("first", type=Path, metavar="PNG", help="a face with its settings, as `generate` and the page write them")
     add("second", type=Path, metavar="PNG", help="another, by the same checkpoint and of the same size")
-    add("--out", type=output_path, required=True, metavar="GIF", help="the film")
+    add("--out", type=output_path, required=True, metavar="FILM", help="a GIF, or a WebP, which has more colours")
     add("--strip", type=picture_path, metavar="PNG", help="also write all frames side by side")
     add("--frames", type=frames, default=8, metavar="N", help="both ends included (default: %(default)s)")
     add_loading(command)
@@ -33,8 +33,7 @@ def add_morph(commands) -> None:
 def run_morph(arguments: argparse.Namespace) -> None:
     from facemogle.morph import check_ends, morph, strip
 
-    if arguments.out.suffix.lower() != ".gif":
-        raise ValueError(f"The film is a GIF, got --out {arguments.out}. Name it {arguments.out.stem}.gif.")
+    check_film(arguments.out)
     keep_apart((arguments.first, arguments.second), (arguments.out, arguments.strip))
     ends = read_run(arguments.first), read_run(arguments.second)
     check_ends(*ends)
