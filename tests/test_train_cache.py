@@ -253,7 +253,7 @@ def test_command(tmp_path, capsys):
     draws = {cached.set_epoch(epoch) or cached[1]["prompt_embeds"].numpy().tobytes() for epoch in range(9)}
     assert len(draws) == 1
     assert main(["--data", str(tmp_path / "nowhere"), "--out", str(tmp_path / "cache")]) == 2
-    assert "no folder of faces" in capsys.readouterr().err
+    assert "There is no folder" in capsys.readouterr().err
 
 
 def test_condition_tokens_are_those_of_each_label_map(pipeline, pairs):

@@ -84,8 +84,10 @@ def test_captions_from_json(faces):
 
 
 def test_folders_that_hold_nothing(tmp_path, faces):
-    with pytest.raises(ValueError, match="no folder of faces"):
+    with pytest.raises(ValueError, match=r"There is no folder .*nowhere"):
         find_pairs(tmp_path / "nowhere")
+    with pytest.raises(ValueError, match="no folder of faces"):
+        find_pairs(tmp_path)
     (tmp_path / "half" / "image").mkdir(parents=True)
     with pytest.raises(ValueError, match="no folder of masks"):
         find_pairs(tmp_path / "half")
@@ -240,7 +242,7 @@ def test_check_of_a_good_folder(faces, capsys):
     assert main(["check", str(root), "--ids", str(root / "ids")]) == 0
     assert "48x48: 1" in capsys.readouterr().out
     assert main(["check", str(root / "nowhere")]) == 2
-    assert "no folder of faces" in capsys.readouterr().err
+    assert "There is no folder" in capsys.readouterr().err
 
 
 def test_check_reports_what_looks_wrong_but_can_be_used(faces, label_map):

@@ -139,7 +139,7 @@ def _place(root: Path) -> _Place:
             return found[0]
     what, folders = ("masks", MASK_FOLDERS) if own.faces else ("faces", IMAGE_FOLDERS)
     above = _look(root.resolve().parent)
-    remedy = f" Give the folder above, {above.root}." if above.faces and above.masks and root.exists() else ""
+    remedy = f" Give the folder above, {above.root}." if above.faces and above.masks else ""
     expected = ", ".join(f"{name}/" for name in folders[:6])
     raise ValueError(
         f"{root} has no folder of {what}: expected one of {expected} or another of train/README.md.{remedy}"
@@ -147,6 +147,8 @@ def _place(root: Path) -> _Place:
 
 
 def _look(root: Path) -> _Place:
+    if not root.is_dir():
+        raise ValueError(f"There is no folder {root}.")
     folders = children(root)
 
     def first(wanted: Sequence[str], suffixes: Sequence[str]) -> Path | None:
