@@ -13,7 +13,12 @@ _FORMATS = ("AVIF", "BMP", "GIF", "HEIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM
 
 
 def open_picture(file: str | os.PathLike | BinaryIO) -> Image.Image:
-    """Pillow's own `open`, of the formats in the list alone; its pixels are not decoded yet."""
+    """Pillow's own `open`, of the formats in the list alone; its pixels are not decoded yet.
+
+    FileNotFoundError where there is no such file, or a folder in its place.
+    """
+    if isinstance(file, (str, os.PathLike)) and os.path.isdir(file):
+        raise FileNotFoundError(f"{os.fspath(file)} is a folder. Name a picture in it.")
     return Image.open(file, formats=_readable())
 
 

@@ -321,6 +321,20 @@ def test_nothing_that_is_read_is_written_over(tmp_path, capsys):
     assert face.read_bytes() == b"a face"
 
 
+def test_a_folder_in_place_of_a_picture(tmp_path, capsys):
+    folder, out = tmp_path / "photos", f"--out={tmp_path / 'new.png'}"
+    folder.mkdir()
+    for command in (
+        ["sketch", folder, out],
+        ["experts", folder, out],
+        ["generate", "--from", folder, out],
+        ["generate", "--image", folder, "--strength=0.5", out],
+        ["change", folder, "--part=hair", "--prompt=red", out],
+    ):
+        _fails(capsys, command, f"{folder} is a folder. Name a picture in it.")
+    _fails(capsys, ["inspect", tmp_path / "none", tmp_path / "no.png"], "There is no file", "none.", "no.png.")
+
+
 def test_errors_of_gating(record, tmp_path, capsys):
     out = f"--out={tmp_path / 'grid.png'}"
     (tmp_path / "bad.npz").write_bytes(b"not an archive")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from PIL import Image
 
 from facemogle.checkpoints import CheckpointError
-from facemogle.cli.arguments import report_failure
+from facemogle.cli.arguments import in_words, report_failure
 from facemogle.cli.batch import add_batch
 from facemogle.cli.benchmark import add_benchmark
 from facemogle.cli.change import add_change
@@ -36,10 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         return 130
-    except FileNotFoundError as error:
-        return report_failure(f"There is no file {error.filename}." if error.filename else str(error))
     except (CheckpointError, ValueError, IndexError, OSError, FloatingPointError) as error:
-        return report_failure(str(error))
+        return report_failure(in_words(error))
     except RuntimeError as error:
         if "out of memory" not in str(error):
             raise

@@ -51,6 +51,12 @@ def read_and_report(path: Path, classes: ClassOrder | None = None) -> np.ndarray
     return reading.label_map
 
 
+def in_words(error: Exception) -> str:
+    """A missing file by its name alone; all other errors as they are."""
+    missing = error.filename if isinstance(error, FileNotFoundError) else None
+    return f"There is no file {missing}." if missing else str(error)
+
+
 def report_failure(message: str) -> int:
     print(f"facemogle: {' '.join(message.split())}", file=sys.stderr)
     return 2

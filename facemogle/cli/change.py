@@ -59,7 +59,7 @@ def run_change(arguments: argparse.Namespace) -> None:
     from facemogle.change import change_part
     from facemogle.checkpoints import load_pipeline
 
-    if not arguments.photo.is_file():
+    if not arguments.photo.exists():  # said before the checkpoint is read
         raise ValueError(f"There is no file {arguments.photo}.")
     keep_apart([arguments.photo], [arguments.out])
     if arguments.out.suffix.lower() == ".gif":

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from facemogle.class_orders import ClassOrder
-from facemogle.cli.arguments import CLASSES_HELP, LABEL_MAP_HELP, add_command, classes
+from facemogle.cli.arguments import CLASSES_HELP, LABEL_MAP_HELP, add_command, classes, in_words
 from facemogle.label_files import Reading, read_label_map
 from facemogle.labels import NAMES
 from facemogle.parsing.photos import read_photo
@@ -39,7 +39,7 @@ def run_inspect(arguments: argparse.Namespace) -> None:
         try:
             print(*(f"{path}: {line}" for line in lines_on(path, arguments.classes)), sep="\n")
         except (ValueError, OSError) as error:
-            failed.append(str(error))
+            failed.append(in_words(error))
     if failed:
         raise ValueError(" ".join(failed))
 
