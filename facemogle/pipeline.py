@@ -514,7 +514,15 @@ class FaceMoGLEPipeline(StyleLoraMixin, ExpertEffectsMixin, DiffusionPipeline):
         return self.image_processor.postprocess(images, output_type=output_type)
 
     def save_pretrained(self, save_directory, **kwargs) -> None:
-        """Write every component, and the adapter with its alpha, into one folder that `from_pretrained` reads."""
+        """Write every component, and the adapter with its alpha, into one folder that `from_pretrained` reads.
+
+        ValueError while other LoRAs are loaded: a folder with their layers could not be read again.
+        """
+        if any(self.get_list_adapters().values()):
+            raise ValueError(
+                "LoRAs are loaded, which a checkpoint does not hold. Call unload_lora_weights() first, and fuse_lora() "
+                "before that to keep what they do."
+            )
         super().save_pretrained(save_directory, **kwargs)
         if self.transformer.adapter_config is not None:
             self.save_condition_adapter(Path(save_directory) / ADAPTER_FILE)

@@ -48,7 +48,7 @@ def test_files_and_scales(loras, expected):
     assert lora_scales(loras) == expected
 
 
-def test_loaded_with_a_checkpoint_it_acts_as_merged_weights():
+def test_loaded_with_a_checkpoint_it_acts_as_merged_weights(tmp_path):
     def picture(pipeline):
         generator = torch.Generator().manual_seed(3)
         options = {"height": 32, "width": 32, "num_inference_steps": 2, "output_type": "latent"}
@@ -69,6 +69,12 @@ def test_loaded_with_a_checkpoint_it_acts_as_merged_weights():
     assert (picture(plain) - before).abs().max() > 0.01
     torch.testing.assert_close(picture(styled), picture(plain), atol=1e-4, rtol=0)
     torch.testing.assert_close(picture(styled), picture(load_pipeline("mini", loras={str(BARE): 1.5, NAMED: -0.5})))
+    with pytest.raises(ValueError, match=r"LoRAs are loaded, .*unload_lora_weights\(\) first"):
+        styled.save_pretrained(tmp_path)
+    styled.fuse_lora()
+    styled.unload_lora_weights()
+    styled.save_pretrained(tmp_path)
+    torch.testing.assert_close(picture(load_pipeline(tmp_path, device="cpu")), picture(plain), atol=1e-4, rtol=0)
 
 
 def test_what_cannot_be_loaded_is_one_sentence(tmp_path, capsys):
