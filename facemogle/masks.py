@@ -5,6 +5,7 @@ H, W: pixels. All masks are (3, H, W) float32 in 0..1.
 
 import logging
 from collections.abc import Iterable, Sequence
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,7 +24,8 @@ def check_label_map(label_map: Any) -> np.ndarray:
     if array.ndim != 2:
         raise ValueError(
             f"label_map must be (H, W) class ids, got shape {array.shape}. "
-            "Convert a colour mask with labels.from_colours() first; pass several label maps as a list."
+            "Read a file with label_files.read_label_map() first, or convert a colour mask with labels.from_colours(); "
+            "pass several label maps as a list."
         )
     if array.size == 0:
         raise ValueError(f"label_map is empty, got shape {array.shape}. Pass None to generate without a label map.")
@@ -64,8 +66,16 @@ def pixels_per_token(block_out_channels: Sequence[int]) -> int:
     return 2 ** len(block_out_channels)
 
 
+def require_whole(**values: Any) -> None:
+    """ValueError names the first that is no whole number."""
+    for name, value in values.items():
+        if not isinstance(value, Integral):
+            raise ValueError(f"{name} must be a whole number, got {value!r}.")
+
+
 def whole_tokens(height: int, width: int, pixels_per_token: int) -> tuple[int, int]:
     """(height, width) rounded down to what can be drawn, which a warning tells. ValueError below one token."""
+    require_whole(height=height, width=width)
     if height < pixels_per_token or width < pixels_per_token:
         raise ValueError(f"Images must be at least {pixels_per_token} pixels a side, got {height}x{width}.")
     rounded = height // pixels_per_token * pixels_per_token, width // pixels_per_token * pixels_per_token

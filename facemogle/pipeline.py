@@ -6,10 +6,11 @@ B images, E = 20 experts (the global one, then the 19 classes), N = h * w image 
 import json
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -33,7 +34,7 @@ from facemogle.labels import NUM_CLASSES
 from facemogle.latent_colours import CHART_SIZE, LatentColours
 from facemogle.lora_files import read_lora
 from facemogle.mask_encoding import MaskEncoder, images_at_once
-from facemogle.masks import check_label_map, pixels_per_token, resize_nearest, whole_tokens
+from facemogle.masks import check_label_map, pixels_per_token, require_whole, resize_nearest, whole_tokens
 from facemogle.mogle import MoGLE
 from facemogle.scheduler import FlowMatchAdamsBashforthScheduler
 from facemogle.step_caches import StepCache
@@ -184,6 +185,7 @@ class FaceMoGLEPipeline(StyleLoraMixin, ExpertEffectsMixin, DiffusionPipeline):
         grid = height // self.pixels_per_token, width // self.pixels_per_token
         num_inference_steps = config.num_inference_steps if num_inference_steps is None else num_inference_steps
         guidance_scale = config.guidance_scale if guidance_scale is None else guidance_scale
+        require_whole(num_inference_steps=num_inference_steps, num_images_per_prompt=num_images_per_prompt)
         if num_inference_steps < 1 or num_images_per_prompt < 1 or condition_scale < 0:
             raise ValueError(
                 "num_inference_steps and num_images_per_prompt must be at least 1 and condition_scale at least 0, got "
@@ -214,7 +216,8 @@ class FaceMoGLEPipeline(StyleLoraMixin, ExpertEffectsMixin, DiffusionPipeline):
         if condition_tokens is None:
             condition_tokens = torch.stack([self.encode_label_map(one, height, width) for one in label_maps])
         if prompt_embeds is None:
-            prompts = [prompt or ""] if prompt is None or isinstance(prompt, str) else list(prompt)
+            one = isinstance(prompt, str) or not isinstance(prompt, Iterable)
+            prompts: list[Any] = [prompt or ""] if one else list(cast(Iterable, prompt))
             prompt_embeds, pooled_prompt_embeds = self.encode_prompt(
                 prompts, max_sequence_length=max_sequence_length or config.max_sequence_length
             )
@@ -633,6 +636,10 @@ class FaceMoGLEPipeline(StyleLoraMixin, ExpertEffectsMixin, DiffusionPipeline):
         if generator is None:
             generator = torch.Generator()
             generator.seed()
+        if not all(isinstance(each, torch.Generator) for each in as_list(generator, "generator")):
+            raise ValueError(
+                f"generator must be a torch.Generator, as torch.Generator().manual_seed(7), got {generator}."
+            )
         if isinstance(generator, list) and len(generator) != batch_size:
             raise ValueError(f"Got {len(generator)} generators for {batch_size} images. Pass one, or one for each.")
         shape = batch_size, channels // 4, 2 * grid[0], 2 * grid[1]
@@ -667,6 +674,8 @@ def tokens_of(latents: Tensor) -> Tensor:
 
 def expert_scale_tensor(expert_scale: Mapping[str, float]) -> Tensor:
     """Experts' names and factors -> (E,) float32, 1 for those not named. ValueError unless they can be weights."""
+    if not isinstance(expert_scale, Mapping) or not all(isinstance(each, Real) for each in expert_scale.values()):
+        raise ValueError(f"expert_scale must be names and factors such as {{'hair': 0.0}}, got {expert_scale!r}.")
     if unknown := [name for name in expert_scale if name not in EXPERTS]:
         raise ValueError(f"expert_scale knows no experts {unknown}. They are {', '.join(EXPERTS)}.")
     factors = torch.tensor([expert_scale.get(name, 1.0) for name in EXPERTS], dtype=torch.float32)

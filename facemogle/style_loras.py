@@ -9,6 +9,7 @@ import os
 import re
 import warnings
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any
 
 from diffusers.loaders import FluxLoraLoaderMixin
@@ -118,8 +119,8 @@ class StyleLoraMixin(FluxLoraLoaderMixin):
 
 
 def _require_finite(scales: Mapping[str, float]) -> None:
-    if broken := [name for name, scale in scales.items() if not math.isfinite(scale)]:
-        raise ValueError(f"The scale of the LoRA {broken[0]} must be a number, got {scales[broken[0]]}.")
+    if broken := [name for name, scale in scales.items() if not isinstance(scale, Real) or not math.isfinite(scale)]:
+        raise ValueError(f"The scale of the LoRA {broken[0]} must be a number, got {scales[broken[0]]!r}.")
 
 
 def _why(read: LoraReading, state_dict: Mapping[str, Tensor]) -> str:
