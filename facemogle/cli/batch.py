@@ -38,9 +38,9 @@ JOBS is a list of jobs, a file or any address of fsspec, which ends in {" ".join
 as training reads it, whose faces are then made anew from their label maps and first captions. A job's fields:
 {fill(" ".join(FIELDS), 100, initial_indent="  ", subsequent_indent="  ")}
 None has to be there. Label maps' paths are taken from the list's folder. What a job leaves open, the options above say,
-else the checkpoint. Pictures are named by `name`, else `face`, else the label map; where one comes again, all lie in
-folders of their seeds: seed8/NAME.png. manifest.parquet tells of each its face, seed, group, caption, label map, hash,
-and of failures the reason. Run again, it makes what is missing.
+else the checkpoint. Pictures are named by `name`, else `face`, else the label map, else the line; where one comes
+again, all lie in folders of their seeds: seed8/NAME.png. manifest.parquet tells of each its face, seed, group, caption,
+label map, hash, and of failures the reason. Run again, it makes what is missing.
 
 examples:
   a list:            python -m facemogle batch jobs.jsonl --out faces
