@@ -1,5 +1,6 @@
 """What a person does on the page, and what the page then holds."""
 
+import base64
 import io
 
 import numpy as np
@@ -13,10 +14,11 @@ EXAMPLES = [Example(FACE, "a face"), Example(FACE[::-1].copy(), "a face upside d
 
 def map_in(page) -> np.ndarray:
     """(H, W) class ids, as the page holds them."""
-    height, width, class_ids = page.eval_on_selector(
-        "#label-editor canvas", "canvas => [canvas.height, canvas.width, Array.from(canvas.labelMap())]"
+    height, width, class_ids = page.eval_on_selector(  # as letters, since a list would come number by number
+        "#label-editor canvas",
+        "canvas => [canvas.height, canvas.width, btoa(new TextDecoder().decode(canvas.labelMap()))]",
     )
-    return np.array(class_ids, np.uint8).reshape(height, width)
+    return np.frombuffer(bytearray(base64.b64decode(class_ids)), np.uint8).reshape(height, width)
 
 
 def at(page, x: float, y: float) -> tuple[float, float]:
