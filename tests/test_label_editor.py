@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from gradio.blocks import postprocess_update_dict
 from PIL import Image
-from sketches import drawn
 
 from facemogle.label_files import read_label_map
 from facemogle.labels import CLASS_ID, NUM_CLASSES, PALETTE, mirror, to_colours
@@ -31,6 +30,7 @@ from facemogle.ui.label_editor.component import (
     save_label_map,
     start_from,
 )
+from tests.sketches import drawn
 
 FOLDER = Path(component.__file__).parent
 

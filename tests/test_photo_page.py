@@ -16,7 +16,6 @@ import gradio as gr
 import numpy as np
 import pytest
 from PIL import Image
-from sketches import drawn
 
 from facemogle.editing import edit_region
 from facemogle.label_files import write_label_map
@@ -36,6 +35,7 @@ from facemogle.ui.picture_strip import SIDE
 from facemogle.ui.provider import PipelineProvider
 from facemogle.ui.run import Base
 from facemogle.ui.visit import Visit
+from tests.sketches import drawn
 
 data = pytest.importorskip("skimage.data", reason="needs a photo with a face: see requirements-dev.txt")
 ASTRONAUT = data.astronaut()  # (512, 512, 3), with one face

@@ -7,13 +7,13 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
-from sketches import SIDE, drawn, enlarged
 
 from facemogle import cli
 from facemogle.label_files import read_label_map, write_label_map
 from facemogle.labels import CLASS_ID, NAMES
 from facemogle.sketch import line_drawing_in, line_tone, read_sketch
 from facemogle.templates import template_face
+from tests.sketches import SIDE, drawn, enlarged
 
 ROOT = Path(__file__).parents[1]
 DRAWINGS = sorted((ROOT / "train/mini/drawings").glob("*.png"))

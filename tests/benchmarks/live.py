@@ -14,9 +14,9 @@ from PIL import Image
 from playwright.sync_api import Page
 
 ROOT = Path(__file__).parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "browser")]
+sys.path.insert(0, str(ROOT))
 
-from served import open_page, served  # noqa: E402
+from tests.browser.served import open_page, served  # noqa: E402
 
 STROKES = 12
 PATIENCE = 40_000  # milliseconds

@@ -13,11 +13,10 @@ from pathlib import Path
 from playwright.sync_api import Browser, sync_playwright
 
 ROOT = Path(__file__).parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "browser")]
-
-from actions import transferred  # noqa: E402
+sys.path.insert(0, str(ROOT))
 
 from facemogle.threads import spin_shortly  # noqa: E402
+from tests.browser.actions import transferred  # noqa: E402
 
 spin_shortly()
 

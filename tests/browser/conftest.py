@@ -7,13 +7,13 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from actions import EXAMPLES, shut
 
 from facemogle.checkpoints import CheckpointError, load_parser, load_pipeline
 from facemogle.labels import LEFT_RIGHT_PAIRS
 from facemogle.ui import layout
 from facemogle.ui.photo.handlers import Parsers
 from facemogle.ui.provider import PipelineProvider
+from tests.browser.actions import EXAMPLES, shut
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright: see requirements-dev.txt")
 
@@ -23,7 +23,8 @@ FLAGS = [
 ]  # fmt: skip
 
 
-@pytest.fixture(scope="module")
+# For the package, not for the session: while Playwright runs, no other test of this process can use asyncio.
+@pytest.fixture(scope="package")
 def browser() -> Iterator:
     with sync_api.sync_playwright() as playwright:
         names = ("chromium", "chromium-browser", "google-chrome")
@@ -61,8 +62,17 @@ PARSERS = Parsers(
 )
 
 
-@pytest.fixture(scope="module")
-def app() -> Iterator[SimpleNamespace]:
+@pytest.fixture(scope="package", autouse=True)
+def gradio_files(tmp_path_factory) -> Iterator[Path]:
+    """The folder to which Gradio writes."""
+    folder = tmp_path_factory.mktemp("gradio")
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("GRADIO_TEMP_DIR", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="package")
+def app(gradio_files) -> Iterator[SimpleNamespace]:
     """The page on a tiny pipeline.
 
     `received` are the label maps that Generate was called with; `pace` is how many seconds each of its updates takes.
@@ -113,18 +123,18 @@ def slow(app) -> Iterator[None]:
 
 @pytest.fixture
 def open_page(browser, app) -> Iterator:
-    """Open the page in a window of its own; whatever went wrong there fails the test in the end."""
+    """Open the page, with a query, in a window of its own; whatever went wrong there fails the test in the end."""
     problems: list[str] = []
     contexts = []
 
-    def open_page(**options):
+    def open_page(query="", **options):
         contexts.append(browser.new_context(**options))
         page = contexts[-1].new_page()
         page.on("console", lambda message: message.type == "error" and problems.append(message.text))
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on("request", lambda request: request.url.startswith("http") and not request.url.startswith(app.url)
                 and problems.append(f"asked {request.url}"))  # fmt: skip
-        page.goto(app.url)
+        page.goto(app.url + query)
         page.wait_for_selector(".checkpoint.ready", timeout=30_000)
         page.wait_for_selector("#label-editor canvas")
         return page

@@ -16,8 +16,8 @@ from playwright.sync_api import Page
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from actions import choose, stroke  # noqa: E402
-from served import PATIENCE, open_page, served  # noqa: E402
+from tests.browser.actions import choose, stroke  # noqa: E402
+from tests.browser.served import PATIENCE, open_page, served  # noqa: E402
 
 ASSETS = ROOT / "assets"
 SHOWN = 900, 600  # of the moving picture, in pixels

@@ -4,10 +4,10 @@ import io
 from contextlib import closing
 
 import pytest
-from actions import choose, generate, map_in, open_advanced, set_number, stroke
 from PIL import Image
 
 from facemogle.labels import CLASS_ID, NAMES
+from tests.browser.actions import choose, generate, map_in, open_advanced, set_number, stroke
 
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe: see requirements-dev.txt")
 
@@ -31,22 +31,14 @@ def faults(page) -> list[str]:
     return [f"{each['id']}: {node['target']} {node['any'][:1]}" for each in found for node in each["nodes"]]
 
 
-def show(page, app, theme: str) -> None:
-    page.goto(f"{app.url}?__theme={theme}")
-    page.wait_for_selector(".checkpoint.ready")
-    page.wait_for_selector("#label-editor canvas")
-
-
 @pytest.fixture(params=["light", "dark"])
 def theme(request) -> str:
     return request.param
 
 
 @pytest.fixture
-def themed(open_page, app, theme):
-    page = open_page(viewport={"width": 1440, "height": 900})
-    show(page, app, theme)
-    return page
+def themed(open_page, theme):
+    return open_page(f"?__theme={theme}", viewport={"width": 1440, "height": 900})
 
 
 def test_axe_finds_no_fault(themed):
@@ -104,7 +96,9 @@ def test_axe_finds_no_fault_in_a_failed_run(themed):
 def test_axe_finds_no_fault_where_the_server_is_lost(browser, app, theme):
     with closing(browser.new_context(viewport={"width": 1440, "height": 900})) as context:
         page = context.new_page()
-        show(page, app, theme)
+        page.goto(f"{app.url}?__theme={theme}")
+        page.wait_for_selector(".checkpoint.ready")
+        page.wait_for_selector("#label-editor canvas")
         page.route("**/app_id", lambda route: route.abort())
         page.wait_for_selector("#connection .lost", state="visible")
         assert faults(page) == []

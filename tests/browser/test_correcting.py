@@ -6,12 +6,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from actions import choose, map_in, press, shut, stroke
-from test_access import faults
 
 from facemogle.data.face_set import FaceSet
 from facemogle.label_files import read_label_map
 from facemogle.ui.correction import page as correction
+from tests.browser.actions import choose, map_in, press, shut, stroke
+from tests.browser.test_access import faults
 from tests.face_sets import face_set, first_map, second_map
 from train.data import check
 

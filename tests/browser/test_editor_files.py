@@ -4,15 +4,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from actions import at, choose, generate, map_in, press, stroke
 from PIL import Image
-from sketches import drawn
 
 from facemogle.label_files import read_label_map, write_label_map
 from facemogle.labels import CLASS_ID, NUM_CLASSES, to_colours
 from facemogle.sketch import read_sketch
 from facemogle.templates import template_face
 from facemogle.ui.label_editor.component import MAX_FILE_BYTES
+from tests.browser.actions import at, choose, generate, map_in, press, stroke
+from tests.sketches import drawn
 
 
 def test_a_drawn_face_or_a_blank_map_is_a_start(page, app):

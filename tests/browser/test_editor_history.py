@@ -5,9 +5,9 @@ from functools import partial
 
 import numpy as np
 import pytest
-from actions import at, choose, generate, map_in, press, stroke
 
 from facemogle.labels import CLASS_ID, NUM_CLASSES
+from tests.browser.actions import at, choose, generate, map_in, press, stroke
 
 
 def test_tools_undo_and_redo(page, app):

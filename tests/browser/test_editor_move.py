@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from actions import at, choose, corner, drag, map_in, pen_stroke, press, stroke, touch
 
 from facemogle.labels import CLASS_ID
 from facemogle.masks import resize_nearest
+from tests.browser.actions import at, choose, corner, drag, map_in, pen_stroke, press, stroke, touch
 
 
 def test_the_view_zooms_about_the_pointer_and_pans(page):

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from actions import at, choose, generate, map_in, opacity, press, stroke
 
 from facemogle.labels import CLASS_ID, NAMES, NUM_CLASSES, mirror
+from tests.browser.actions import at, choose, generate, map_in, opacity, press, stroke
 
 
 def test_keys_set_the_brush_and_paint(page):

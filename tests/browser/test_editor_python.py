@@ -6,13 +6,13 @@ from types import SimpleNamespace
 import gradio as gr
 import numpy as np
 import pytest
-from actions import at, choose, map_in, opacity, press, shut, stroke
 from PIL import Image
 
 from facemogle.labels import CLASS_ID
 from facemogle.templates import template_face
 from facemogle.ui.label_editor.component import LabelEditor
 from facemogle.ui.views import data_url
+from tests.browser.actions import at, choose, map_in, opacity, press, shut, stroke
 
 
 @pytest.fixture(scope="module")

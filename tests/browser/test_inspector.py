@@ -9,12 +9,12 @@ import cv2
 import gradio as gr
 import numpy as np
 import pytest
-from actions import shut
 from PIL import Image
 
 from facemogle.gating import EXPERTS, GatingRecord, locality, winners
 from facemogle.ui import layout
 from facemogle.ui.gating_inspector.component import MAX_RUNS, GatingInspector, Inspected
+from tests.browser.actions import shut
 
 HAIR = EXPERTS.index("hair")
 NAMES = [name.replace("_", " ") for name in EXPERTS]

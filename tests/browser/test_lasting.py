@@ -5,11 +5,20 @@ import time
 from contextlib import closing, contextmanager
 
 import pytest
-from actions import EXAMPLES, face_address, face_changes, file_of, generate, open_advanced, said, set_number
 
 from facemogle.picture_files import read_settings
 from facemogle.ui import handlers, layout
 from facemogle.ui.provider import PipelineProvider
+from tests.browser.actions import (
+    EXAMPLES,
+    face_address,
+    face_changes,
+    file_of,
+    generate,
+    open_advanced,
+    said,
+    set_number,
+)
 
 
 def reopened(page) -> None:

@@ -3,13 +3,13 @@
 from contextlib import closing
 
 import torch
-from actions import EXAMPLES, face_changes, file_of, generate, open_advanced, set_number
 from PIL import Image
 from safetensors.torch import save_file
 
 from facemogle.picture_files import read_settings
 from facemogle.ui import layout
 from facemogle.ui.provider import PipelineProvider
+from tests.browser.actions import EXAMPLES, face_changes, file_of, generate, open_advanced, set_number
 
 
 def test_sliders_count_in_the_picture_and_come_back_with_it(browser, pipeline, tmp_path):

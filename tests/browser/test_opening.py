@@ -3,13 +3,12 @@
 from contextlib import closing
 from pathlib import Path
 
-from actions import transferred
-
 from facemogle.checkpoints import default_parser, load_parser, parser_available, parsers, prompt_suggestions
 from facemogle.ui import layout
 from facemogle.ui.examples import load_examples
 from facemogle.ui.photo.handlers import Parsers
 from facemogle.ui.provider import PipelineProvider
+from tests.browser.actions import transferred
 
 ASSETS = Path(__file__).parents[2] / "assets"
 MOST = 500_000  # bytes: 437,000 when this was written, 747,000 with the page itself sent as it is

@@ -9,7 +9,17 @@ from contextlib import closing
 import gradio_client
 import numpy as np
 import pytest
-from actions import (
+from PIL import Image
+
+from facemogle.gating import load_gating
+from facemogle.label_files import read_label_map, write_label_map
+from facemogle.labels import CLASS_ID
+from facemogle.picture_files import Settings, read_settings, write_picture
+from facemogle.templates import template_face
+from facemogle.ui import handlers, layout
+from facemogle.ui.provider import PipelineProvider
+from facemogle.ui.run import Run
+from tests.browser.actions import (
     EXAMPLES,
     FACE,
     at,
@@ -26,16 +36,6 @@ from actions import (
     show_step,
     stroke,
 )
-from PIL import Image
-
-from facemogle.gating import load_gating
-from facemogle.label_files import read_label_map, write_label_map
-from facemogle.labels import CLASS_ID
-from facemogle.picture_files import Settings, read_settings, write_picture
-from facemogle.templates import template_face
-from facemogle.ui import handlers, layout
-from facemogle.ui.provider import PipelineProvider
-from facemogle.ui.run import Run
 
 
 def test_a_stroke_reaches_python_and_gives_a_face_and_its_gating(page, app):

@@ -4,10 +4,10 @@ import io
 
 import numpy as np
 import pytest
-from actions import map_in, set_number
 from PIL import Image
 
 from facemogle.labels import CLASS_ID
+from tests.browser.actions import map_in, set_number
 
 data = pytest.importorskip("skimage.data", reason="needs a photo with a face: see requirements-dev.txt")
 

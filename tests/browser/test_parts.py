@@ -9,7 +9,6 @@ from types import SimpleNamespace
 import gradio as gr
 import numpy as np
 import pytest
-from actions import shut
 from PIL import Image
 
 from facemogle.gating import EXPERTS
@@ -19,6 +18,7 @@ from facemogle.templates import template_face
 from facemogle.ui.expert_scales.component import ExpertScales
 from facemogle.ui.fidelity.view import fidelity, fidelity_view, no_parser
 from facemogle.ui.picture_drop.component import MAX_FILE_BYTES, PictureDrop
+from tests.browser.actions import shut
 
 FACE = template_face(size=128)
 SETTINGS = Settings(

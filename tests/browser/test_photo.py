@@ -5,12 +5,18 @@ import io
 import re
 import struct
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from actions import (
+from PIL import Image
+
+from facemogle.editing import edit_region
+from facemogle.label_files import write_label_map
+from facemogle.labels import CLASS_ID
+from facemogle.picture_files import read_settings
+from facemogle.templates import template_face
+from tests.browser.actions import (
     at,
     choose,
     face_address,
@@ -23,13 +29,6 @@ from actions import (
     set_number,
     stroke,
 )
-from PIL import Image
-
-from facemogle.editing import edit_region
-from facemogle.label_files import write_label_map
-from facemogle.labels import CLASS_ID
-from facemogle.picture_files import read_settings
-from facemogle.templates import template_face
 
 data = pytest.importorskip("skimage.data", reason="needs a photo with a face: see requirements-dev.txt")
 ASTRONAUT = data.astronaut()
@@ -39,15 +38,6 @@ DROP = """([file, name]) => {
     const options = {bubbles: true, cancelable: true, dataTransfer: transfer};
     document.body.dispatchEvent(new DragEvent("drop", options));
 }"""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def gradio_files(tmp_path_factory) -> Iterator[Path]:
-    """The folder to which Gradio writes, of this module's app alone."""
-    folder = tmp_path_factory.mktemp("gradio")
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("GRADIO_TEMP_DIR", str(folder))
-        yield folder
 
 
 def contents(picture: np.ndarray | Image.Image, format: str = "JPEG", **options) -> bytes:

@@ -1,9 +1,19 @@
 """What is on the first screen, on desks and on a phone, in a real browser."""
 
 import pytest
-from actions import at, choose, face_address, face_changes, generate, map_in, open_advanced, set_number, stroke
 
 from facemogle.labels import CLASS_ID
+from tests.browser.actions import (
+    at,
+    choose,
+    face_address,
+    face_changes,
+    generate,
+    map_in,
+    open_advanced,
+    set_number,
+    stroke,
+)
 
 DESKS = [(1440, 900), (1366, 768), (1024, 768)]
 PHONE = (390, 844)
