@@ -6,7 +6,7 @@ import torch
 
 from facemogle.labels import to_colours
 from facemogle.vae import PixelShuffleAutoencoderKL
-from train.mini.latent_code import PATCH, LatentCode, binary_masks, psnr, to_tensor, unpack
+from train.mini.latent_code import PATCH, LatentCode, mixed_pictures, psnr, to_tensor, unpack
 from train.mini.linear_vae import hold_constants, set_linear
 from train.mini.vae import code_of
 
@@ -111,12 +111,15 @@ def test_codes_of_all_masks_at_once(code):
     assert tokens.shape == (2, 20, 4, 64) and shares.shape == (2, 4, 19)
     assert torch.allclose(tokens[:, 0], code.tokens(torch.from_numpy(to_colours(label_maps))), atol=1e-4)
     for class_id in (0, 7, 18):
-        one_by_one = code(to_tensor(binary_masks(label_maps, np.array([class_id] * 2))))
+        one_by_one = code(to_tensor((label_maps == class_id)[..., None].repeat(3, -1) * np.uint8(255)))
         assert torch.allclose(unpack(tokens[:, 1 + class_id]), one_by_one, atol=1e-4)
 
 
-def test_psnr_and_masks():
+def test_psnr_and_what_the_vae_must_code():
     ones = torch.ones(1, 3, 4, 4)
     assert psnr(ones, ones - 0.2) == pytest.approx(20)
-    masks = binary_masks(np.array([[[0, 3], [3, 1]]], np.uint8), np.array([3]))
-    assert masks[0, :, :, 0].tolist() == [[0, 255], [255, 0]]
+    images, label_map = torch.full((3, 2, 2, 3), 9, dtype=torch.uint8), np.array([[0, 3], [3, 1]], np.uint8)
+    label_maps = torch.from_numpy(label_map).expand(3, 2, 2)
+    portrait, palette, mask = mixed_pictures(images, label_maps, torch.tensor([3, 3, 3]), 1)
+    assert torch.equal(portrait, images[0]) and np.array_equal(palette, to_colours(label_map))
+    assert mask[..., 0].tolist() == [[0, 255], [255, 0]]
