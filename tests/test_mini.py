@@ -549,6 +549,7 @@ def test_asking_for_it_makes_the_gating_specialise(config, run_of, tmp_path):
             config, folder=tmp_path / str(weight), specialisation_weight=weight, all_masks_dropout=0.0, world=None
         )
         run = run_of(with_phases(settings, steps=60, learning_rate=3e-3))
+        run.pool.refill = lambda limit: 0  # rendering more takes longer than learning
         run.flow(1e9)
         label_maps = run.pool["label_maps"][:12, 0]
         tokens, _ = run.code.condition(label_maps)
