@@ -9,6 +9,10 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # Two processes with a thread each get more done on two cores than with two.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# Whatever is compiled is compiled for no vector unit: to find one, inductor builds and loads a program for each, and
+# its vectors take g++ twice as long.
+os.environ.setdefault("TORCHINDUCTOR_VEC_ISA_OK", "0")
+
 import torch
 from safetensors.torch import load_file
 
