@@ -19,7 +19,9 @@ CLOSE = 0.75  # difflib's ratio, from which a word is taken for a slip of the pe
 _LOADING = re.compile(r"<(?:lora|lyco|hypernet):[^<>]*>", re.IGNORECASE)
 _DEPTH = 8  # of brackets in brackets
 _WEIGHTED = r"(?=[^\[\]:]{0,200}?[^\W\d_])((?:[^()\[\]:]|\([^():]*\))+)"
-_WEIGHT = re.compile(rf"[(\[]{_WEIGHTED}:\s*[-+]?(?:\d+\.?\d*|\.\d+)\s*[)\]]|\(\(+([^():]+)\)\)+|\[\[+([^\[\]:]+)\]\]+")
+_NUMBER = r":\s*[-+]?(?:\d+\.?\d*|\.\d+)\s*"
+# Doubled brackets are looked for where a run of them begins: within a long one, each place would be tried in vain.
+_WEIGHT = re.compile(rf"[(\[]{_WEIGHTED}{_NUMBER}[)\]]|(?<!\()\(\(+([^():]+)\)\)+|(?<!\[)\[\[+([^\[\]:]+)\]\]+")
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """What the page's own components share: gr.HTML with its template, style and script in files beside the Python."""
 
+import re
 from abc import ABCMeta
 from collections.abc import Callable, Sequence
 from functools import wraps
@@ -51,9 +52,9 @@ def beside(source: str, name: str, *, scripts: Sequence[str] = ()) -> dict[str, 
         for file in (f"{name}.html", f"{name}.css", *(f"{script}.js" for script in scripts or [name]))
     )
     return {
-        "html_template": template,
-        "css_template": style,
-        "js_on_load": _lean("\n".join(parts)),
+        "html_template": lean(template),
+        "css_template": lean(style),
+        "js_on_load": lean("\n".join(parts)),
         "apply_default_css": False,
     }
 
@@ -61,12 +62,15 @@ def beside(source: str, name: str, *, scripts: Sequence[str] = ()) -> dict[str, 
 def script_beside(source: str, name: str) -> dict[str, Any]:
     """The same of a component that shows nothing of its own, and is a script alone."""
     script = Path(source).with_name(f"{name}.js").read_text("utf-8")
-    return {"html_template": "", "js_on_load": _lean(script), "apply_default_css": False}
+    return {"html_template": "", "js_on_load": lean(script), "apply_default_css": False}
 
 
-def _lean(script: str) -> str:
+_COMMENT = re.compile(r"^\s*/\*.*?\*/", re.MULTILINE | re.DOTALL)
+
+
+def lean(source: str) -> str:
     """Without indentation and lines of comment, which every visitor would load."""
-    lines = (line.strip() for line in script.splitlines())
+    lines = (line.strip() for line in _COMMENT.sub("", source).splitlines())
     return "\n".join(line for line in lines if line and not line.startswith("//"))
 
 

@@ -19,6 +19,7 @@ from facemogle.ui.api import add_api
 from facemogle.ui.api_fields import explain_inputs
 from facemogle.ui.between import Between, choices
 from facemogle.ui.body_limit import BodyLimit
+from facemogle.ui.component import lean
 from facemogle.ui.connection.component import Connection
 from facemogle.ui.effects import Effects
 from facemogle.ui.examples import Example, pictures_of
@@ -417,7 +418,7 @@ def launch_options(
     return {
         "theme": theme,
         # Not as `css`, of which Gradio takes :root and commas within :is() apart, and leaves out container queries.
-        "head": f"<style>{Path(__file__).with_name('page.css').read_text('utf-8')}</style>",
+        "head": f"<style>{lean(Path(__file__).with_name('page.css').read_text('utf-8'))}</style>",
         "ssr_mode": False,
         "state_session_capacity": MAX_SESSIONS,
         "footer_links": ["api", "settings"],
