@@ -81,13 +81,14 @@ class Model:
         blocks = read_settings(files.base / "vae" / "config.json").get("block_out_channels")
         if not isinstance(blocks, list):
             raise CheckpointError(f"{files.base / 'vae' / 'config.json'} has no list of block_out_channels.")
-        survey = Survey(defaults, _fingerprint(_weights(files)), preset, gigabytes, pixels_per_token(blocks))
+        loras, unfound = {}, {}
         for name in self.loras:  # here, since a cluster's files are on its nodes
             try:
-                survey.loras[name] = _fingerprint([find_lora(name, download=True)])
+                loras[name] = _fingerprint([find_lora(name, download=True)])
             except CheckpointError as error:
-                survey.unfound[name] = str(error)
-        return survey
+                unfound[name] = str(error)
+        weights = _fingerprint(_weights(files))
+        return Survey(defaults, weights, preset, gigabytes, pixels_per_token(blocks), loras, unfound)
 
     def identity(self, survey: Survey) -> str:
         """All that a picture's pixels depend on besides its settings and the machine."""

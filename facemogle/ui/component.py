@@ -12,6 +12,8 @@ from gradio.component_meta import ComponentMeta, updateable
 
 from facemogle.ui.failures import plain
 
+_COMMENT = re.compile(r"^\s*/\*.*?\*/", re.MULTILINE | re.DOTALL)
+
 
 class WithoutStub(ComponentMeta):
     """Gradio's own writes a .pyi file beside a component's source, which type checkers then read in place of it."""
@@ -63,9 +65,6 @@ def script_beside(source: str, name: str) -> dict[str, Any]:
     """The same of a component that shows nothing of its own, and is a script alone."""
     script = Path(source).with_name(f"{name}.js").read_text("utf-8")
     return {"html_template": "", "js_on_load": lean(script), "apply_default_css": False}
-
-
-_COMMENT = re.compile(r"^\s*/\*.*?\*/", re.MULTILINE | re.DOTALL)
 
 
 def lean(source: str) -> str:
